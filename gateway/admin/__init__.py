@@ -1,0 +1,1 @@
+"""The control plane over HTTP: health, readiness, metrics. Knows nothing of the data plane."""

@@ -1,0 +1,15 @@
+"""The one way to ask for the time. The real clock lives in ``process``; tests bring a fake."""
+
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall and monotonic time as integers, so that no rule ever rounds a float."""
+
+    def now_micro(self) -> int:
+        """Return microseconds since the Unix epoch."""
+        ...
+
+    def monotonic_micro(self) -> int:
+        """Return microseconds of a clock that never goes back."""
+        ...

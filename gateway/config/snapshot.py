@@ -1,0 +1,250 @@
+"""The compiled configuration: immutable, read by every request, swapped whole on reload.
+
+Imports no pydantic, so that the data plane loads without it. Made by ``config.compile`` alone.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
+
+from gateway.rules.limits import Ladder
+from gateway.rules.plan import Pricing
+
+
+class FailurePolicy(Enum):
+    """What a route does when the counter store (or the journal) is away."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+
+
+class CostSource(Enum):
+    """Where a quantity is read from."""
+
+    STATIC = "static"
+    HEADER = "header"
+    JSON = "json"
+    """A member of the JSON body, by JSON Pointer (RFC 6901)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostReading:
+    """One way to get a quantity: ``header`` lower-cased, or ``pointer`` split into its tokens."""
+
+    source: CostSource
+    default_micro: int | None
+    header: bytes = b""
+    pointer: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MeterCost:
+    """A meter's cost on a route: what to reserve, and what to settle at (None: the reservation)."""
+
+    meter: str
+    reserve: CostReading
+    settle: CostReading | None = None
+
+
+class RunIdSource(Enum):
+    """Where the run id comes from."""
+
+    HEADER = "header"
+    JSON = "json"
+    RESPONSE_HEADER = "response_header"
+    """Known only once the upstream answered: names the record, does not deduplicate the charge."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdReading:
+    """How a route names its runs."""
+
+    source: RunIdSource
+    header: bytes = b""
+    pointer: tuple[str, ...] = ()
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlace:
+    """Where a key may stand: ``Authorization: Bearer`` (``scheme`` True) or a header of its own."""
+
+    header: bytes
+    bearer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """How a route identifies the caller; ``places`` empty means an open route."""
+
+    places: tuple[KeyPlace, ...]
+    forward_key: bool = False
+    forward_identity: bool = False
+    """Send ``X-Gateway-Workspace``, ``-Key-Id``, ``-Plan`` and ``-Event-Id`` upstream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address of an upstream. ``unix_path`` set means a Unix socket."""
+
+    host: str
+    port: int
+    tls: bool
+    authority: bytes
+    unix_path: str | None = None
+    base_path: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. ``total`` None means the plan's ``max_execution_seconds``."""
+
+    connect_seconds: float
+    first_byte_seconds: float
+    idle_seconds: float
+    total_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A named service behind the gateway."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    timeouts: Timeouts
+    connections_max: int
+    idle_connections_max: int
+    idle_seconds: float
+    preserve_host: bool
+    tls_ca_file: str | None = None
+    tls_server_name: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class RouteCounters:
+    """What a worker counts about a route; exported by telemetry, never reset."""
+
+    by_status: dict[int, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+    latency_buckets: list[int] = field(default_factory=list)
+    latency_sum_micro: int = 0
+    requests: int = 0
+    unenforced: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class LegacyFields(Enum):
+    """Which ``X-RateLimit-*`` triple a route adds, beside the IETF fields."""
+
+    OFF = "off"
+    DELTA = "delta"
+    """``X-RateLimit-Reset`` in seconds from now."""
+    EPOCH = "epoch"
+    """``X-RateLimit-Reset`` as Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One segment of a path template: a literal, a ``{parameter}``, or the final ``**``."""
+
+    literal: bytes | None
+    is_rest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route, ready to serve.
+
+    Attributes:
+        limits: Limit ids in the order they are told to the caller. A tier that lacks one of them
+            (its cap is unlimited) is not limited by it.
+        own_limits: Limits of the route file itself, the same for all tiers.
+        replace_upstream_ratelimit: Drop the upstream's own RateLimit fields instead of keeping them.
+        body_bytes_max: Larger request bodies are refused with 413.
+        record_query: Whether the access log may show the query string.
+    """
+
+    name: str
+    methods: frozenset[bytes]
+    hosts: frozenset[bytes]
+    path: tuple[Segment, ...]
+    upstream: Upstream
+    auth: Auth
+    requires: frozenset[str]
+    limits: tuple[str, ...]
+    own_limits: tuple[Ladder, ...]
+    cost: tuple[MeterCost, ...]
+    run_id: RunIdReading | None
+    on_store_failure: FailurePolicy
+    legacy_fields: LegacyFields
+    replace_upstream_ratelimit: bool
+    body_bytes_max: int
+    record_query: bool
+    strip_prefix: bytes = b""
+    counters: RouteCounters = field(default_factory=RouteCounters, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    """``sample_per_million`` of answered requests are logged; 0 turns it off."""
+
+    sample_per_million: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Bounds on what a client may send; each has its default's reason in ``config.routes``."""
+
+    head_bytes_max: int
+    header_count_max: int
+    target_bytes_max: int
+    head_seconds: float
+    body_idle_seconds: float
+    keep_alive_seconds: float
+    json_body_bytes_max: int
+    connections_max: int
+    pipelined_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathPolicy:
+    """Whether ambiguous spellings of a path are refused with 400 or normalised."""
+
+    normalise: bool
+    merge_slashes: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Everything a request reads.
+
+    Attributes:
+        pricings: Versions in order of ``effective_from``; ``pricing_at`` chooses.
+        local_share_percent: Share of each cap that one worker may admit while the store is away and
+            the route fails open.
+        identity_fields: Lower-cased names of request fields that only the gateway may set.
+    """
+
+    version: int
+    source_digest: str
+    pricings: tuple[Pricing, ...]
+    routes: tuple[Route, ...]
+    upstreams: tuple[Upstream, ...]
+    limits: ClientLimits
+    paths: PathPolicy
+    access_log: AccessLog
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    identity_fields: frozenset[bytes]
+    via: bytes
+    local_share_percent: int
+
+    def pricing_at(self, now_micro: int) -> Pricing | None:
+        """Return the version in force at an instant, None if none is (A3)."""
+        found = None
+        for pricing in self.pricings:
+            if pricing.effective_from_micro > now_micro:
+                break
+            end = pricing.effective_to_micro
+            found = pricing if end is None or now_micro < end else None
+        return found

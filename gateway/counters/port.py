@@ -1,0 +1,48 @@
+"""The counter store as the request sees it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.rules.charge import Charge, Correction, Counts
+
+
+class CounterStore(Protocol):
+    """One atomic step per charge; every call raises ``StoreUnavailable`` within its deadline."""
+
+    async def charge(self, charge: Charge) -> Counts:
+        """Add all amounts, or none if any blocking cap would be passed.
+
+        Raises:
+            StaleTemplate: the store's now lies outside one of the template's periods.
+            StoreUnavailable: no answer within the deadline, or the breaker is open.
+        """
+        ...
+
+    async def correct(self, corrections: Sequence[Correction]) -> None:
+        """Apply each correction once per hold id; repeating one is harmless.
+
+        Raises:
+            StoreUnavailable: not all were acknowledged; call again with the same ones.
+        """
+        ...
+
+    async def read(self, tag: str, keys: Sequence[str]) -> tuple[int, ...]:
+        """Return the counters' values in micro-units, 0 for a counter that does not exist."""
+        ...
+
+    def now_micro(self) -> int:
+        """Return the best local estimate of the store's clock (exact for the memory store)."""
+        ...
+
+    @property
+    def is_available(self) -> bool:
+        """Whether the last attempt to reach the store succeeded and the breaker is closed."""
+        ...
+
+    async def start(self) -> None:
+        """Connect. A store that is away does not raise: it is retried in the background."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections and stop background work."""
+        ...

@@ -1,0 +1,122 @@
+"""Two families of errors: a ``Refusal`` is the caller's, a ``GatewayError`` is the operator's.
+
+A ``Refusal`` carries facts; what it looks like on the wire is decided in ``gateway.http.problems``.
+A ``GatewayError`` carries a stable code, one sentence of what happened, and a hint at what to do.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class RefusalCode(Enum):
+    """Why the gateway itself answers instead of the upstream; the value is the problem's ``code``."""
+
+    BAD_REQUEST = "bad_request"
+    KEY_MISSING = "key_missing"
+    KEY_AMBIGUOUS = "key_ambiguous"
+    KEY_INVALID = "key_invalid"
+    KEY_REVOKED = "key_revoked"
+    KEY_EXPIRED = "key_expired"
+    PAYMENT_REQUIRED = "payment_required"
+    WORKSPACE_SUSPENDED = "workspace_suspended"
+    PLAN_UNKNOWN = "plan_unknown"
+    FEATURE_UNAVAILABLE = "feature_unavailable"
+    ADDRESS_NOT_ALLOWED = "address_not_allowed"
+    ROUTE_UNKNOWN = "route_unknown"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_TIMEOUT = "request_timeout"
+    LENGTH_REQUIRED = "length_required"
+    BODY_TOO_LARGE = "body_too_large"
+    TARGET_TOO_LONG = "target_too_long"
+    HEAD_TOO_LARGE = "head_too_large"
+    EXPECTATION_FAILED = "expectation_failed"
+    COST_INVALID = "cost_invalid"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    STORE_UNAVAILABLE = "store_unavailable"
+    DIRECTORY_UNAVAILABLE = "directory_unavailable"
+    RECORDING_UNAVAILABLE = "recording_unavailable"
+    DRAINING = "draining"
+    OVERLOADED = "overloaded"
+    UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    UPSTREAM_FAILED = "upstream_failed"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    EXECUTION_TIMEOUT = "execution_timeout"
+    INTERNAL = "internal"
+
+
+class Refusal(Exception):  # noqa: N818 - the design's word; it is an answer, not a malfunction
+    """A request is answered by the gateway itself.
+
+    Args:
+        code: Which refusal.
+        facts: What the problem may tell the caller. Never addresses, traces or key material.
+    """
+
+    def __init__(self, code: RefusalCode, **facts: Any) -> None:
+        super().__init__(code.value)
+        self.code = code
+        self.facts = facts
+
+
+class GatewayError(Exception):
+    """Something the operator must know.
+
+    Args:
+        code: Stable, dotted, documented in docs/operations/failure-modes.md.
+        message: What happened, one sentence.
+        hint: What to do about it, one sentence.
+    """
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One mistake in a file: where it stands, what was found, what would be right."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    expected: str = ""
+
+    def __str__(self) -> str:
+        wanted = f" ({self.expected})" if self.expected else ""
+        return f"{self.file}:{self.line}:{self.column}: {self.path}: {self.message}{wanted}"
+
+
+@dataclass(eq=False)
+class ConfigError(GatewayError):
+    """All mistakes of the configuration at once, each with file, line and column."""
+
+    faults: list[Fault] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        GatewayError.__init__(
+            self,
+            "config.invalid",
+            "\n".join(str(fault) for fault in self.faults),
+            "correct the lines above; `gateway check` repeats this test without starting anything",
+        )
+
+
+class StoreUnavailable(GatewayError):
+    """The counter store did not answer within its deadline, or is known to be away."""
+
+
+class DirectoryUnavailable(GatewayError):
+    """The key directory can't be asked now."""
+
+
+class LedgerUnavailable(GatewayError):
+    """The ledger can't be reached; records wait in the journal."""
+
+
+class JournalUnavailable(GatewayError):
+    """The journal can't take a record: its disk is full, or its bound is reached."""

@@ -1,0 +1,1 @@
+"""HTTP as pure rules: bytes in, values out. No sockets, no clocks, no logs."""

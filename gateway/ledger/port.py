@@ -1,0 +1,68 @@
+"""The ledger as the shipper fills it and statements read it. Blocking: call it in a thread."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.rules.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """A rollup: one workspace, meter and bucket (``2026-11`` monthly, an hour's start hourly)."""
+
+    workspace_id: str
+    meter: str
+    bucket: str
+    requests: int
+    billable_events: int
+    refused: int
+    repeats: int
+    charged_micro: int
+    charged_max_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChargedTotal:
+    """What a counter must hold: the sum of charges of one workspace (and key, route) in a span."""
+
+    workspace_id: str
+    meter: str
+    key_id: str
+    route: str
+    charged_micro: int
+    events: int
+
+
+class Ledger(Protocol):
+    """Every method raises ``LedgerUnavailable`` when the database can't be reached."""
+
+    def append(self, records: Sequence[Record]) -> int:
+        """Insert the records that are not there yet; return how many were new."""
+        ...
+
+    def usage(
+        self, *, workspace_id: str | None, period: str | None, hourly: bool = False,
+        limit: int = 1000,
+    ) -> Sequence[UsageRow]:
+        """Return rollups, ordered by workspace, meter, bucket."""
+        ...
+
+    def events(
+        self, *, workspace_id: str | None, period: str | None, after_event_id: str = "",
+        limit: int = 1000,
+    ) -> Sequence[Record]:
+        """Return events in order of event id, for exports."""
+        ...
+
+    def charged_between(
+        self, start_micro: int, end_micro: int, *, meter: str
+    ) -> Iterator[ChargedTotal]:
+        """Return sums per workspace, key and route, from which a memory store is rebuilt."""
+        ...
+
+    def runs_since(self, start_micro: int, *, limit: int) -> Iterator[tuple[str, str, int]]:
+        """Yield (workspace id, run id, occurred_at_micro) of charged runs, newest first."""
+        ...
+
+    def close(self) -> None: ...

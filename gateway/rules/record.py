@@ -1,0 +1,71 @@
+"""The metering record: what is known of one request once it is over. One JSON line in the journal.
+
+Source: design section 8; requirements X6, A9, A22, C7, D1.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+RECORD_VERSION = 1
+
+
+class Outcome(Enum):
+    """How a request ended."""
+
+    COMPLETED = "completed"
+    """The upstream's whole answer went to the client."""
+    REFUSED = "refused"
+    """The gateway answered instead of the upstream."""
+    UPSTREAM_FAILED = "upstream_failed"
+    """The upstream refused, hung, or broke off."""
+    CLIENT_GONE = "client_gone"
+    """The client left before the end."""
+
+
+@dataclass(slots=True)
+class Record:
+    """One request, as the journal and the ledger keep it. No secrets, bodies or query strings.
+
+    Attributes:
+        event_id: UUIDv7, the identity of the record and of the charge (``hold_id``).
+        code: The refusal's code, or None.
+        billable: Whether the status bills by the pricing file and the run was not billed before.
+        reason: The rule that decided: ``success``, ``http_5xx``, ``repeat``, ``client_gone`` ...
+        repeat: The run id had been charged before (written as ``deduplication_status: duplicate``).
+        quantities_micro: Per meter what the request used, settled.
+        charged_micro: Per meter what the bill counts: the same, or 0 when not billable.
+        flags: ``overage``, ``grace``, ``warn:<policy>``, ``unenforced``, sorted.
+        violated: Names of the violated policies of a refusal.
+        period: Billing period of the charge, ``2026-11``.
+        deltas: Correction that the store owes: ``[key, delta_micro, expires_at_seconds]`` each.
+        run_key: Idempotency key of the charge in the store, if the run must be released.
+    """
+
+    event_id: str
+    request_id: str
+    occurred_at_micro: int
+    workspace_id: str | None
+    key_id: str | None
+    plan: str | None
+    route: str | None
+    method: str
+    run_id: str | None
+    status: int
+    outcome: str
+    code: str | None
+    billable: bool
+    reason: str
+    repeat: bool
+    quantities_micro: dict[str, int]
+    charged_micro: dict[str, int]
+    pricing_version: str | None
+    period: str | None
+    flags: list[str] = field(default_factory=list)
+    violated: list[str] = field(default_factory=list)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    latency_micro: int = 0
+    upstream_micro: int = 0
+    deltas: list[list[str | int]] = field(default_factory=list)
+    run_key: str | None = None
+    v: int = RECORD_VERSION
