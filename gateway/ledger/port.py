@@ -42,14 +42,22 @@ class Ledger(Protocol):
         ...
 
     def usage(
-        self, *, workspace_id: str | None, period: str | None, hourly: bool = False,
+        self,
+        *,
+        workspace_id: str | None,
+        period: str | None,
+        hourly: bool = False,
         limit: int = 1000,
     ) -> Sequence[UsageRow]:
         """Return rollups, ordered by workspace, meter, bucket."""
         ...
 
     def events(
-        self, *, workspace_id: str | None, period: str | None, after_event_id: str = "",
+        self,
+        *,
+        workspace_id: str | None,
+        period: str | None,
+        after_event_id: str = "",
         limit: int = 1000,
     ) -> Sequence[Record]:
         """Return events in order of event id, for exports."""
