@@ -1,0 +1,310 @@
+"""What ``/metrics`` says: every family's name, kind, help and labels, in one file.
+
+Rendered by ``prometheus-client`` when asked; the request path only counts integers. The page
+docs/reference/metrics.md is generated from here.
+Source: requirements B15, C13, D14, E10; EXAMPLES conventions (metrics end in their unit).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from gateway.rules.units import MICRO
+from gateway.telemetry.metrics import LATENCY_BOUNDS_MICRO, Stats
+
+
+class RouteNumbers(Protocol):
+    """What is read of a route's counters (``config.snapshot.RouteCounters``)."""
+
+    @property
+    def by_status(self) -> Mapping[int, int]:
+        """Answers by status."""
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Refusals by code."""
+
+    @property
+    def latency_buckets(self) -> Sequence[int]:
+        """Requests per bound of ``LATENCY_BOUNDS_MICRO``, not cumulative; the last has none."""
+
+    @property
+    def latency_sum_micro(self) -> int:
+        """Sum of all durations."""
+
+    @property
+    def requests(self) -> int:
+        """Requests that ended."""
+
+    @property
+    def unenforced(self) -> int:
+        """Requests let through while the store was away."""
+
+    @property
+    def bytes_in(self) -> int:
+        """Request body bytes."""
+
+    @property
+    def bytes_out(self) -> int:
+        """Response body bytes."""
+
+
+RouteSource = Callable[[], Iterable[tuple[str, RouteNumbers]]]
+"""Gives name and counters of every route of the configuration in force."""
+
+Kind = Literal["counter", "gauge", "histogram", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric family as documented; counters get ``_total`` when rendered."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def sample_name(self) -> str:
+        """Return the name that a query uses."""
+        match self.kind:
+            case "counter":
+                return f"{self.name}_total"
+            case "histogram":
+                return f"{self.name}_bucket"
+            case "info":
+                return f"{self.name}_info"
+            case "gauge":
+                return self.name
+
+
+REQUESTS: Final = Family(
+    "gateway_requests", "counter", "Requests answered, by route and status.", ("route", "status")
+)
+DURATION: Final = Family(
+    "gateway_request_duration_seconds",
+    "histogram",
+    "Time from a request's first byte to the last byte of its answer, by route.",
+    ("route",),
+)
+REFUSALS: Final = Family(
+    "gateway_refusals",
+    "counter",
+    "Requests that the gateway itself answered, by route and problem code.",
+    ("route", "code"),
+)
+UNENFORCED: Final = Family(
+    "gateway_unenforced_requests",
+    "counter",
+    "Requests let through uncounted because the counter store was away and the route fails open.",
+    ("route",),
+)
+BYTES_IN: Final = Family(
+    "gateway_request_body_bytes", "counter", "Body bytes received from clients.", ("route",)
+)
+BYTES_OUT: Final = Family(
+    "gateway_response_body_bytes", "counter", "Body bytes sent to clients.", ("route",)
+)
+UNROUTED: Final = Family(
+    "gateway_unrouted_requests",
+    "counter",
+    "Requests answered before a route was found (bad HTTP, no such path), by status.",
+    ("status",),
+)
+BUILD: Final = Family("gateway_build", "info", "Version of the running gateway.", ("version",))
+
+ROUTE_FAMILIES: Final = (REQUESTS, DURATION, REFUSALS, UNENFORCED, BYTES_IN, BYTES_OUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Family):
+    """A family without labels, read from the worker's statistics."""
+
+    read: Callable[[Stats], float] = lambda _stats: 0.0
+
+
+NUMBERS: Final = (
+    Number("gateway_store_charges", "counter", "Charges that the counter store decided.",
+           read=lambda s: s.store.charges),
+    Number("gateway_store_refused_charges", "counter", "Charges that the counter store refused.",
+           read=lambda s: s.store.refused),
+    Number("gateway_store_refused_locally", "counter",
+           "Charges refused from this worker's memory of an exhausted policy, without the store.",
+           read=lambda s: s.store.refused_locally),
+    Number("gateway_store_corrections", "counter", "Corrections that the store acknowledged.",
+           read=lambda s: s.store.corrections),
+    Number("gateway_store_timeouts", "counter", "Store calls that passed their deadline.",
+           read=lambda s: s.store.timeouts),
+    Number("gateway_store_errors", "counter", "Store calls that failed otherwise.",
+           read=lambda s: s.store.errors),
+    Number("gateway_store_stale_templates", "counter",
+           "Charges rebuilt because a period had ended by the store's clock.",
+           read=lambda s: s.store.stale_templates),
+    Number("gateway_store_breaker_openings", "counter", "Times the store's breaker opened.",
+           read=lambda s: s.store.breaker_opened),
+    Number("gateway_store_reconnects", "counter", "Times the store's connection was made again.",
+           read=lambda s: s.store.reconnects),
+    Number("gateway_store_up", "gauge", "Whether the counter store is available (1) or away (0).",
+           read=lambda s: s.store.is_available),
+    Number("gateway_journal_records", "counter", "Metering records appended to the journal.",
+           read=lambda s: s.journal.records),
+    Number("gateway_journal_writes", "counter", "Write calls that those records took.",
+           read=lambda s: s.journal.writes),
+    Number("gateway_journal_write_errors", "counter", "Writes to the journal that failed.",
+           read=lambda s: s.journal.write_errors),
+    Number("gateway_journal_torn_lines", "counter",
+           "Torn or unreadable lines skipped when the journal was read.",
+           read=lambda s: s.journal.torn_lines),
+    Number("gateway_journal_size_bytes", "gauge", "Bytes that the journal holds on disk.",
+           read=lambda s: s.journal.bytes_held),
+    Number("gateway_journal_segments", "gauge", "Segment files that the journal holds.",
+           read=lambda s: s.journal.segments),
+    Number("gateway_corrections_pending", "gauge",
+           "Corrections that the counter store has not acknowledged yet.",
+           read=lambda s: s.journal.corrections_pending),
+    Number("gateway_shipper_records", "counter", "Records that the ledger acknowledged.",
+           read=lambda s: s.shipper.shipped),
+    Number("gateway_shipper_batches", "counter", "Batches that the ledger acknowledged.",
+           read=lambda s: s.shipper.batches),
+    Number("gateway_shipper_errors", "counter", "Batches that the ledger did not take.",
+           read=lambda s: s.shipper.errors),
+    Number("gateway_shipper_lag_records", "gauge", "Records in the journal but not in the ledger.",
+           read=lambda s: s.shipper.lag_records),
+    Number("gateway_shipper_oldest_unshipped_timestamp_seconds", "gauge",
+           "Unix time of the oldest record not in the ledger yet, 0 if there is none.",
+           read=lambda s: s.shipper.oldest_unshipped_micro / MICRO),
+    Number("gateway_directory_hits", "counter", "Keys found in the worker's cache.",
+           read=lambda s: s.directory.hits),
+    Number("gateway_directory_misses", "counter", "Keys looked up in the directory's source.",
+           read=lambda s: s.directory.misses),
+    Number("gateway_directory_unknown_keys", "counter", "Look-ups of keys that do not exist.",
+           read=lambda s: s.directory.unknown),
+    Number("gateway_directory_refused_lookups", "counter",
+           "Look-ups refused because too many unknown keys were asked for.",
+           read=lambda s: s.directory.lookups_refused),
+    Number("gateway_directory_invalidations", "counter", "Cached keys dropped after a change.",
+           read=lambda s: s.directory.invalidations),
+    Number("gateway_directory_errors", "counter", "Look-ups that the source did not answer.",
+           read=lambda s: s.directory.errors),
+    Number("gateway_directory_cached_keys", "gauge", "Keys in the worker's cache.",
+           read=lambda s: s.directory.cached),
+    Number("gateway_connections_open", "gauge", "Client connections open now.",
+           read=lambda s: s.worker.connections_open),
+    Number("gateway_connections_accepted", "counter", "Client connections accepted.",
+           read=lambda s: s.worker.connections_accepted),
+    Number("gateway_connections_refused", "counter",
+           "Client connections closed at once because the bound was reached.",
+           read=lambda s: s.worker.connections_refused),
+    Number("gateway_tunnels_open", "gauge", "Upgraded connections (WebSocket) open now.",
+           read=lambda s: s.worker.tunnels_open),
+    Number("gateway_requests_in_flight", "gauge", "Requests being served now.",
+           read=lambda s: s.worker.requests_in_flight),
+    Number("gateway_http_parse_errors", "counter", "Connections closed because of bad HTTP.",
+           read=lambda s: s.worker.parse_errors),
+    Number("gateway_config_reloads", "counter", "Configurations swapped in while running.",
+           read=lambda s: s.worker.reloads),
+    Number("gateway_config_reload_errors", "counter",
+           "New configurations refused; the former one stayed in force.",
+           read=lambda s: s.worker.reload_errors),
+    Number("gateway_config_version", "gauge", "Counts up with every configuration swapped in.",
+           read=lambda s: s.worker.config_version),
+    Number("gateway_overage_entered", "counter",
+           "Times a workspace passed a quota into overage, each counted once.",
+           read=lambda s: s.worker.overage_entered),
+    Number("gateway_access_log_dropped_lines", "counter",
+           "Access-log lines dropped because nobody read them fast enough.",
+           read=lambda s: s.worker.access_log_dropped),
+    Number("gateway_upstream_connections_opened", "counter", "Connections made to upstreams.",
+           read=lambda s: s.worker.upstream_connections_opened),
+    Number("gateway_upstream_connect_errors", "counter", "Connections to upstreams that failed.",
+           read=lambda s: s.worker.upstream_connect_errors),
+    Number("gateway_upstream_retries", "counter",
+           "Requests sent again because a pooled connection had gone stale.",
+           read=lambda s: s.worker.upstream_retries),
+)  # fmt: skip
+
+
+def families() -> tuple[Family, ...]:
+    """Return every family of the gateway's own, in the order in which they are rendered."""
+    return (BUILD, *ROUTE_FAMILIES, UNROUTED, *NUMBERS)
+
+
+class WorkerCollector(Collector):
+    """Reads a worker's numbers at the moment of the scrape."""
+
+    def __init__(self, stats: Stats, routes: RouteSource, *, version: str) -> None:
+        self._stats = stats
+        self._routes = routes
+        self._version = version
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all families."""
+        build = InfoMetricFamily(BUILD.name, BUILD.help)
+        build.add_metric((), {"version": self._version})
+        yield build
+        yield from _route_metrics(list(self._routes()))
+        unrouted = CounterMetricFamily(UNROUTED.name, UNROUTED.help, labels=UNROUTED.labels)
+        for status, count in sorted(self._stats.worker.unrouted.items()):
+            unrouted.add_metric((str(status),), count)
+        yield unrouted
+        for number in NUMBERS:
+            made = CounterMetricFamily if number.kind == "counter" else GaugeMetricFamily
+            yield made(number.name, number.help, value=number.read(self._stats))
+
+
+def _route_metrics(routes: Sequence[tuple[str, RouteNumbers]]) -> Iterator[Metric]:
+    requests = CounterMetricFamily(REQUESTS.name, REQUESTS.help, labels=REQUESTS.labels)
+    duration = HistogramMetricFamily(DURATION.name, DURATION.help, labels=DURATION.labels)
+    refusals = CounterMetricFamily(REFUSALS.name, REFUSALS.help, labels=REFUSALS.labels)
+    for route, numbers in routes:
+        for status, count in sorted(numbers.by_status.items()):
+            requests.add_metric((route, str(status)), count)
+        duration.add_metric(
+            (route,), cumulative(numbers.latency_buckets), numbers.latency_sum_micro / MICRO
+        )
+        for code, count in sorted(numbers.refused.items()):
+            refusals.add_metric((route, code), count)
+    yield from (requests, duration, refusals)
+    yield _per_route(UNENFORCED, routes, lambda numbers: numbers.unenforced)
+    yield _per_route(BYTES_IN, routes, lambda numbers: numbers.bytes_in)
+    yield _per_route(BYTES_OUT, routes, lambda numbers: numbers.bytes_out)
+
+
+def _per_route(
+    family: Family,
+    routes: Iterable[tuple[str, RouteNumbers]],
+    read: Callable[[RouteNumbers], int],
+) -> Metric:
+    metric = CounterMetricFamily(family.name, family.help, labels=family.labels)
+    for route, numbers in routes:
+        metric.add_metric((route,), read(numbers))
+    return metric
+
+
+def cumulative(buckets: Sequence[int]) -> list[tuple[str, float]]:
+    """Return (upper bound in seconds, requests up to it) pairs, the last one without a bound."""
+    pairs: list[tuple[str, float]] = []
+    total = 0
+    for index, bound_micro in enumerate(LATENCY_BOUNDS_MICRO):
+        total += buckets[index] if index < len(buckets) else 0
+        pairs.append((repr(bound_micro / MICRO), total))
+    pairs.append(("+Inf", total + sum(buckets[len(LATENCY_BOUNDS_MICRO) :])))
+    return pairs
+
+
+def create_registry(stats: Stats, routes: RouteSource, *, version: str) -> CollectorRegistry:
+    """Return a registry of the worker's numbers and of its process (memory, CPU, descriptors)."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(WorkerCollector(stats, routes, version=version))
+    ProcessCollector(registry=registry)
+    return registry

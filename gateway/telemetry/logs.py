@@ -1,0 +1,228 @@
+"""What a worker writes: its events to stderr, the access log to stdout; nothing secret in either.
+
+Events are structlog's: a constant dotted name and facts as keys, one JSON line each. Redaction here
+is the second line of defence; the first is that nobody logs a secret.
+Source: design section 3 (step 3); requirements B2, B11, C14.
+"""
+
+import logging
+import os
+import queue
+import re
+import select
+import sys
+import threading
+from asyncio import AbstractEventLoop
+from collections.abc import Mapping
+from typing import Any, BinaryIO, Final
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from gateway.telemetry.metrics import WorkerStats
+
+REDACTED: Final = "[redacted]"
+SECRET_FIELDS: Final = frozenset(
+    {
+        "api_key", "authorization", "cookie", "dsn_password", "key_hash", "password",
+        "proxy_authorization", "secret", "set_cookie", "token", "x_api_key",
+    }
+)  # fmt: skip
+_KEY_MATERIAL: Final = re.compile(r"(egw_[a-z]+_)[A-Za-z0-9_-]{4,}")
+_URL_PASSWORD: Final = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(@)")
+_CREDENTIALS: Final = re.compile(r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}")
+_NESTING_MAX: Final = 6
+
+QUEUE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""About 10,000 access lines: a reader may stall for a moment, not for good."""
+FLUSH_SECONDS: Final = 0.02
+"""How long lines gather before the writer thread is woken; waking it every tick costs more than
+writing."""
+CLOSE_SECONDS: Final = 2.0
+
+
+def configure(
+    level: str = "info", *, console: bool = False, stream: BinaryIO | None = None
+) -> None:
+    """Send structlog's events, and the standard library's logging, to stderr.
+
+    Args:
+        level: ``debug``, ``info``, ``warning`` or ``error``.
+        console: Lines for people instead of JSON.
+        stream: Where to write; stderr if None.
+
+    Raises:
+        ValueError: no such level.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"not a log level: {level}")
+    target = sys.stderr.buffer if stream is None else stream
+    shared: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    renderer = _console if console else _json
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.BytesLoggerFactory(file=target),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(
+        level=number, handlers=[_StandardLogging(target, shared, renderer)], force=True
+    )
+
+
+class _StandardLogging(logging.Handler):
+    """Turn what libraries log by ``logging`` into the same lines."""
+
+    def __init__(self, stream: BinaryIO, shared: list[Processor], renderer: Processor) -> None:
+        super().__init__()
+        self._stream = stream
+        self._processors = [*shared, renderer]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Render and write one record; a broken stderr can't be reported anywhere."""
+        event: Any = {"event": "library.logged", "logger": record.name}
+        event["message"] = record.getMessage()
+        if record.exc_info:
+            event["exc_info"] = record.exc_info
+        try:
+            for processor in self._processors:
+                event = processor(None, record.levelname.lower(), event)
+            self._stream.write(event + b"\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            self.handleError(record)
+
+
+def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
+    return orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS)
+
+
+def _console(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
+    facts = dict(event)
+    head = f"{facts.pop('timestamp')[11:19]} {facts.pop('level'):<7} {facts.pop('event')}"
+    trace = facts.pop("exception", None)
+    told = "".join(f"  {name}={value}" for name, value in facts.items())
+    return (head + told + (f"\n{trace}" if trace else "")).encode()
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Replace what looks like a secret, by the fact's name or by its text."""
+    return {name: _clean(name, value, _NESTING_MAX) for name, value in event.items()}
+
+
+def _clean(name: object, value: object, depth: int) -> object:
+    """Return a value that JSON can hold and that shows no secret."""
+    if isinstance(name, str) and name.lower().replace("-", "_") in SECRET_FIELDS:
+        return REDACTED
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, bytes):
+        return clean_text(value.decode("utf-8", "replace"))
+    if depth and isinstance(value, Mapping):
+        return {str(key): _clean(key, item, depth - 1) for key, item in value.items()}
+    if depth and isinstance(value, list | tuple | set | frozenset):
+        return [_clean(None, item, depth - 1) for item in value]
+    return clean_text(str(value))
+
+
+def clean_text(text: str) -> str:
+    """Return a text without key material, credentials and passwords in URLs."""
+    text = _KEY_MATERIAL.sub(rf"\1{REDACTED}", text)
+    text = _URL_PASSWORD.sub(rf"\1{REDACTED}\2", text)
+    return _CREDENTIALS.sub(rf"\1{REDACTED}", text)
+
+
+class AccessLog:
+    """One line per request, written by a thread: a reader that stalls never stalls the loop.
+
+    Lines gather for ``FLUSH_SECONDS`` and go to the thread as one write. When more than
+    ``queue_bytes_max`` wait to be written, further lines are dropped and counted.
+    """
+
+    def __init__(
+        self,
+        stats: WorkerStats,
+        *,
+        descriptor: int = 1,
+        queue_bytes_max: int = QUEUE_BYTES_MAX,
+    ) -> None:
+        self._stats = stats
+        self._descriptor = descriptor
+        self._queue_bytes_max = queue_bytes_max
+        self._lines: list[bytes | dict[str, Any]] = []
+        self._batches: queue.SimpleQueue[tuple[bytes, int] | None] = queue.SimpleQueue()
+        self._handed_bytes = 0
+        """Written by the loop alone; ``_written_bytes`` by the thread alone: no lock on the way."""
+        self._written_bytes = 0
+        self._dropping = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: AbstractEventLoop | None = None
+
+    def start(self, loop: AbstractEventLoop) -> None:
+        """Start the writer thread; lines are taken on this loop only."""
+        self._loop = loop
+        self._thread = threading.Thread(target=self._write_batches, name="access-log", daemon=True)
+        self._thread.start()
+
+    def write(self, line: bytes | dict[str, Any]) -> None:
+        """Take one line, a document or JSON without its line end; nothing before ``start``."""
+        if self._loop is None:
+            return
+        if not self._lines:
+            self._loop.call_later(FLUSH_SECONDS, self._hand_over)
+        self._lines.append(line)
+
+    def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
+        """Hand over what is left and wait for the thread, but not for ever."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._hand_over()
+        self._loop = None
+        self._batches.put(None)
+        thread.join(timeout_seconds)
+
+    def _hand_over(self) -> None:
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        if self._handed_bytes - self._written_bytes > self._queue_bytes_max:
+            self._drop(len(lines))
+            return
+        batch = b"\n".join(
+            line if isinstance(line, bytes) else orjson.dumps(line) for line in lines
+        )
+        self._handed_bytes += len(batch) + 1
+        self._batches.put((batch + b"\n", len(lines)))
+
+    def _drop(self, lines: int) -> None:
+        with self._dropping:
+            self._stats.access_log_dropped += lines
+
+    def _write_batches(self) -> None:
+        while (entry := self._batches.get()) is not None:
+            batch, lines = entry
+            try:
+                self._write_whole(batch)
+            except OSError:  # the reader is gone: the lines are lost, the gateway is not
+                self._drop(lines)
+            self._written_bytes += len(batch)
+
+    def _write_whole(self, batch: bytes) -> None:
+        rest = memoryview(batch)
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:  # somebody made our stdout non-blocking: wait here, not there
+                waiting = select.poll()
+                waiting.register(self._descriptor, select.POLLOUT)
+                waiting.poll()
