@@ -1,0 +1,76 @@
+"""The admin plane's server: health, readiness and metrics on a port of its own, nothing else.
+
+It asks for no password: bind it to loopback (the default) or to a network that only the
+orchestrator and the scraper reach. It shows no key, no workspace and no configuration.
+"""
+
+from ipaddress import ip_address
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from gateway.admin import health, metrics
+from gateway.errors import GatewayError
+
+SHUTDOWN_SECONDS = 1.0
+"""A scrape in flight at shutdown is not worth waiting for longer."""
+
+_log = structlog.get_logger("admin")
+
+
+def create_app(readiness: health.Readiness, registry: CollectorRegistry) -> web.Application:
+    """Return the application.
+
+    Args:
+        readiness: Why the worker should get no requests now; empty if it should.
+        registry: What ``/metrics`` renders.
+    """
+    app = web.Application()
+    app.on_response_prepare.append(_hide_server)
+    health.add_routes(app, readiness)
+    metrics.add_routes(app, registry)
+    return app
+
+
+async def start_admin(
+    host: str, port: int, readiness: health.Readiness, registry: CollectorRegistry
+) -> web.AppRunner:
+    """Listen and serve until the returned runner's ``cleanup()``.
+
+    Args:
+        host: An address; loopback unless the network around it is trusted.
+        port: 0 takes a free one; ``runner.addresses`` tells which.
+        readiness: See ``create_app``.
+        registry: See ``create_app``.
+
+    Raises:
+        GatewayError: the address can't be bound.
+    """
+    app = create_app(readiness, registry)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise GatewayError(
+            "admin.cannot_listen",
+            f"the admin plane can't listen on {host}:{port}: {error.strerror or error}",
+            "choose another address with --admin-listen",
+        ) from error
+    if not _is_loopback(host):
+        _log.warning("admin.exposed", address=f"{host}:{port}")
+    return runner
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _hide_server(_request: web.Request, response: web.StreamResponse) -> None:
+    """Name no software and no version to whoever asks."""
+    response.headers.pop("Server", None)
