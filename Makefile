@@ -1,0 +1,85 @@
+# One entry for everything a developer and CI do; `make` alone lists it.
+# Needs Python 3.11+ (with venv) and make; everything else goes into .venv from the lock files.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?=
+PYTEST_ARGS ?= -n auto --maxprocesses 2
+BENCH_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+SPELLED := gateway upstream_stubs tests bench tools docs policies Makefile Dockerfile \
+	$(wildcard *.md pyproject.toml)
+
+##@ Use it
+
+run: venv ## Start a gateway, a sample upstream and sample keys; prints what to try
+	$(BIN)/gateway demo
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+##@ Check it
+
+test: venv ## Run all tests, on a real Redis and a real PostgreSQL (PYTEST_ARGS="-k ..." to choose)
+	tools/ensure_services.sh
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+fast: venv ## Run the tests of the pure floors, rules and http, in under 5 seconds
+	$(BIN)/pytest -q tests/rules tests/http
+
+lint: venv imports types ## Check style, formatting, spelling, imports and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/codespell --skip '__pycache__,./bench/results' $(SPELLED)
+
+types: venv ## Check types with mypy, strictly
+	$(BIN)/mypy -p gateway -p upstream_stubs -p bench
+
+imports: venv ## Check that imports go down only
+	$(BIN)/lint-imports
+
+coverage: venv ## Measure branch coverage of the pure floors by their own tests; fails under 95 %
+	rm -f .coverage.pure*
+	COVERAGE_FILE=.coverage.pure $(BIN)/coverage run --source=gateway.rules,gateway.http \
+	  -m pytest -q tests/rules tests/http
+	COVERAGE_FILE=.coverage.pure $(BIN)/coverage combine -q
+	COVERAGE_FILE=.coverage.pure $(BIN)/coverage report --skip-covered --fail-under=95
+
+check: venv ## Validate the pricing and route files with the gateway itself
+	@for file in policies/*.yaml; do \
+	  echo "gateway check --config $$file"; $(BIN)/gateway check --config "$$file" || exit 1; \
+	done
+
+bench: venv ## Measure side by side with nginx and Envoy (BENCH_ARGS="--rounds 5")
+	$(BIN)/python -m bench.run $(BENCH_ARGS)
+
+##@ Change it
+
+fix: venv ## Repair what ruff can repair: style, imports, formatting
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: venv ## Write the generated pages and schemas anew
+	$(BIN)/python -m tools.write_docs
+
+venv: $(STAMP) ## Make .venv from the lock file (done by the others when needed)
+
+$(STAMP): requirements-dev.lock pyproject.toml tools/make_venv.sh
+	PYTHON="$(PYTHON)" tools/make_venv.sh $(VENV)
+	@touch $@
+
+lock: venv ## Resolve the dependencies anew and write both lock files with hashes
+	tools/lock.sh $(VENV)
+
+clean: ## Remove what was built or cached; .venv stays
+	rm -rf build dist data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf *.egg-info .coverage .coverage.*
+	find gateway upstream_stubs tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: run help test fast lint types imports coverage check bench fix docs venv lock clean
