@@ -80,3 +80,4 @@ class Ladder:
     retention_seconds: int
     alerts: bool
     counts_calls: bool = False
+    action: Action = Action.BLOCK

@@ -1,0 +1,45 @@
+"""Where an API key stands in a request.
+
+Source: RFC 6750 2.1 (Bearer), RFC 9110 11.6.2; requirement B2.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from gateway.errors import Refusal, RefusalCode
+
+BEARER = b"bearer "
+SECRET_BYTES_MAX = 512
+"""Longer than any key: what is longer is refused before it is hashed."""
+
+
+def read_key(places: Sequence[tuple[bytes, bool]], special: Mapping[bytes, list[bytes]]) -> bytes:
+    """Return the key that a request carries.
+
+    Args:
+        places: (lower-case field name, whether it holds ``Bearer``), in order of preference.
+        special: The request's fields of interest, by lower-case name.
+
+    Raises:
+        Refusal: ``KEY_MISSING``, or ``KEY_AMBIGUOUS`` if two different keys are given.
+    """
+    found: bytes | None = None
+    for name, bearer in places:
+        values = special.get(name)
+        if values is None:
+            continue
+        for value in values:
+            key = _after_scheme(value) if bearer else value.strip()
+            if not key:
+                continue
+            if found is not None and found != key:
+                raise Refusal(RefusalCode.KEY_AMBIGUOUS)
+            found = key
+    if found is None:
+        raise Refusal(RefusalCode.KEY_MISSING)
+    if len(found) > SECRET_BYTES_MAX:
+        raise Refusal(RefusalCode.KEY_INVALID)
+    return found
+
+
+def _after_scheme(value: bytes) -> bytes:
+    return value[7:].strip() if value[:7].lower() == BEARER else b""

@@ -1,0 +1,127 @@
+"""Heads as they are sent on: a request head for the upstream, an answer's head for the client.
+
+Heads are always written anew from parsed fields, with framing that the gateway chose; order, case
+and duplicates of end-to-end fields are kept.
+Source: RFC 9110 7.6 (Connection, Via), RFC 7239 (Forwarded), RFC 9112 6; requirement X1.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from gateway.http.fields import HOP_BY_HOP
+
+Fields = Sequence[tuple[bytes, bytes]]
+Network = IPv4Network | IPv6Network
+
+STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
+    for status in HTTPStatus
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOrigin:
+    """Who is at the other end of a client connection, and what is said of it upstream.
+
+    Attributes:
+        address: Address of the client as far as trusted proxies tell.
+        forwarded_for: Value of ``X-Forwarded-For`` to send upstream.
+        node: The client in ``Forwarded`` syntax (RFC 7239 6).
+        scheme: ``http`` or ``https``, of the client's connection.
+    """
+
+    address: str
+    forwarded_for: bytes
+    node: bytes
+    scheme: bytes
+
+
+def origin_of(
+    peer: str, scheme: bytes, forwarded_for: list[bytes], trusted: Sequence[Network]
+) -> ClientOrigin:
+    """Return the client behind a connection; claims of untrusted peers are dropped.
+
+    The right-most address that is not a trusted proxy is the client (STANDARDS 4.1).
+    """
+    if not forwarded_for or not trusted or not _is_trusted(peer, trusted):
+        return ClientOrigin(peer, peer.encode(), _node(peer), scheme)
+    hops = [hop.strip().decode("latin-1") for value in forwarded_for for hop in value.split(b",")]
+    client = peer
+    for hop in reversed(hops):
+        if not _is_address(hop):
+            break
+        client = hop
+        if not _is_trusted(hop, trusted):
+            break
+    chain = b", ".join([*(value.strip() for value in forwarded_for), peer.encode()])
+    return ClientOrigin(client, chain, _node(client), scheme)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+    if not _is_address(text):
+        return False
+    address = ip_address(text)
+    return any(address in network for network in trusted)
+
+
+def _node(address: str) -> bytes:
+    return f'"[{address}]"'.encode() if ":" in address else address.encode()
+
+
+def origin_lines(origin: ClientOrigin, host: bytes, via: bytes) -> bytes:
+    """Return ``Via``, ``X-Forwarded-*`` and ``Forwarded`` for a request with this ``Host``."""
+    quoted = host.replace(b"\\", b"").replace(b'"', b"")
+    return (
+        b"Via: 1.1 %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"
+        b'X-Forwarded-Host: %b\r\nForwarded: for=%b;host="%b";proto=%b\r\n'
+        % (via, origin.forwarded_for, origin.scheme, host, origin.node, quoted, origin.scheme)
+    )
+
+
+def request_head(
+    start_line: bytes, fields: Fields, dropped: frozenset[bytes], added: bytes
+) -> bytes:
+    """Return a request head.
+
+    Args:
+        start_line: Method, target and version, without the line end.
+        fields: The client's fields, in order.
+        dropped: Lower-case names that are not sent on.
+        added: Whole lines that the gateway adds.
+    """
+    parts = [start_line, b"\r\n"]
+    for name, value in fields:
+        if name.lower() not in dropped:
+            parts += (name, b": ", value, b"\r\n")
+    parts += (added, b"\r\n")
+    return b"".join(parts)
+
+
+def response_head(
+    status: int, reason: bytes, fields: Fields, dropped: frozenset[bytes], added: bytes
+) -> bytes:
+    """Return an answer's head; arguments as for ``request_head``."""
+    standard = STATUS_LINES.get(status)
+    if standard is None or reason not in standard:
+        standard = b"HTTP/1.1 %d %b\r\n" % (status, reason)
+    parts = [standard]
+    for name, value in fields:
+        if name.lower() not in dropped:
+            parts += (name, b": ", value, b"\r\n")
+    parts += (added, b"\r\n")
+    return b"".join(parts)
+
+
+def dropped_fields(*groups: Iterable[bytes]) -> frozenset[bytes]:
+    """Return the hop-by-hop names together with further lower-case names."""
+    return HOP_BY_HOP.union(*groups)

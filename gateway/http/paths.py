@@ -1,0 +1,88 @@
+"""One canonical path: what is matched is what is forwarded, so spelling can't evade a policy.
+
+Decoding happens once, and only for unreserved characters. What two programs could read in two ways
+(encoded slashes and backslashes, NUL, double encoding, bad UTF-8, ``;`` parameters) is refused; dot
+segments and empty segments are refused or resolved, as the operator says.
+
+Source: RFC 3986 6.2.2, RFC 9110 17; STANDARDS "Path normalisation"; design section 10.
+"""
+
+import re
+
+_UNRESERVED = rb"A-Za-z0-9\-._~"
+_PLAIN = re.compile(rb"(?:/(?!\.{1,2}(?:/|\Z))[" + _UNRESERVED + rb"!$&'()*+,=:@]+)+/?|/", re.ASCII)
+_ALLOWED = re.compile(rb"[" + _UNRESERVED + rb"!$&'()*+,=:@%/]*", re.ASCII)
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNRESERVED_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_REFUSED_ESCAPES = frozenset({0x2F, 0x5C, 0x7F, 0x3B, *range(0x20)})
+"""Encoded slash, backslash, DEL, semicolon and controls."""
+
+
+class AmbiguousPath(ValueError):  # noqa: N818 - it is the path that is at fault
+    """The path can be read in two ways; the message says which."""
+
+
+def normalise(path: bytes, *, resolve: bool, merge_slashes: bool) -> bytes:
+    """Return the one spelling of an origin-form path that is matched, logged and forwarded.
+
+    Args:
+        path: The path without the query, starting with a slash.
+        resolve: Resolve dot segments instead of refusing them.
+        merge_slashes: Merge empty segments instead of refusing them.
+
+    Raises:
+        AmbiguousPath: the path could mean two resources.
+    """
+    if _PLAIN.fullmatch(path):
+        return path
+    if not path.startswith(b"/") or not _ALLOWED.fullmatch(path):
+        raise AmbiguousPath("a character that a path can't hold")
+    decoded = _decode_unreserved(path)
+    segments = decoded[1:].split(b"/")
+    if b"" in segments[:-1]:
+        if not merge_slashes:
+            raise AmbiguousPath("an empty segment")
+        last = segments[-1]
+        segments = [segment for segment in segments[:-1] if segment] + [last]
+    if b"." in segments or b".." in segments:
+        if not resolve:
+            raise AmbiguousPath("a dot segment")
+        segments = _resolve(segments)
+    return b"/" + b"/".join(segments)
+
+
+def _decode_unreserved(path: bytes) -> bytes:
+    """Decode escapes of unreserved characters, upper-case the rest, refuse the dangerous."""
+    if path.count(b"%") != len(_ESCAPE.findall(path)):
+        raise AmbiguousPath("an incomplete percent-encoding")
+    raw = bytes(int(match, 16) for match in _ESCAPE.findall(path))
+    if any(value in _REFUSED_ESCAPES for value in raw):
+        raise AmbiguousPath("an encoded separator or control character")
+    full = _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), path)
+    if _ESCAPE.search(full):
+        raise AmbiguousPath("a double encoding")
+    try:
+        full.decode("utf-8", "strict")
+    except UnicodeDecodeError as error:
+        raise AmbiguousPath("an encoding that is not UTF-8") from error
+    return _ESCAPE.sub(_canonical_escape, path)
+
+
+def _canonical_escape(match: re.Match[bytes]) -> bytes:
+    value = int(match[1], 16)
+    return bytes((value,)) if value in _UNRESERVED_BYTES else b"%%%02X" % value
+
+
+def _resolve(segments: list[bytes]) -> list[bytes]:
+    """Remove dot segments (RFC 3986 5.2.4); going above the root is refused."""
+    resolved: list[bytes] = []
+    for segment in segments:
+        if segment == b"..":
+            if not resolved:
+                raise AmbiguousPath("a dot segment above the root")
+            resolved.pop()
+        elif segment != b".":
+            resolved.append(segment)
+    if segments[-1] in {b".", b".."}:
+        resolved.append(b"")
+    return resolved

@@ -1,0 +1,301 @@
+"""What a refusal looks like on the wire: problem details (RFC 9457), one table for all codes.
+
+Facts given to the caller are chosen here, so that nothing internal slips out.
+Source: RFC 9457, RFC 6585 4, RFC 9110 11.6.1 and 15.5.6; requirements A10, A21, B6.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import assert_never
+
+import orjson
+
+from gateway.errors import Refusal, RefusalCode
+from gateway.rules.decision import Violation, retry_after_seconds
+from gateway.rules.limits import LimitKind
+from gateway.rules.plan import AnswerFormat, BillingRules, Tier, ViolatedForm
+from gateway.rules.units import MICRO
+
+TYPE_PREFIX = "urn:problem-type:enforcement-gateway:"
+REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+CONTENT_TYPE = "application/problem+json"
+RETRY_WHEN_AWAY_SECONDS = 1
+"""What ``Retry-After`` says while a store is away: its breaker probes again about then."""
+
+_MINUTE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A refusal ready to be sent: ``fields`` are whole lines, each ending in CRLF."""
+
+    status: int
+    fields: bytes
+    body: bytes
+
+
+def status_of(code: RefusalCode) -> int:  # noqa: PLR0912 - one exhaustive table
+    """Return the status of a refusal; what the pricing file may change is in ``render``."""
+    match code:
+        case RefusalCode.BAD_REQUEST | RefusalCode.KEY_AMBIGUOUS | RefusalCode.COST_INVALID:
+            return 400
+        case (
+            RefusalCode.KEY_MISSING
+            | RefusalCode.KEY_INVALID
+            | RefusalCode.KEY_REVOKED
+            | RefusalCode.KEY_EXPIRED
+        ):
+            return 401
+        case RefusalCode.PAYMENT_REQUIRED:
+            return 402
+        case (
+            RefusalCode.WORKSPACE_SUSPENDED
+            | RefusalCode.PLAN_UNKNOWN
+            | RefusalCode.FEATURE_UNAVAILABLE
+            | RefusalCode.ADDRESS_NOT_ALLOWED
+        ):
+            return 403
+        case RefusalCode.ROUTE_UNKNOWN:
+            return 404
+        case RefusalCode.METHOD_NOT_ALLOWED:
+            return 405
+        case RefusalCode.REQUEST_TIMEOUT:
+            return 408
+        case RefusalCode.LENGTH_REQUIRED:
+            return 411
+        case RefusalCode.BODY_TOO_LARGE:
+            return 413
+        case RefusalCode.TARGET_TOO_LONG:
+            return 414
+        case RefusalCode.EXPECTATION_FAILED:
+            return 417
+        case RefusalCode.QUOTA_EXCEEDED:
+            return 429
+        case RefusalCode.HEAD_TOO_LARGE:
+            return 431
+        case RefusalCode.INTERNAL:
+            return 500
+        case RefusalCode.UPSTREAM_UNREACHABLE | RefusalCode.UPSTREAM_FAILED:
+            return 502
+        case (
+            RefusalCode.STORE_UNAVAILABLE
+            | RefusalCode.DIRECTORY_UNAVAILABLE
+            | RefusalCode.RECORDING_UNAVAILABLE
+            | RefusalCode.DRAINING
+            | RefusalCode.OVERLOADED
+        ):
+            return 503
+        case RefusalCode.UPSTREAM_TIMEOUT | RefusalCode.EXECUTION_TIMEOUT:
+            return 504
+        case _:
+            assert_never(code)
+
+
+TITLES: dict[RefusalCode, tuple[str, str]] = {
+    RefusalCode.BAD_REQUEST: ("Bad Request", "The request can't be understood."),
+    RefusalCode.KEY_AMBIGUOUS: ("Ambiguous API Key", "Two different API keys were sent."),
+    RefusalCode.COST_INVALID: ("Invalid Cost", "The cost of this request can't be read."),
+    RefusalCode.KEY_MISSING: ("API Key Required", "Send an API key with this request."),
+    RefusalCode.KEY_INVALID: ("Invalid API Key", "This API key is not known."),
+    RefusalCode.KEY_REVOKED: ("API Key Revoked", "This API key has been revoked."),
+    RefusalCode.KEY_EXPIRED: ("API Key Expired", "This API key has expired."),
+    RefusalCode.PAYMENT_REQUIRED: ("Payment Required", "This workspace has to be paid for first."),
+    RefusalCode.WORKSPACE_SUSPENDED: ("Workspace Suspended", "This workspace is suspended."),
+    RefusalCode.PLAN_UNKNOWN: ("Plan Unknown", "The plan of this workspace is not offered now."),
+    RefusalCode.FEATURE_UNAVAILABLE: (
+        "Feature Not Available",
+        "The plan or the API key does not include what this route needs.",
+    ),
+    RefusalCode.ADDRESS_NOT_ALLOWED: (
+        "Address Not Allowed",
+        "This API key may not be used from this address.",
+    ),
+    RefusalCode.ROUTE_UNKNOWN: ("Not Found", "There is nothing at this path."),
+    RefusalCode.METHOD_NOT_ALLOWED: ("Method Not Allowed", "This path does not take this method."),
+    RefusalCode.REQUEST_TIMEOUT: ("Request Timeout", "The request did not arrive in time."),
+    RefusalCode.LENGTH_REQUIRED: ("Length Required", "The length of the body must be known."),
+    RefusalCode.BODY_TOO_LARGE: ("Content Too Large", "The body is larger than this route takes."),
+    RefusalCode.TARGET_TOO_LONG: ("URI Too Long", "The request target is too long."),
+    RefusalCode.EXPECTATION_FAILED: ("Expectation Failed", "Only 100-continue can be expected."),
+    RefusalCode.QUOTA_EXCEEDED: (
+        "Request cannot be satisfied as assigned quota has been exceeded",
+        "A limit of the plan is reached.",
+    ),
+    RefusalCode.HEAD_TOO_LARGE: ("Request Header Fields Too Large", "The head is too large."),
+    RefusalCode.INTERNAL: ("Internal Error", "The gateway failed to handle this request."),
+    RefusalCode.UPSTREAM_UNREACHABLE: ("Bad Gateway", "The service can't be reached."),
+    RefusalCode.UPSTREAM_FAILED: ("Bad Gateway", "The service did not give a valid answer."),
+    RefusalCode.STORE_UNAVAILABLE: (
+        "Temporary Reduced Capacity",
+        "Limits can't be checked at the moment; try again shortly.",
+    ),
+    RefusalCode.DIRECTORY_UNAVAILABLE: (
+        "Temporary Reduced Capacity",
+        "API keys can't be checked at the moment; try again shortly.",
+    ),
+    RefusalCode.RECORDING_UNAVAILABLE: (
+        "Temporary Reduced Capacity",
+        "Usage can't be recorded at the moment; try again shortly.",
+    ),
+    RefusalCode.DRAINING: ("Service Unavailable", "This instance is shutting down; try again."),
+    RefusalCode.OVERLOADED: ("Service Unavailable", "Too many requests wait for the service."),
+    RefusalCode.UPSTREAM_TIMEOUT: ("Gateway Timeout", "The service did not answer in time."),
+    RefusalCode.EXECUTION_TIMEOUT: (
+        "Gateway Timeout",
+        "The request took longer than the plan allows.",
+    ),
+}
+
+_CLOSES = frozenset(
+    {
+        RefusalCode.BAD_REQUEST,
+        RefusalCode.REQUEST_TIMEOUT,
+        RefusalCode.LENGTH_REQUIRED,
+        RefusalCode.BODY_TOO_LARGE,
+        RefusalCode.TARGET_TOO_LONG,
+        RefusalCode.HEAD_TOO_LARGE,
+        RefusalCode.DRAINING,
+    }
+)
+
+
+def closes_connection(code: RefusalCode) -> bool:
+    """Return whether the connection can't be used after this refusal."""
+    return code in _CLOSES
+
+
+def render(
+    refusal: Refusal,
+    request_id: str,
+    *,
+    answers: AnswerFormat | None = None,
+    billing: BillingRules | None = None,
+    tier: Tier | None = None,
+) -> Problem:
+    """Return the problem of a refusal.
+
+    Args:
+        refusal: What is refused and the facts that the caller may know.
+        request_id: Becomes ``instance``.
+        answers: How the pricing file wants problems written; None before a caller is known.
+        billing: Status, type and title of limit refusals; None before a caller is known.
+        tier: The caller's plan, for the suggestion of the next one.
+    """
+    code = refusal.code
+    title, detail = TITLES[code]
+    status, type_uri = status_of(code), TYPE_PREFIX + code.value.replace("_", "-")
+    extensions: dict[str, object] = {}
+    fields = b""
+    match code:
+        case RefusalCode.QUOTA_EXCEEDED if answers is not None and billing is not None:
+            violations: list[Violation] = refusal.facts["violations"]
+            status, type_uri, title = (
+                billing.refused_status,
+                billing.refused_type,
+                billing.refused_title,
+            )
+            detail = describe(violations)
+            extensions = _violated(violations, answers) | _advice(
+                tier, _instant(refusal.facts.get("renews_at_micro"))
+            )
+            fields = _retry_after(violations, answers)
+        case (
+            RefusalCode.STORE_UNAVAILABLE
+            | RefusalCode.DIRECTORY_UNAVAILABLE
+            | RefusalCode.RECORDING_UNAVAILABLE
+        ):
+            type_uri = answers.type_reduced_capacity if answers else REDUCED_CAPACITY
+            fields = b"Retry-After: %d\r\n" % RETRY_WHEN_AWAY_SECONDS
+        case RefusalCode.OVERLOADED | RefusalCode.DRAINING:
+            fields = b"Retry-After: %d\r\n" % RETRY_WHEN_AWAY_SECONDS
+        case RefusalCode.PAYMENT_REQUIRED if billing and billing.payment_required_status:
+            status = billing.payment_required_status
+        case RefusalCode.METHOD_NOT_ALLOWED:
+            fields = b"Allow: %b\r\n" % refusal.facts["allow"]
+        case RefusalCode.FEATURE_UNAVAILABLE:
+            extensions = {"missing_features": sorted(refusal.facts["features"])} | _advice(
+                tier, None
+            )
+        case _:
+            detail = refusal.facts.get("detail", detail)
+    if status == 401:
+        fields += _challenge(code)
+    body = {
+        "type": type_uri,
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": request_id,
+        "code": code.value,
+        **extensions,
+    }
+    content_type = answers.problem_content_type if answers else CONTENT_TYPE
+    fields += b"Content-Type: %b\r\nCache-Control: no-store\r\n" % content_type.encode()
+    return Problem(status, fields, orjson.dumps(body))
+
+
+def describe(violations: list[Violation]) -> str:
+    """Return in plain words which limit is reached."""
+    if len(violations) != 1:
+        return "Multiple quota limits exceeded"
+    (violation,) = violations
+    meter = violation.meter
+    if violation.overage is not None:
+        return f"Hard overage cap of {violation.overage} {meter.upper()} exceeded"
+    if violation.kind is LimitKind.RATE and violation.window_seconds == _MINUTE:
+        what = "RPM limit" if violation.ladder == "rpm" else f"Limit {violation.policy!r}"
+        return f"{what} of {violation.limit} {meter} per minute exceeded"
+    if violation.window_seconds is not None:
+        return (
+            f"Limit {violation.policy!r} of {violation.limit} {meter} "
+            f"per {violation.window_seconds} seconds exceeded"
+        )
+    if violation.ladder == "monthly_dc":
+        return f"Monthly {meter.upper()} quota of {violation.limit} exceeded"
+    return f"Quota {violation.policy!r} of {violation.limit} {meter} exceeded"
+
+
+def _violated(violations: list[Violation], answers: AnswerFormat) -> dict[str, object]:
+    if answers.violated_form is ViolatedForm.NAMES:
+        return {answers.violated_member: [violation.policy for violation in violations]}
+    return {
+        answers.violated_member: [
+            {
+                answers.violated_name_member: violation.policy,
+                "limit": violation.limit,
+                "current": violation.current,
+                "window_seconds": violation.window_seconds,
+            }
+            for violation in violations
+        ]
+    }
+
+
+def _advice(tier: Tier | None, renews_at: str | None) -> dict[str, object]:
+    """Return what the caller can do about it (B6)."""
+    facts = {
+        "next_plan": tier.next_tier if tier else None,
+        "upgrade_url": tier.upgrade_url if tier else None,
+        "renews_at": renews_at,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _instant(at_micro: int | None) -> str | None:
+    """Return an instant as RFC 3339 in UTC."""
+    if at_micro is None:
+        return None
+    return f"{datetime.fromtimestamp(at_micro // MICRO, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _retry_after(violations: list[Violation], answers: AnswerFormat) -> bytes:
+    seconds = retry_after_seconds(violations)
+    if seconds is None or not answers.retry_after_precedence:
+        return b""
+    return b"Retry-After: %d\r\n" % seconds
+
+
+def _challenge(code: RefusalCode) -> bytes:
+    if code is RefusalCode.KEY_MISSING:
+        return b'WWW-Authenticate: Bearer realm="api"\r\n'
+    return b'WWW-Authenticate: Bearer realm="api", error="invalid_token"\r\n'

@@ -1,0 +1,116 @@
+"""The RateLimit fields: constant parts made once per caller and period, numbers per answer.
+
+Revision: draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4. The constant parts are made
+by ``http-sf``; per answer only integers are filled in.
+Source: requirements A11, A12, B5, N6.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import http_sf
+
+from gateway.rules.charge import ChargeTemplate, Entry
+from gateway.rules.decision import seconds_until
+from gateway.rules.limits import LimitKind
+from gateway.rules.plan import AnswerFormat
+from gateway.rules.units import MICRO
+from gateway.rules.windows import NEVER_MICRO
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitFields:
+    """What is constant about the fields of one charge template.
+
+    Attributes:
+        policy_line: The whole ``RateLimit-Policy`` line, empty if nothing is to be told.
+        state_start: ``RateLimit: `` up to the first item.
+        items: Per listed entry its index in the charge, quoted name, limit, end; in order.
+        legacy: ``delta``, ``epoch`` or None: which ``X-RateLimit-*`` triple to add.
+    """
+
+    policy_line: bytes
+    state_start: bytes
+    items: tuple[tuple[int, bytes, int, int], ...]
+    legacy: str | None
+
+
+def prepare(
+    template: ChargeTemplate, answers: AnswerFormat, *, legacy: str | None
+) -> RateLimitFields:
+    """Return the constant parts of the fields for a template; unlimited policies aren't in it."""
+    if not template.entries:
+        return RateLimitFields(b"", b"", (), None)
+    items = tuple(
+        (
+            index,
+            http_sf.ser(entry.ladder.soft.wire).encode(),
+            entry.ladder.soft.limit_micro,
+            entry.period.end_micro,
+        )
+        for index, entry in enumerate(template.entries)
+    )
+    policies = http_sf.ser([_policy_item(entry) for entry in template.entries])
+    enabled = answers.ratelimit_enabled
+    return RateLimitFields(
+        policy_line=f"{answers.policy_field}: {policies}\r\n".encode() if enabled else b"",
+        state_start=f"{answers.limit_field}: ".encode() if enabled else b"",
+        items=items,
+        legacy=legacy,
+    )
+
+
+def _policy_item(entry: Entry) -> tuple[str, dict[str, int]]:
+    parameters = {"q": entry.ladder.soft.limit_micro // MICRO}
+    period = entry.period
+    if period.end_micro < NEVER_MICRO:
+        parameters["w"] = (period.end_micro - period.start_micro) // MICRO
+    return entry.ladder.soft.wire, parameters
+
+
+def render(fields: RateLimitFields, counts_micro: Sequence[int], now_micro: int) -> bytes:
+    """Return the field lines for counters that stand at ``counts_micro`` at ``now_micro``."""
+    lines = fields.policy_line
+    if fields.state_start:
+        lines += (
+            fields.state_start
+            + b", ".join(
+                [
+                    _state_item(name, limit_micro - counts_micro[index], end_micro, now_micro)
+                    for index, name, limit_micro, end_micro in fields.items
+                ]
+            )
+            + b"\r\n"
+        )
+    if fields.legacy is not None and fields.items:
+        lines += _legacy(fields, counts_micro, now_micro)
+    return lines
+
+
+def _state_item(name: bytes, left_micro: int, end_micro: int, now_micro: int) -> bytes:
+    remaining = left_micro // MICRO if left_micro > 0 else 0
+    if end_micro >= NEVER_MICRO:
+        return b"%b;r=%d" % (name, remaining)
+    left = (end_micro - now_micro + 999_999) // MICRO
+    return b"%b;r=%d;t=%d" % (name, remaining, left if left > 0 else 1)
+
+
+def _legacy(fields: RateLimitFields, counts_micro: Sequence[int], now_micro: int) -> bytes:
+    """Return the ``X-RateLimit-*`` triple of the first listed policy (B5)."""
+    index, _, limit_micro, end_micro = fields.items[0]
+    reset = end_micro // MICRO if fields.legacy == "epoch" else seconds_until(end_micro, now_micro)
+    return b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n" % (
+        limit_micro // MICRO,
+        max(0, limit_micro - counts_micro[index]) // MICRO,
+        reset,
+    )
+
+
+def with_refunds(
+    template: ChargeTemplate, counts_micro: Sequence[int], deltas: dict[str, int]
+) -> tuple[int, ...]:
+    """Return the counts as they stand once the corrections of this very request are applied."""
+    return tuple(
+        max(0, count + deltas.get(entry.key, 0)) if entry.ladder.kind is LimitKind.QUOTA else count
+        for entry, count in zip(template.entries, counts_micro, strict=True)
+    )

@@ -1,0 +1,130 @@
+"""What is in force now: the snapshot with everything the data plane derives from it once.
+
+Made anew on reload and when a pricing version begins; requests hold the one they started with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.config.matcher import RouteMatcher
+from gateway.config.snapshot import CostSource, LegacyFields, Route, Snapshot
+from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP
+from gateway.proxy.pool import UpstreamPool, Upstreams
+from gateway.rules.charging import billing_period
+from gateway.rules.plan import Pricing
+from gateway.rules.windows import NEVER_MICRO, Window, WindowKind, period_at
+
+RATELIMIT_FIELDS = frozenset({b"ratelimit", b"ratelimit-policy"})
+_ALWAYS_READ = frozenset(
+    {
+        b"host", b"connection", b"content-length", b"transfer-encoding", b"expect", b"upgrade",
+        b"x-request-id", b"x-forwarded-for", b"te", b"authorization",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoutePlan:
+    """What never changes between two requests of a route.
+
+    Attributes:
+        places: Where the key may stand: (field name, whether as ``Bearer``).
+        dropped: Request fields that are not sent upstream, the key's included.
+        dropped_but_authorization: The same without ``Authorization``, for other schemes.
+        static_cost_micro: The cost if it is the same for every request, else None.
+        reads_settlement: Whether the answer tells the actual cost.
+        settles_from_body: Whether it tells it in its body.
+        response_dropped: Answer fields that are not passed on.
+        legacy: Which ``X-RateLimit-*`` triple to add, None for none.
+    """
+
+    route: Route
+    pool: UpstreamPool
+    places: tuple[tuple[bytes, bool], ...]
+    dropped: frozenset[bytes]
+    dropped_but_authorization: frozenset[bytes]
+    static_cost_micro: dict[str, int] | None
+    reads_settlement: bool
+    settles_from_body: bool
+    response_dropped: frozenset[bytes]
+    legacy: str | None
+
+
+@dataclass(slots=True, eq=False)
+class Active:
+    """A snapshot in force.
+
+    Attributes:
+        special: Request fields that are looked at, lower case.
+        pricing: The version in force, None if the file leaves a gap.
+        period: Billing period's id.
+        valid_until_micro: When pricing or period must be looked up again.
+    """
+
+    snapshot: Snapshot
+    matcher: RouteMatcher
+    plans: dict[str, RoutePlan]
+    special: frozenset[bytes]
+    pricing: Pricing | None
+    period: str | None
+    valid_until_micro: int
+
+
+def activate(snapshot: Snapshot, upstreams: Upstreams, now_micro: int) -> Active:
+    """Return a snapshot made ready for requests at an instant."""
+    pricing = snapshot.pricing_at(now_micro)
+    zone = pricing.timezone if pricing else "UTC"
+    return Active(
+        snapshot=snapshot,
+        matcher=snapshot.matcher,
+        plans={route.name: _plan(route, snapshot, upstreams) for route in snapshot.routes},
+        special=_ALWAYS_READ.union(*map(_fields_read, snapshot.routes)),
+        pricing=pricing,
+        period=billing_period(zone, now_micro),
+        valid_until_micro=_next_change_micro(snapshot.pricings, zone, now_micro),
+    )
+
+
+def _plan(route: Route, snapshot: Snapshot, upstreams: Upstreams) -> RoutePlan:
+    dropped = HOP_BY_HOP | GATEWAY_OWNED_REQUEST | snapshot.identity_fields | {b"host"}
+    if not route.auth.forward_key:
+        dropped |= {place.header for place in route.auth.places}
+    bearer = any(place.bearer for place in route.auth.places)
+    static = all(cost.reserve.source is CostSource.STATIC for cost in route.cost)
+    return RoutePlan(
+        route=route,
+        pool=upstreams.pool(route.upstream),
+        places=tuple((place.header, place.bearer) for place in route.auth.places),
+        dropped=dropped,
+        dropped_but_authorization=dropped - {b"authorization"} if bearer else dropped,
+        static_cost_micro=(
+            {cost.meter: cost.reserve.default_micro or 0 for cost in route.cost} if static else None
+        ),
+        reads_settlement=any(cost.settle is not None for cost in route.cost),
+        settles_from_body=any(
+            cost.settle is not None and cost.settle.source is CostSource.JSON for cost in route.cost
+        ),
+        response_dropped=HOP_BY_HOP
+        | {b"x-request-id"}
+        | (RATELIMIT_FIELDS if route.replace_upstream_ratelimit else frozenset()),
+        legacy=None if route.legacy_fields is LegacyFields.OFF else route.legacy_fields.value,
+    )
+
+
+def _fields_read(route: Route) -> frozenset[bytes]:
+    names = {place.header for place in route.auth.places}
+    names |= {cost.reserve.header for cost in route.cost if cost.reserve.header}
+    if route.run_id is not None and route.run_id.header:
+        names.add(route.run_id.header)
+    return frozenset(names)
+
+
+def _next_change_micro(pricings: Sequence[Pricing], zone: str, now_micro: int) -> int:
+    month = period_at(Window(WindowKind.CALENDAR_MONTH, timezone=zone), now_micro)
+    switches = [
+        instant
+        for pricing in pricings
+        for instant in (pricing.effective_from_micro, pricing.effective_to_micro)
+        if instant is not None and instant > now_micro
+    ]
+    return min([month.end_micro, NEVER_MICRO, *switches])

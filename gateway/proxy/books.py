@@ -1,0 +1,182 @@
+"""Steps 8 and 9: settle the request and write its record. Pure but for the journal's queue.
+
+Source: design sections 3 and 8; requirements A8, A9, C7, X6.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from time import perf_counter_ns
+
+from gateway.config.snapshot import RouteCounters
+from gateway.errors import Refusal
+from gateway.http.ratelimit import with_refunds
+from gateway.proxy.active import Active, RoutePlan
+from gateway.proxy.caller import Caller, Standing
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.ports import Ports
+from gateway.proxy.upstream import Answer
+from gateway.rules.charge import Charge, Counts
+from gateway.rules.decision import Violation, flags_of
+from gateway.rules.record import Outcome, Record
+from gateway.rules.settlement import Settlement, billability, settle
+from gateway.telemetry.metrics import LATENCY_BOUNDS_MICRO
+
+_NOTHING: Mapping[str, int] = {}
+
+
+class Draft:
+    """What is known of a request so far; becomes its record."""
+
+    __slots__ = (
+        "active", "actual_micro", "answer", "caller", "charge", "counts", "exchange", "now_micro",
+        "outcome", "plan", "refusal", "reserved_micro", "run_id", "settlement", "standing",
+        "status", "unenforced", "upstream_ns",
+    )  # fmt: skip
+
+    def __init__(self, exchange: Exchange, active: Active, now_micro: int) -> None:
+        self.exchange = exchange
+        self.active = active
+        self.now_micro = now_micro
+        self.plan: RoutePlan | None = None
+        self.caller: Caller | None = None
+        self.reserved_micro: Mapping[str, int] = _NOTHING
+        self.actual_micro: Mapping[str, int] = _NOTHING
+        self.standing: Standing | None = None
+        self.charge: Charge | None = None
+        self.counts: Counts | None = None
+        self.unenforced = False
+        self.run_id: str | None = None
+        self.answer: Answer | None = None
+        self.outcome = Outcome.COMPLETED
+        self.refusal: Refusal | None = None
+        self.status = 0
+        self.settlement: Settlement | None = None
+        self.upstream_ns = 0
+
+    def settle(self) -> Settlement:
+        """Return how the request enters the books as things stand."""
+        pricing = self.active.pricing
+        counts = self.counts
+        repeat = counts is not None and counts.repeat
+        if pricing is None or self.caller is None:
+            return Settlement(
+                billable=False,
+                reason="refused" if self.outcome is Outcome.REFUSED else "open_route",
+                quantities_micro=_NOTHING,
+                charged_micro=_NOTHING,
+                deltas=[],
+                releases_run=False,
+            )
+        status = self.answer.status if self.answer is not None else 0
+        billable, reason = billability(pricing.billing, status, self.outcome, repeat=repeat)
+        admitted = counts is not None and (counts.admitted or self.unenforced)
+        return settle(
+            self.charge if admitted else None,
+            self.reserved_micro,
+            self.actual_micro,
+            billable=billable,
+            reason=reason,
+            repeat=repeat,
+            counted=not self.unenforced,
+        )
+
+
+def counts_to_tell(draft: Draft) -> tuple[int, ...]:
+    """Return the counters as the caller will find them, this request's own correction included."""
+    charge, counts = draft.charge, draft.counts
+    assert charge is not None
+    assert counts is not None
+    settlement = draft.settlement
+    if settlement is None or not settlement.deltas:
+        return counts.after_micro
+    deltas = {delta.key: delta.delta_micro for delta in settlement.deltas}
+    return with_refunds(charge.template, counts.after_micro, deltas)
+
+
+def close_books(draft: Draft, ports: Ports) -> None:
+    """Settle, count, and hand the record to the journal, which lets the last bytes go."""
+    exchange = draft.exchange
+    elapsed_micro = (perf_counter_ns() - exchange.started_ns) // 1000
+    ports.exchanges.discard(exchange)
+    if exchange.is_malformed:
+        ports.stats.worker.parse_errors += 1
+        exchange.release(written=True)
+        return
+    settlement = draft.settlement
+    if settlement is None or draft.outcome is not Outcome.COMPLETED:
+        settlement = draft.settle()
+    if settlement.deltas and draft.standing is not None:
+        draft.standing.refused = None
+    record = _record(draft, settlement, elapsed_micro)
+    _count(draft, record, ports)
+    ports.access_log.write_request(record, exchange)
+    if draft.refusal is not None and not ports.journal.is_available:
+        # A refusal costs nobody anything: it may go unrecorded, an answer may not.
+        exchange.release(written=True)
+        return
+    ports.journal.append(record, exchange.release)
+
+
+def _record(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Record:
+    exchange, caller, plan, charge = draft.exchange, draft.caller, draft.plan, draft.charge
+    counts, refusal = draft.counts, draft.refusal
+    entry = caller.entry if caller is not None else None
+    pricing = draft.active.pricing
+    record = Record(
+        event_id=exchange.event_id,
+        request_id=exchange.request_id,
+        occurred_at_micro=draft.now_micro if counts is None else counts.now_micro,
+        workspace_id=None if entry is None else entry.workspace_id,
+        key_id=None if entry is None else entry.key_id,
+        plan=None if entry is None else entry.plan,
+        route=None if plan is None else plan.route.name,
+        method=exchange.method.decode("ascii", "replace"),
+        run_id=draft.run_id,
+        status=draft.status,
+        outcome=draft.outcome.value,
+        code=None if refusal is None else refusal.code.value,
+        billable=settlement.billable,
+        reason=settlement.reason,
+        repeat=counts is not None and counts.repeat,
+        quantities_micro=dict(settlement.quantities_micro),
+        charged_micro=dict(settlement.charged_micro),
+        pricing_version=None if pricing is None else pricing.version,
+        period=draft.active.period,
+        bytes_in=exchange.body_bytes,
+        bytes_out=exchange.bytes_out + len(exchange.held),
+        latency_micro=elapsed_micro,
+        upstream_micro=draft.upstream_ns // 1000,
+    )
+    if settlement.deltas:
+        record.deltas = [
+            [delta.key, delta.delta_micro, delta.expires_at_seconds] for delta in settlement.deltas
+        ]
+    if settlement.releases_run and charge is not None:
+        record.run_key = charge.run_key
+    if refusal is not None:
+        violations: list[Violation] = refusal.facts.get("violations", [])
+        record.violated = [violation.policy for violation in violations]
+    elif draft.unenforced:
+        record.flags = ["unenforced"]
+    elif charge is not None and counts is not None:
+        record.flags = flags_of(charge, counts)
+    return record
+
+
+def _count(draft: Draft, record: Record, ports: Ports) -> None:
+    if draft.plan is None:
+        unrouted = ports.stats.worker.unrouted
+        unrouted[record.status] = unrouted.get(record.status, 0) + 1
+        return
+    counters: RouteCounters = draft.plan.route.counters
+    counters.requests += 1
+    counters.by_status[record.status] = counters.by_status.get(record.status, 0) + 1
+    counters.latency_sum_micro += record.latency_micro
+    if not counters.latency_buckets:
+        counters.latency_buckets = [0] * (len(LATENCY_BOUNDS_MICRO) + 1)
+    counters.latency_buckets[bisect_left(LATENCY_BOUNDS_MICRO, record.latency_micro)] += 1
+    counters.bytes_in += record.bytes_in
+    counters.bytes_out += record.bytes_out
+    counters.unenforced += draft.unenforced
+    if record.code is not None:
+        counters.refused[record.code] = counters.refused.get(record.code, 0) + 1

@@ -1,0 +1,133 @@
+"""Step 5: all policies of the request in one atomic step, or what the route does without a store.
+
+Source: design sections 3 (step 5), 4, 6 and 7; requirements N1, N5, C11.
+"""
+
+from gateway.config.snapshot import FailurePolicy
+from gateway.errors import Refusal, RefusalCode, StoreUnavailable
+from gateway.proxy.active import RoutePlan
+from gateway.proxy.books import Draft
+from gateway.proxy.caller import Standing, open_standing, remembered_refusal, standing_of
+from gateway.proxy.ports import Ports
+from gateway.rules.charge import Charge, Counts, StaleTemplate
+from gateway.rules.charging import amounts, local_share, run_key
+from gateway.rules.decision import (
+    entered_overage,
+    remember_refusal_until_micro,
+    violations_of,
+)
+from gateway.rules.units import MICRO
+from gateway.rules.windows import NEVER_MICRO
+
+STALE_ATTEMPTS = 3
+"""A period can end between planning and charging; twice in a row means that clocks are broken."""
+
+
+async def charge(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
+    """Count the request against all its policies.
+
+    Raises:
+        Refusal: a blocking policy would be passed; every violated one is named.
+        StoreUnavailable: the store is away and the route fails closed, or its share is used up.
+    """
+    if draft.caller is None and (not plan.route.own_limits or draft.active.pricing is None):
+        return
+    counts = await _count(draft, plan, ports)
+    if counts is None:
+        return
+    charged, standing = draft.charge, draft.standing
+    assert charged is not None
+    assert standing is not None
+    draft.counts = counts
+    stats = ports.stats.store
+    stats.charges += 1
+    if counts.admitted:
+        if not draft.unenforced and draft.caller is not None:
+            for policy in entered_overage(charged, counts):
+                ports.overage_entered(draft.caller.entry.workspace_id, policy)
+        return
+    stats.refused += 1
+    if charged.run_key is None and charged.amounts_micro == standing.static_amounts_micro:
+        standing.refused = counts
+        standing.refused_until_micro = remember_refusal_until_micro(charged, counts)
+    raise Refusal(
+        RefusalCode.QUOTA_EXCEEDED,
+        violations=violations_of(charged, counts),
+        renews_at_micro=_renews_at_micro(charged, counts),
+    )
+
+
+async def _count(draft: Draft, plan: RoutePlan, ports: Ports) -> Counts | None:
+    """Charge the store, planning anew when a period ended meanwhile."""
+    at_micro = ports.counters.now_micro()
+    for _ in range(STALE_ATTEMPTS):
+        standing = draft.standing = _stand(draft, plan, at_micro)
+        request = draft.charge = _plan_charge(draft, standing)
+        if not standing.template.entries and request.run_key is None:
+            draft.charge = draft.standing = None
+            return None
+        remembered = remembered_refusal(standing, request, at_micro)
+        if remembered is not None:
+            ports.stats.store.refused_locally += 1
+            return remembered
+        try:
+            return await ports.counters.charge(request)
+        except StaleTemplate as stale:
+            ports.stats.store.stale_templates += 1
+            at_micro = stale.now_micro
+        except StoreUnavailable:
+            if plan.route.on_store_failure is FailurePolicy.CLOSED:
+                draft.charge = draft.standing = None
+                raise
+            return await _count_locally(draft, request, ports)
+    raise StoreUnavailable("counters.clock", "the store's clock jumps")
+
+
+def _stand(draft: Draft, plan: RoutePlan, at_micro: int) -> Standing:
+    address = draft.exchange.origin.address
+    if draft.caller is not None:
+        return standing_of(draft.caller, plan, at_micro, address)
+    assert draft.active.pricing is not None
+    return open_standing(plan, draft.active.pricing, at_micro, address)
+
+
+def _plan_charge(draft: Draft, standing: Standing) -> Charge:
+    exchange, caller = draft.exchange, draft.caller
+    cost = draft.reserved_micro
+    request = Charge(
+        standing.template,
+        standing.static_amounts_micro
+        if cost is standing.static_cost_micro
+        else amounts(standing.template, cost),
+        exchange.event_id,
+    )
+    if draft.run_id is not None and caller is not None and draft.answer is None:
+        request.run_key = run_key(caller.entry.workspace_id, draft.run_id)
+        request.run_expires_at_seconds = (
+            draft.now_micro // MICRO + caller.pricing.meter.run_retention_seconds
+        )
+    return request
+
+
+async def _count_locally(draft: Draft, request: Charge, ports: Ports) -> Counts:
+    """Admit within this worker's own share; the quotas are counted when the store returns (N5)."""
+    percent = draft.active.snapshot.local_share_percent
+    share = Charge(local_share(request.template, percent), request.amounts_micro, request.hold_id)
+    counts = await ports.local_counters.charge(share)
+    if not counts.admitted:
+        draft.charge = draft.standing = None
+        raise StoreUnavailable("counters.share_used", "this worker's share is used up")
+    draft.unenforced = True
+    return counts
+
+
+def _renews_at_micro(request: Charge, counts: Counts) -> int | None:
+    ends = [
+        entry.period.end_micro
+        for entry, amount_micro, after_micro in zip(
+            request.template.entries, request.amounts_micro, counts.after_micro, strict=True
+        )
+        if isinstance(entry.cap_micro, int) and after_micro + amount_micro > entry.cap_micro
+    ]
+    latest = max(ends, default=NEVER_MICRO)
+    return latest if latest < NEVER_MICRO else None

@@ -1,0 +1,376 @@
+"""The client side of a connection: parses heads and bodies, one story after the other.
+
+One task per connection tells its stories in order, so that pipelined answers can't overtake each
+other. What goes wrong before there is a request ends here.
+Source: RFC 9112 2.2, 9.3; design sections 3 (step 1), 4 and 10.
+"""
+
+import asyncio
+from collections import deque
+from time import perf_counter_ns
+
+import httptools
+import structlog
+
+from gateway.errors import Refusal, RefusalCode
+from gateway.http.forwarding import ClientOrigin, origin_of
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading
+from gateway.proxy.head import bad, read_head
+from gateway.proxy.ports import Ports
+from gateway.proxy.request import serve
+from gateway.proxy.tunnel import Tunnel
+from gateway.proxy.upstream import UpstreamConnection
+from gateway.tasks import spawn
+
+LINGER_BYTES_MAX = 256 * 1024
+"""Unread body that is taken and dropped after an early answer, so that the client can read it."""
+LINGER_SECONDS = 2.0
+TUNNEL_BUFFER_BYTES_MAX = 64 * 1024
+"""What a client may send behind an upgrade's head before the upstream agreed."""
+
+_log = structlog.get_logger("proxy")
+Fields = list[tuple[bytes, bytes]]
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client; lives as long as its transport."""
+
+    __slots__ = (
+        "_current", "_early", "_fields", "_head_bytes", "_is_trailing", "_next", "_origin",
+        "_parser", "_peer", "_ports", "_queue", "_receiving", "_scheme", "_special", "_tunnel",
+        "_url", "_waiter", "closes_at", "had_eof", "is_lost", "loop", "reading", "touched_at",
+        "transport", "write_paused",
+    )  # fmt: skip
+
+    transport: asyncio.Transport
+    reading: Reading
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self.loop = ports.loop
+        self._parser = httptools.HttpRequestParser(self)
+        self._current: Exchange | None = None
+        self._next: Exchange | None = None
+        self._receiving: Exchange | None = None
+        self._queue: deque[Exchange] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._tunnel: Tunnel | None = None
+        self._early = b""
+        self._fields: Fields = []
+        self._special: dict[bytes, list[bytes]] = {}
+        self._url = b""
+        self._head_bytes = 0
+        self._is_trailing = False
+        self.is_lost = False
+        self.had_eof = False
+        self.write_paused = False
+        self.touched_at = 0.0
+        self.closes_at = 0.0
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # uvloop's class is not a subclass
+        worker = self._ports.stats.worker
+        worker.connections_accepted += 1
+        connections = self._ports.connections
+        self.touched_at = self.loop.time()
+        self._peer = _address(transport.get_extra_info("peername"))
+        self._scheme = b"https" if transport.get_extra_info("ssl_object") else b"http"
+        self._origin = ClientOrigin(
+            self._peer, self._peer.encode(), _node(self._peer), self._scheme
+        )
+        if len(connections) >= self._ports.active.snapshot.limits.connections_max:
+            worker.connections_refused += 1
+            self.is_lost = True
+            self.transport.abort()
+            return
+        connections.add(self)
+        self.reading = Reading(self.transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        spawn(self._tell_stories(), name="client")
+
+    def data_received(self, data: bytes) -> None:
+        self.touched_at = self.loop.time()
+        if self._tunnel is not None:
+            self._tunnel.from_client(data)
+            return
+        if self._early:
+            self._keep_early(data)
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade_asked(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._malformed(error)
+        receiving = self._receiving
+        if receiving is not None:
+            receiving.body_arrived()
+
+    def eof_received(self) -> bool:
+        """Keep the connection: a client may close its side and still read (STANDARDS 4.5)."""
+        self.had_eof = True
+        if self._tunnel is not None:
+            self._tunnel.client_closed()
+            return True
+        receiving = self._receiving
+        if receiving is not None and not receiving.body_complete:
+            self.transport.abort()
+            return False
+        return self._current is not None or self._next is not None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.is_lost:
+            return
+        self.is_lost = True
+        self._ports.connections.discard(self)
+        if self._tunnel is not None:
+            self._ports.stats.worker.tunnels_open -= 1
+            self._tunnel.client_closed()
+        for exchange in (self._current, self._next, *self._queue):
+            if exchange is not None:
+                exchange.client_left()
+        self._queue.clear()
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self._tunnel is not None:
+            self._tunnel.client_paused()
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self._tunnel is not None:
+            self._tunnel.client_resumed()
+        elif self._current is not None and self._current.upstream is not None:
+            self._current.upstream.reading.resume("client")
+
+    # The stories, in order
+
+    async def _tell_stories(self) -> None:
+        while not self.is_lost:
+            exchange, self._next = self._next, None
+            if exchange is None:
+                self._waiter = self.loop.create_future()
+                await self._waiter
+                continue
+            self._current = exchange
+            try:
+                await serve(exchange, self._ports)
+            except Exception:  # noqa: BLE001 - a story's bug must not take the worker with it
+                _log.exception("proxy.story_failed", event_id=exchange.event_id)
+                self.transport.abort()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def exchange_finished(self, exchange: Exchange) -> None:
+        """The last bytes of an answer are on their way: go on, linger, or close."""
+        if self._current is exchange:
+            self._current = None
+        if self.is_lost or self.transport.is_closing():
+            return
+        if not exchange.body_complete and exchange.has_body:
+            self._linger(exchange)
+        elif not exchange.keep_alive or (self.had_eof and not self._queue):
+            self.transport.close()
+        elif self._queue:
+            self._next = self._queue.popleft()
+            self.reading.resume("pipeline")
+            self._wake()
+        elif self._ports.is_draining:
+            self.transport.close()
+
+    def _linger(self, exchange: Exchange) -> None:
+        """Take what is still coming of a body for a moment, so that the answer is not torn down."""
+        exchange.body_bytes_max = exchange.body_bytes + LINGER_BYTES_MAX
+        exchange.body_sink = None
+        exchange.body_chunks.clear()
+        exchange.keep_alive = False
+        self.closes_at = self.loop.time() + LINGER_SECONDS
+        self.reading.resume("body")
+        self.reading.resume("upstream")
+
+    def start_tunnel(self, upstream: UpstreamConnection, leftover: bytes) -> None:
+        """Join both sides after a 101."""
+        self._ports.stats.worker.tunnels_open += 1
+        self._tunnel = tunnel = Tunnel(self.transport, self.reading, upstream)
+        self._current = None
+        if leftover:
+            tunnel.from_upstream(leftover)
+        early, self._early = self._early, b""
+        if len(early) > 1:
+            tunnel.from_client(early[1:])
+
+    def date_line(self) -> bytes:
+        """Return the ``Date`` line of answers that the gateway writes itself."""
+        return self._ports.date_line
+
+    def is_idle_at(self, now: float) -> bool:
+        """Return whether nothing is under way and the keep-alive time is over."""
+        limits = self._ports.active.snapshot.limits
+        if self._current is not None or self._next is not None or self._tunnel is not None:
+            return False
+        waiting_for_head = bool(self._fields or self._url)
+        limit = limits.head_seconds if waiting_for_head else limits.keep_alive_seconds
+        return now - self.touched_at > limit
+
+    def stalls_at(self, now: float) -> bool:
+        """Return whether a body that is being received has stalled."""
+        receiving = self._receiving
+        limits = self._ports.active.snapshot.limits
+        return (
+            receiving is not None
+            and not receiving.body_complete
+            and now - self.touched_at > limits.body_idle_seconds
+            and not self.write_paused
+        )
+
+    def stall(self) -> None:
+        """Refuse a request whose body does not come (408)."""
+        receiving = self._receiving
+        if receiving is None or receiving is not self._current:
+            self.transport.abort()
+            return
+        receiving.keep_alive = False
+        receiving.refusal = Refusal(RefusalCode.REQUEST_TIMEOUT)
+        if receiving.upstream is not None:
+            receiving.upstream.fail("refused")
+        receiving.wake_body()
+
+    # httptools callbacks
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._fields = []
+        self._special = {}
+        self._head_bytes = 0
+        self._is_trailing = False
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._grow(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._grow(len(name) + len(value) + 4)
+        fields = self._fields
+        fields.append((name, value))
+        lower = name.lower()
+        if lower in self._ports.active.special:
+            self._special.setdefault(lower, []).append(value)
+
+    def _grow(self, size_bytes: int) -> None:
+        self._head_bytes += size_bytes
+        limits = self._ports.active.snapshot.limits
+        if self._head_bytes > limits.head_bytes_max or len(self._fields) >= limits.header_count_max:
+            raise HeadTooLarge
+
+    def on_headers_complete(self) -> None:
+        ports, parser = self._ports, self._parser
+        exchange = Exchange(self)
+        exchange.started_ns = perf_counter_ns()
+        exchange.event_id = ports.new_event_id()
+        exchange.method = parser.get_method()
+        exchange.http_minor = 0 if parser.get_http_version() == "1.0" else 1
+        exchange.keep_alive = parser.should_keep_alive()
+        exchange.fields, self._fields = self._fields, []
+        exchange.special = self._special
+        target, self._url = self._url, b""
+        self._is_trailing = True
+        self._head_bytes = 0
+        snapshot = ports.active.snapshot
+        forwarded_for = self._special.get(b"x-forwarded-for")
+        exchange.origin = (
+            self._origin
+            if forwarded_for is None or not snapshot.trusted_proxies
+            else origin_of(self._peer, self._scheme, forwarded_for, snapshot.trusted_proxies)
+        )
+        read_head(exchange, target, snapshot)
+        if ports.is_draining:
+            exchange.keep_alive = False
+        self._receiving = exchange
+        self._take(exchange, snapshot.limits.pipelined_max)
+
+    def _take(self, exchange: Exchange, pipelined_max: int) -> None:
+        """Begin the story of a request now, or when those before it have been told."""
+        if self._current is None and self._next is None and not self._queue:
+            self._next = exchange
+            self._wake()
+            return
+        self._queue.append(exchange)
+        if len(self._queue) >= pipelined_max:
+            self.reading.pause("pipeline")
+
+    def on_body(self, data: bytes) -> None:
+        if self._receiving is not None:
+            self._receiving.body_data(data)
+
+    def on_message_complete(self) -> None:
+        exchange, self._receiving = self._receiving, None
+        if exchange is not None:
+            exchange.body_end(self._fields)
+            self._fields = []
+        if self.closes_at:
+            self.transport.close()
+
+    # What is not a request
+
+    def _upgrade_asked(self, rest: bytes) -> None:
+        """The parser stops behind an upgrade's head; what follows belongs to the new protocol."""
+        exchange = self._queue[-1] if self._queue else self._next or self._current
+        if exchange is not None and exchange.wants_upgrade:
+            self._early = b"+" + rest
+            return
+        self._parser = httptools.HttpRequestParser(self)
+        if rest:
+            self.data_received(rest)
+
+    def _keep_early(self, data: bytes) -> None:
+        self._early += data
+        if len(self._early) > TUNNEL_BUFFER_BYTES_MAX:
+            self.transport.abort()
+
+    def _malformed(self, error: httptools.HttpParserError) -> None:
+        """Answer what can't be parsed, after everything before it, and close."""
+        receiving = self._receiving
+        if receiving is not None and not receiving.body_complete:
+            if receiving is self._current or receiving is self._next:
+                receiving.refusal = bad("The framing of the body is broken.")
+                receiving.keep_alive = False
+                if receiving.upstream is not None:
+                    receiving.upstream.fail("refused")
+                receiving.wake_body()
+            self.reading.pause("malformed")
+            return
+        exchange = Exchange(self)
+        exchange.started_ns = perf_counter_ns()
+        exchange.event_id = exchange.request_id = self._ports.new_event_id()
+        exchange.is_malformed = True
+        exchange.keep_alive = False
+        exchange.body_complete = True
+        exchange.origin = self._origin
+        exchange.refusal = (
+            Refusal(RefusalCode.HEAD_TOO_LARGE)
+            if isinstance(error.__context__, HeadTooLarge)
+            else bad("The request is not valid HTTP.")
+        )
+        self.reading.pause("malformed")
+        self._take(exchange, pipelined_max=2**31)
+
+
+class HeadTooLarge(Exception):  # noqa: N818 - raised through the parser
+    """The head passed its bound."""
+
+
+def _address(peername: object) -> str:
+    if isinstance(peername, tuple) and peername:
+        return str(peername[0]).removeprefix("::ffff:")
+    return "unix"
+
+
+def _node(address: str) -> bytes:
+    return f'"[{address}]"'.encode() if ":" in address else address.encode()

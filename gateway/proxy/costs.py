@@ -1,0 +1,157 @@
+"""Reading what a request costs: before it is forwarded, and from the answer.
+
+Source: design section 3 (steps 4 and 8); requirement A7.
+"""
+
+from collections.abc import Mapping
+
+from gateway.config.snapshot import CostReading, CostSource, RunIdReading, RunIdSource
+from gateway.errors import Refusal, RefusalCode
+from gateway.http.usage import (
+    UnreadableQuantity,
+    at_pointer,
+    parse_json,
+    quantity_from_field,
+    quantity_from_json,
+)
+from gateway.proxy.active import RoutePlan
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.upstream import Answer
+
+RUN_ID_BYTES_MAX = 255
+"""As Stripe's; longer ones would let a caller fill the store."""
+
+
+async def read_cost(plan: RoutePlan, exchange: Exchange, json_bytes_max: int) -> Mapping[str, int]:
+    """Return the cost per meter that is to be reserved, in micro-units.
+
+    Raises:
+        Refusal: the cost can't be read, or the body that holds it is too large.
+        ClientGone: the body never came.
+    """
+    if plan.static_cost_micro is not None:
+        return plan.static_cost_micro
+    document: object = None
+    if any(cost.reserve.source is CostSource.JSON for cost in plan.route.cost):
+        body = await exchange.read_body(json_bytes_max)
+        document = _document(body)
+    return {
+        cost.meter: _reserve(cost.reserve, exchange.special, document) for cost in plan.route.cost
+    }
+
+
+def _document(body: bytes) -> object:
+    try:
+        return parse_json(body) if body else None
+    except UnreadableQuantity as error:
+        raise Refusal(RefusalCode.COST_INVALID, detail=f"Invalid request: {error}.") from error
+
+
+def _reserve(reading: CostReading, special: Mapping[bytes, list[bytes]], document: object) -> int:
+    try:
+        match reading.source:
+            case CostSource.STATIC:
+                found = None
+            case CostSource.HEADER:
+                values = special.get(reading.header, [])
+                if len(values) > 1:
+                    raise UnreadableQuantity("expected a single value")
+                found = quantity_from_field(values[0]) if values else None
+            case CostSource.JSON:
+                member = at_pointer(document, reading.pointer)
+                found = None if member is None else quantity_from_json(member)
+    except UnreadableQuantity as error:
+        where = reading.header.decode() or "/" + "/".join(reading.pointer)
+        raise Refusal(RefusalCode.COST_INVALID, detail=f"Invalid {where}: {error}.") from error
+    if found is not None:
+        return found
+    if reading.default_micro is None:
+        where = reading.header.decode() or "/" + "/".join(reading.pointer)
+        raise Refusal(RefusalCode.COST_INVALID, detail=f"Missing {where}.")
+    return reading.default_micro
+
+
+def actual_cost(plan: RoutePlan, answer: Answer, captured: list[bytes] | None) -> dict[str, int]:
+    """Return the actual cost per meter as far as the answer tells it; unreadable ones are left out.
+
+    What the upstream says wrongly must not fail a request that it has already answered: the
+    estimate stands.
+    """
+    actual: dict[str, int] = {}
+    for cost in plan.route.cost:
+        if cost.settle is None:
+            continue
+        try:
+            if cost.settle.source is CostSource.HEADER:
+                found = _from_fields(cost.settle.header, answer)
+            elif captured:
+                member = at_pointer(parse_json(b"".join(captured)), cost.settle.pointer)
+                found = None if member is None else quantity_from_json(member)
+            else:
+                found = None
+        except UnreadableQuantity:
+            continue
+        if found is not None:
+            actual[cost.meter] = found
+    return actual
+
+
+def _from_fields(name: bytes, answer: Answer) -> int | None:
+    values = [value for field, value in answer.fields if field.lower() == name]
+    return quantity_from_field(values[0]) if len(values) == 1 else None
+
+
+async def read_run_id(
+    reading: RunIdReading | None, exchange: Exchange, json_bytes_max: int
+) -> str | None:
+    """Return the run id that the caller named, None if it named none.
+
+    Raises:
+        Refusal: it is required and missing, or malformed.
+    """
+    if reading is None:
+        return None
+    value: bytes | None = None
+    if reading.source is RunIdSource.HEADER:
+        values = exchange.special.get(reading.header)
+        if values is not None:
+            if len(values) > 1:
+                raise Refusal(RefusalCode.BAD_REQUEST, detail="More than one run id was sent.")
+            value = unquote(values[0].strip())
+    elif reading.source is RunIdSource.JSON:
+        member = at_pointer(_document(await exchange.read_body(json_bytes_max)), reading.pointer)
+        value = member.encode() if isinstance(member, str) else None
+    if value is None:
+        if reading.required:
+            raise Refusal(RefusalCode.BAD_REQUEST, detail="This route requires a run id.")
+        return None
+    if not 0 < len(value) <= RUN_ID_BYTES_MAX or not value.isascii() or not _is_visible(value):
+        raise Refusal(
+            RefusalCode.BAD_REQUEST,
+            detail=f"A run id has 1 to {RUN_ID_BYTES_MAX} printable ASCII characters.",
+        )
+    return value.decode("ascii")
+
+
+def _is_visible(value: bytes) -> bool:
+    return value.decode("ascii").isprintable()
+
+
+def unquote(value: bytes) -> bytes:
+    """Return the run id within a structured-field string, or the bare value as Stripe's users send.
+
+    Source: draft-ietf-httpapi-idempotency-key-header-07 2.1.
+    """
+    if len(value) >= 2 and value[:1] == value[-1:] == b'"':
+        return value[1:-1].replace(b'\\"', b'"').replace(b"\\\\", b"\\")
+    return value
+
+
+def run_id_of_answer(reading: RunIdReading | None, answer: Answer) -> str | None:
+    """Return the run id that an answer names, for the record."""
+    if reading is None or reading.source is not RunIdSource.RESPONSE_HEADER:
+        return None
+    for name, value in answer.fields:
+        if name.lower() == reading.header and len(value) <= RUN_ID_BYTES_MAX and value.isascii():
+            return value.decode("ascii")
+    return None

@@ -1,0 +1,396 @@
+"""One request and its answer as the story sees them: head, body, relay, refuse, release.
+
+An exchange never acts on its own: the story calls it, the client connection feeds it, the upstream
+connection writes through it. Its last bytes wait in ``held`` until the record is in the journal.
+Source: design section 3; RFC 9110 6.4, 10.1.1; RFC 9112 6; requirement X1.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol
+
+from gateway.errors import Refusal, RefusalCode
+from gateway.http.fields import HOP_BY_HOP, nominated
+from gateway.http.forwarding import ClientOrigin, response_head
+from gateway.http.problems import Problem, closes_connection
+from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading
+from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.upstream import Answer, UpstreamConnection
+
+Fields = list[tuple[bytes, bytes]]
+NO_LENGTH = -1
+
+CAPTURED_BYTES_MAX = 1024 * 1024
+"""An answer whose body tells the actual cost is copied up to here; a longer one keeps the estimate."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_FORBIDDEN_TRAILERS = HOP_BY_HOP | {
+    b"host", b"content-length", b"content-type", b"content-encoding", b"content-range",
+    b"authorization", b"cookie", b"set-cookie", b"cache-control", b"expect", b"x-api-key",
+    b"ratelimit", b"ratelimit-policy", b"retry-after", b"location", b"max-forwards",
+}  # fmt: skip
+"""Fields that mean something for framing, routing, identity or limits (RFC 9110 6.5.1)."""
+
+
+class ClientGone(Exception):  # noqa: N818 - not a malfunction
+    """The client closed its connection before the end of the answer."""
+
+
+class ClientSide(Protocol):
+    """What an exchange needs of the connection that it came in on."""
+
+    transport: asyncio.Transport
+    reading: Reading
+    write_paused: bool
+    loop: asyncio.AbstractEventLoop
+
+    def exchange_finished(self, exchange: "Exchange") -> None: ...
+    def start_tunnel(self, upstream: UpstreamConnection, leftover: bytes) -> None: ...
+    def date_line(self) -> bytes: ...
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = (
+        "answer_begun", "body_bytes", "body_bytes_max", "body_chunks", "body_complete", "body_sink",
+        "body_waiter", "bytes_out", "captured", "client", "client_gone", "content_length", "deadline",
+        "deadline_kind", "event_id", "expects_continue", "fields", "has_body", "held", "host",
+        "http_minor", "idle_seconds", "is_chunked", "is_malformed", "keep_alive", "method",
+        "origin", "path", "pool", "query", "refusal", "remaining", "request_id", "special",
+        "started_micro", "started_ns", "total_deadline", "trailers", "tunnels",
+        "upstream", "wants_upgrade", "writes_chunks",
+    )  # fmt: skip
+
+    origin: ClientOrigin
+
+    def __init__(self, client: ClientSide) -> None:
+        self.client = client
+        self.method = b""
+        self.path = b"/"
+        self.query = b""
+        self.host = b""
+        self.fields: Fields = []
+        self.special: Mapping[bytes, list[bytes]] = {}
+        self.http_minor = 1
+        self.keep_alive = True
+        self.has_body = False
+        self.is_chunked = False
+        self.content_length = 0
+        self.expects_continue = False
+        self.wants_upgrade = False
+        self.is_malformed = False
+        self.refusal: Refusal | None = None
+        self.started_micro = 0
+        self.started_ns = 0
+        self.event_id = ""
+        self.request_id = ""
+        self.body_chunks: list[bytes] = []
+        self.body_bytes = 0
+        self.body_bytes_max = -1
+        self.body_complete = False
+        self.body_sink: UpstreamConnection | None = None
+        self.body_waiter: asyncio.Future[None] | None = None
+        self.trailers: Fields = []
+        self.upstream: UpstreamConnection | None = None
+        self.pool: UpstreamPool | None = None
+        self.answer_begun = False
+        self.writes_chunks = False
+        self.remaining = NO_LENGTH
+        self.held = b""
+        self.bytes_out = 0
+        self.captured: list[bytes] | None = None
+        self.tunnels = False
+        self.client_gone = False
+        self.deadline = 0.0
+        self.deadline_kind = ""
+        self.total_deadline = 0.0
+        self.idle_seconds = 0.0
+
+    # The request's body
+
+    def body_data(self, data: bytes) -> None:
+        """Take a piece of the body from the client."""
+        self.body_bytes += len(data)
+        if 0 <= self.body_bytes_max < self.body_bytes:
+            self.refuse_body()
+            return
+        sink = self.body_sink
+        if sink is not None:
+            sink.send_body(data)
+            if sink.write_paused:
+                self.client.reading.pause("upstream")
+            return
+        self.body_chunks.append(data)
+        if self.body_bytes > BUFFER_HIGH_WATER_BYTES and self.body_waiter is None:
+            self.client.reading.pause("body")
+
+    def body_end(self, trailers: Fields) -> None:
+        """Note that the body is complete."""
+        self.body_complete = True
+        self.trailers = trailers
+        if self.body_sink is not None:
+            self.body_sink.end_body(self._trailer_lines(trailers))
+        self.wake_body()
+
+    def refuse_body(self) -> None:
+        """The body grew beyond what the route takes: the story is told, the rest is dropped."""
+        self.refusal = Refusal(RefusalCode.BODY_TOO_LARGE)
+        self.keep_alive = False
+        self.body_chunks.clear()
+        self.wake_body()
+        if self.upstream is not None:
+            self.upstream.fail("refused")
+
+    async def read_body(self, bytes_max: int) -> bytes:
+        """Return the whole body, kept for forwarding.
+
+        Raises:
+            Refusal: larger than ``bytes_max``.
+            ClientGone: it never came.
+        """
+        if self.content_length > bytes_max:
+            raise Refusal(RefusalCode.BODY_TOO_LARGE)
+        self.send_continue()
+        while not self.body_complete:
+            if self.client_gone:
+                raise ClientGone
+            if self.refusal is not None:
+                raise self.refusal
+            if self.body_bytes > bytes_max:
+                raise Refusal(RefusalCode.BODY_TOO_LARGE)
+            self.body_waiter = self.client.loop.create_future()
+            self.client.reading.resume("body")
+            await self.body_waiter
+        if self.body_bytes > bytes_max:
+            raise Refusal(RefusalCode.BODY_TOO_LARGE)
+        whole = b"".join(self.body_chunks)
+        self.body_chunks = [whole] if whole else []
+        return whole
+
+    def send_continue(self) -> None:
+        """Ask for the body if the client waits to be asked."""
+        if self.expects_continue:
+            self.expects_continue = False
+            if not self.body_bytes:
+                self.client.transport.write(CONTINUE)
+
+    def wake_body(self) -> None:
+        """Wake a story that waits for the body."""
+        waiter, self.body_waiter = self.body_waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def body_arrived(self) -> None:
+        """Wake a story that reads the body, after a read of the connection was digested."""
+        if self.body_waiter is not None:
+            self.wake_body()
+
+    def stream_body_to(self, upstream: UpstreamConnection) -> None:
+        """Send what has arrived of the body and everything that follows as it comes."""
+        for data in self.body_chunks:
+            upstream.send_body(data)
+        self.body_chunks.clear()
+        if self.body_complete:
+            upstream.end_body(self._trailer_lines(self.trailers))
+            return
+        self.body_sink = upstream
+        upstream.write_resumed = self._upstream_resumed
+        if not upstream.write_paused:
+            self.client.reading.resume("body")
+
+    def _upstream_resumed(self) -> None:
+        self.client.reading.resume("upstream")
+        self.client.reading.resume("body")
+
+    @staticmethod
+    def _trailer_lines(trailers: Fields) -> bytes:
+        return b"".join(
+            b"%b: %b\r\n" % (name, value)
+            for name, value in trailers
+            if name.lower() not in _FORBIDDEN_TRAILERS
+        )
+
+    # The answer
+
+    async def relay(self, answer: Answer, added: bytes, dropped: frozenset[bytes]) -> None:
+        """Pass the answer on, all but its last bytes.
+
+        Args:
+            answer: The upstream's answer; its head is here, its body may still be coming.
+            added: Whole lines to add to the head.
+            dropped: Lower-case names of fields that are not passed on, beside the hop-by-hop ones.
+
+        Raises:
+            UpstreamError: the upstream broke off.
+            ClientGone: the client left.
+        """
+        upstream = self.upstream
+        assert upstream is not None
+        if self.has_body and not self.body_complete:
+            self.keep_alive = False
+        head = self._answer_head(answer, added, dropped)
+        if answer.complete:
+            body = b"".join(answer.chunks)
+            if self.captured is not None:
+                self.captured.append(body)
+            if self.writes_chunks:
+                body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + self._last_chunk(
+                    answer
+                )
+            self.held = head + body
+            return
+        self.answer_begun = True
+        self._write(head)
+        for data in upstream.stream():
+            self.answer_data(data)
+        await upstream.answer_end()
+        if self.client_gone:
+            raise ClientGone
+        if self.writes_chunks:
+            self.held = self._last_chunk(answer)
+
+    def _last_chunk(self, answer: Answer) -> bytes:
+        return b"0\r\n" + self._trailer_lines(answer.trailers) + b"\r\n"
+
+    def _answer_head(self, answer: Answer, added: bytes, dropped: frozenset[bytes]) -> bytes:
+        if answer.connection:
+            dropped |= nominated(answer.connection)
+        if answer.status == 101:
+            return response_head(
+                101, answer.reason, answer.fields, dropped - {b"connection", b"upgrade"}, added
+            )
+        if answer.status == 204 or (answer.is_chunked and answer.has_length):
+            dropped |= {b"content-length"}
+        elif answer.no_body:
+            pass
+        elif answer.has_length:
+            self.remaining = answer.length
+        elif self.http_minor == 1:
+            self.writes_chunks = True
+            added += b"Transfer-Encoding: chunked\r\n"
+        else:
+            self.keep_alive = False
+        return response_head(
+            answer.status, answer.reason, answer.fields, dropped, added + self._connection_line()
+        )
+
+    def _connection_line(self) -> bytes:
+        if not self.keep_alive:
+            return b"Connection: close\r\n"
+        return b"" if self.http_minor == 1 else b"Connection: keep-alive\r\n"
+
+    def answer_data(self, data: bytes) -> None:
+        """Pass on a piece of the answer's body (called by the upstream connection)."""
+        transport = self.client.transport
+        self.deadline = self.client.loop.time() + self.idle_seconds
+        self.bytes_out += len(data)
+        if self.captured is not None:
+            self._capture(data)
+        if self.client_gone:
+            return
+        if self.writes_chunks:
+            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+        elif self.remaining == NO_LENGTH:
+            transport.write(data)
+        else:
+            self.remaining -= len(data)
+            if self.remaining:
+                transport.write(data)
+            else:
+                self.held = data
+                self.bytes_out -= len(data)
+                return
+        if self.client.write_paused and self.upstream is not None:
+            self.upstream.reading.pause("client")
+
+    def _capture(self, data: bytes) -> None:
+        """Keep a copy of an answer that tells its cost in its body, up to a bound."""
+        assert self.captured is not None
+        self.captured.append(data)
+        if self.bytes_out > CAPTURED_BYTES_MAX:
+            self.captured = None
+
+    def answer_interim(self, status: int, reason: bytes, fields: Fields) -> None:
+        """Pass on an interim answer (RFC 9110 15.2), never to an HTTP/1.0 client."""
+        if self.http_minor == 0 or self.client_gone or self.answer_begun:
+            return
+        if status == 100:
+            if not self.expects_continue:
+                return
+            self.expects_continue = False
+        self.client.transport.write(response_head(status, reason, fields, HOP_BY_HOP, b""))
+
+    def refuse(self, problem: Problem, code: RefusalCode, added: bytes) -> None:
+        """Answer with a problem; an answer that has begun can only be cut off."""
+        if self.answer_begun:
+            self.held = b""
+            self.client.transport.abort()
+            return
+        if closes_connection(code) or (self.expects_continue and not self.body_complete):
+            self.keep_alive = False
+        body = b"" if self.method == b"HEAD" else problem.body
+        self.held = (
+            response_head(
+                problem.status,
+                b"",
+                (),
+                HOP_BY_HOP,
+                problem.fields
+                + b"Content-Length: %d\r\n" % len(problem.body)
+                + self.client.date_line()
+                + added
+                + self._connection_line(),
+            )
+            + body
+        )
+
+    def _write(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        if not self.client_gone:
+            self.client.transport.write(data)
+
+    # The end
+
+    def release(self, written: bool) -> None:  # noqa: FBT001 - the journal's callback
+        """Let the last bytes go, now that the record is (or can't be) in the journal."""
+        client = self.client
+        if not written:
+            client.transport.abort()
+        elif not self.client_gone:
+            if self.held:
+                client.transport.write(self.held)
+                self.held = b""
+            if self.tunnels and self.upstream is not None:
+                upstream, self.upstream = self.upstream, None
+                client.start_tunnel(upstream, upstream.leftover())
+                return
+        client.exchange_finished(self)
+
+    def let_upstream_go(self) -> None:
+        """Give the upstream connection back to its pool, if there is one and no tunnel needs it."""
+        upstream, pool = self.upstream, self.pool
+        if upstream is None or pool is None or self.tunnels:
+            return
+        self.upstream = None
+        self.body_sink = None
+        upstream.write_resumed = None
+        pool.release(upstream)
+        self.client.reading.resume("upstream")
+
+    def client_left(self) -> None:
+        """The client's connection is gone: whoever waits learns of it."""
+        self.client_gone = True
+        self.wake_body()
+        if self.upstream is not None:
+            self.upstream.fail("client_gone")
+
+    def time_is_up(self) -> None:
+        """The deadline passed: the upstream is given up, or the client if its body stalls."""
+        kind = "execution" if self.deadline_kind == "total" else "timeout"
+        self.deadline = 0.0
+        if self.upstream is not None:
+            self.upstream.fail(kind)
+        elif self.body_waiter is not None:
+            self.refusal = Refusal(RefusalCode.REQUEST_TIMEOUT)
+            self.wake_body()

@@ -1,0 +1,37 @@
+"""Backpressure between two transports: whoever writes too fast is not read from.
+
+Each side pauses the other's reading while its own write buffer is above the high-water mark, so a
+stream holds at most one such buffer per direction.
+"""
+
+import asyncio
+
+WRITE_HIGH_WATER_BYTES = 256 * 1024
+"""Bytes that may wait in a transport's write buffer: enough to keep a fast link busy between two
+turns of the loop, small enough that ten thousand slow readers fit in memory."""
+BUFFER_HIGH_WATER_BYTES = 64 * 1024
+"""Bytes of a body that wait before its receiver is known (one read of uvloop is at most 256 KiB)."""
+
+
+class Reading:
+    """The right to read from a transport, held back for several independent reasons."""
+
+    __slots__ = ("_reasons", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._reasons: set[str] = set()
+
+    def pause(self, reason: str) -> None:
+        """Stop reading until every reason is gone."""
+        if not self._reasons and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._reasons.add(reason)
+
+    def resume(self, reason: str) -> None:
+        """Drop one reason; reading goes on when it was the last."""
+        if reason not in self._reasons:
+            return
+        self._reasons.discard(reason)
+        if not self._reasons and not self._transport.is_closing():
+            self._transport.resume_reading()

@@ -1,0 +1,141 @@
+"""Step 6: the request goes to the upstream, once, or again where that is safe.
+
+Source: RFC 9110 9.2.2, RFC 9112 9.3.1; design section 10; requirement C12.
+"""
+
+from gateway.errors import RefusalCode
+from gateway.http.fields import nominated
+from gateway.http.forwarding import origin_lines, request_head
+from gateway.keys.port import KeyEntry
+from gateway.proxy.active import RoutePlan
+from gateway.proxy.exchange import ClientGone, Exchange
+from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.ports import Ports
+from gateway.proxy.upstream import Answer, UpstreamConnection, UpstreamError
+from gateway.rules.plan import Tier
+
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
+
+REFUSALS = {
+    "connect": RefusalCode.UPSTREAM_UNREACHABLE,
+    "overloaded": RefusalCode.OVERLOADED,
+    "timeout": RefusalCode.UPSTREAM_TIMEOUT,
+    "execution": RefusalCode.EXECUTION_TIMEOUT,
+    "protocol": RefusalCode.UPSTREAM_FAILED,
+    "closed": RefusalCode.UPSTREAM_FAILED,
+}
+"""What the caller is told of an ``UpstreamError``'s kind."""
+
+
+async def send(
+    exchange: Exchange, plan: RoutePlan, ports: Ports, tier: Tier | None, identity: bytes
+) -> Answer:
+    """Send the request and return the answer's head.
+
+    Args:
+        identity: Whole lines that tell the upstream who calls; empty unless the route says so.
+
+    Raises:
+        UpstreamError: no answer; it says why and whether the request was seen.
+        ClientGone: the client left meanwhile.
+    """
+    pool = plan.pool
+    exchange.pool = pool
+    _set_deadlines(exchange, pool, tier)
+    head = _head(exchange, plan, ports, identity)
+    may_repeat = exchange.method in IDEMPOTENT and not exchange.has_body
+    while True:
+        connection = await pool.acquire()
+        if exchange.client_gone:
+            pool.release(connection)
+            raise ClientGone
+        is_reused = connection.uses > 0
+        try:
+            return await _ask(exchange, connection, head, pool)
+        except UpstreamError as error:
+            is_stale = is_reused and error.kind == "closed" and not error.answered
+            if not error.answered and error.kind in {"closed", "timeout"} and not is_stale:
+                pool.failed(connection)
+            exchange.let_upstream_go()
+            if not (is_stale and may_repeat) or exchange.client_gone:
+                raise
+            ports.stats.worker.upstream_retries += 1
+            exchange.pool = pool
+            may_repeat = False
+
+
+async def _ask(
+    exchange: Exchange, connection: UpstreamConnection, head: bytes, pool: UpstreamPool
+) -> Answer:
+    exchange.upstream = connection
+    connection.send_head(
+        head,
+        exchange,
+        is_head_request=exchange.method == b"HEAD",
+        chunked=exchange.is_chunked,
+        ends=not exchange.has_body,
+    )
+    if exchange.has_body:
+        exchange.stream_body_to(connection)
+    timeouts = pool.upstream.timeouts
+    now = exchange.client.loop.time()
+    exchange.deadline = now + timeouts.first_byte_seconds
+    answer = await connection.answer_head()
+    if not answer.complete:
+        exchange.deadline = exchange.client.loop.time() + timeouts.idle_seconds
+    return answer
+
+
+def _set_deadlines(exchange: Exchange, pool: UpstreamPool, tier: Tier | None) -> None:
+    timeouts = pool.upstream.timeouts
+    total = timeouts.total_seconds
+    if total is None and tier is not None:
+        total = float(tier.max_execution_seconds)
+    exchange.idle_seconds = timeouts.idle_seconds
+    if total is not None and not exchange.wants_upgrade:
+        exchange.total_deadline = exchange.client.loop.time() + total
+
+
+def _head(exchange: Exchange, plan: RoutePlan, ports: Ports, identity: bytes) -> bytes:
+    route = plan.route
+    endpoint = route.upstream.endpoints[0]
+    path = exchange.path
+    if route.strip_prefix and path.startswith(route.strip_prefix):
+        path = b"/" + path[len(route.strip_prefix) :].lstrip(b"/")
+    target = endpoint.base_path + path + (b"?" + exchange.query if exchange.query else b"")
+    special = exchange.special
+    dropped = plan.dropped
+    if b"authorization" in special and not _is_bearer(special[b"authorization"]):
+        dropped = plan.dropped_but_authorization
+    connection = special.get(b"connection")
+    if connection is not None:
+        dropped |= nominated(connection)
+    if exchange.is_chunked:
+        dropped |= {b"content-length"}
+    if b"expect" in special and not exchange.expects_continue:
+        dropped |= {b"expect"}
+    host = exchange.host if route.upstream.preserve_host else endpoint.authority
+    snapshot = ports.active.snapshot
+    added = (
+        origin_lines(exchange.origin, exchange.host, snapshot.via)
+        + b"X-Request-Id: %b\r\n" % exchange.request_id.encode()
+        + identity
+    )
+    if exchange.is_chunked:
+        added += b"Transfer-Encoding: chunked\r\n"
+    if exchange.wants_upgrade:
+        added += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    start = b"%b %b HTTP/1.1\r\nHost: %b" % (exchange.method, target, host)
+    return request_head(start, exchange.fields, dropped, added)
+
+
+def _is_bearer(values: list[bytes]) -> bool:
+    return any(value[:7].lower() == b"bearer " for value in values)
+
+
+def identity_lines(entry: KeyEntry, event_id: str) -> bytes:
+    """Return the lines that tell an upstream who calls (``auth.forward_identity``)."""
+    return (
+        f"X-Gateway-Workspace: {entry.workspace_id}\r\nX-Gateway-Key-Id: {entry.key_id}\r\n"
+        f"X-Gateway-Plan: {entry.plan}\r\nX-Gateway-Event-Id: {event_id}\r\n"
+    ).encode()

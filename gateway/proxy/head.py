@@ -1,0 +1,119 @@
+"""What a parsed head means: target, host, framing, wishes. Pure; a bad one becomes a refusal.
+
+Source: RFC 9112 2.2, 3.2, 6; RFC 9110 7.2, 10.1.1; STANDARDS 4.1 and 4.2.
+"""
+
+import re
+
+from gateway.config.snapshot import Snapshot
+from gateway.errors import Refusal, RefusalCode
+from gateway.http.fields import has_token
+from gateway.http.paths import AmbiguousPath, normalise
+from gateway.proxy.exchange import Exchange
+
+_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_TARGET = re.compile(rb"[!-\"$-~]*")
+"""A target holds visible ASCII and no fragment."""
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@\-]{1,128}")
+_METHODS_REFUSED = frozenset({b"CONNECT", b"TRACE"})
+
+
+def bad(detail: str) -> Refusal:
+    """Return the refusal of a request that can't be understood."""
+    return Refusal(RefusalCode.BAD_REQUEST, detail=detail)
+
+
+def read_head(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
+    """Fill an exchange from its target and fields; mistakes go into ``exchange.refusal``."""
+    try:
+        _read_framing(exchange)
+        _read_target(exchange, target, snapshot)
+        _read_wishes(exchange)
+    except Refusal as refusal:
+        exchange.refusal = refusal
+        exchange.keep_alive = False
+
+
+def _read_framing(exchange: Exchange) -> None:
+    special = exchange.special
+    lengths = special.get(b"content-length")
+    codings = special.get(b"transfer-encoding")
+    if lengths is not None:
+        if codings is not None or len(lengths) > 1:
+            raise bad("The framing of the body is ambiguous.")
+        if not lengths[0].strip(b" \t").isdigit():
+            raise bad("Content-Length is not a number.")
+        exchange.content_length = int(lengths[0])
+        exchange.has_body = exchange.content_length > 0
+    elif codings is not None:
+        if exchange.http_minor == 0 or len(codings) > 1:
+            raise bad("The framing of the body is ambiguous.")
+        if codings[0].strip(b" \t").lower() != b"chunked":
+            raise bad("Only the chunked transfer coding is understood.")
+        exchange.is_chunked = exchange.has_body = True
+
+
+def _read_target(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
+    hosts = exchange.special.get(b"host", [])
+    if len(hosts) > 1 or (not hosts and exchange.http_minor == 1):
+        raise bad("A request has exactly one Host field.")
+    host = hosts[0].strip(b" \t") if hosts else b""
+    if exchange.method in _METHODS_REFUSED:
+        raise Refusal(
+            RefusalCode.METHOD_NOT_ALLOWED, allow=b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+        )
+    if len(target) > snapshot.limits.target_bytes_max:
+        raise Refusal(RefusalCode.TARGET_TOO_LONG)
+    if not _TARGET.fullmatch(target):
+        raise bad("The request target holds a character that it can't.")
+    if host and not _HOST.fullmatch(host):
+        raise bad("The Host field is malformed.")
+    if target[:1] != b"/":
+        host, target = _other_form(exchange.method, host, target)
+    exchange.host = host
+    path, _, exchange.query = target.partition(b"?")
+    if path == b"*":
+        exchange.path = path
+        return
+    try:
+        exchange.path = normalise(
+            path, resolve=snapshot.paths.normalise, merge_slashes=snapshot.paths.merge_slashes
+        )
+    except AmbiguousPath as error:
+        raise bad(f"The path is ambiguous: {error}.") from error
+
+
+def _other_form(method: bytes, host: bytes, target: bytes) -> tuple[bytes, bytes]:
+    """Return host and origin-form of an absolute-form or asterisk-form target (RFC 9112 3.2)."""
+    if target == b"*" and method == b"OPTIONS":
+        return host, target
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in {b"http", b"https"}:
+        raise bad("The form of the request target is not allowed here.")
+    cut = min((rest.find(mark) for mark in (b"/", b"?") if mark in rest), default=len(rest))
+    authority, target = rest[:cut], rest[cut:]
+    if not _HOST.fullmatch(authority):
+        raise bad("The authority of the request target is malformed.")
+    return authority, target if target[:1] == b"/" else b"/" + target
+
+
+def _read_wishes(exchange: Exchange) -> None:
+    special = exchange.special
+    expect = special.get(b"expect")
+    if expect is not None and exchange.http_minor == 1:
+        if len(expect) > 1 or expect[0].strip().lower() != b"100-continue":
+            raise Refusal(RefusalCode.EXPECTATION_FAILED)
+        exchange.expects_continue = exchange.has_body
+    upgrade = special.get(b"upgrade")
+    if upgrade is not None and exchange.http_minor == 1:
+        exchange.wants_upgrade = (
+            exchange.method == b"GET"
+            and not exchange.has_body
+            and has_token(upgrade, b"websocket")
+            and has_token(special.get(b"connection", []), b"upgrade")
+        )
+    given = special.get(b"x-request-id")
+    if given is not None and len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
+        exchange.request_id = given[0].decode("ascii")
+    else:
+        exchange.request_id = exchange.event_id

@@ -1,0 +1,200 @@
+"""Connections to the upstreams: kept alive, bounded, chosen by load; connecting is retried elsewhere.
+
+Retries are safe by construction: another endpoint is tried only if nothing was sent; a stale pooled
+connection is replaced once, only if nothing came back and the request may be repeated.
+Source: RFC 9110 9.2.2, RFC 9112 9.3.1; STANDARDS 4.5; requirement C12.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Iterable
+
+from gateway.config.snapshot import Upstream
+from gateway.proxy.balancing import EndpointState, choose
+from gateway.proxy.upstream import UpstreamConnection, UpstreamError
+from gateway.telemetry.metrics import WorkerStats
+
+WAITING_MAX = 1024
+"""Requests that may wait for a connection of one upstream; more are refused with 503."""
+
+
+class UpstreamPool:
+    """All connections of a worker to one upstream."""
+
+    def __init__(self, upstream: Upstream, stats: WorkerStats) -> None:
+        self.upstream = upstream
+        self._loop = asyncio.get_running_loop()
+        self._stats = stats
+        self._states = [EndpointState(endpoint) for endpoint in upstream.endpoints]
+        self._idle: dict[int, list[UpstreamConnection]] = {id(state): [] for state in self._states}
+        self._open: set[UpstreamConnection] = set()
+        self._connecting = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._tls = _tls_context(upstream)
+        self._is_closed = False
+
+    async def acquire(self) -> UpstreamConnection:
+        """Return a connection that is ready for a request.
+
+        Raises:
+            UpstreamError: ``connect`` if no endpoint could be reached, ``overloaded`` if too many
+                requests wait.
+        """
+        tried: frozenset[int] = frozenset()
+        while True:
+            index = choose(self._states, self._loop.time(), tried)
+            if index is None:
+                raise UpstreamError("connect", request_sent=False)
+            state = self._states[index]
+            connection = self._idle_of(state)
+            if connection is None:
+                if len(self._open) + self._connecting >= self.upstream.connections_max:
+                    await self._wait_for_room()
+                    continue
+                try:
+                    connection = await self._connect(state)
+                except (OSError, TimeoutError, ssl.SSLError):
+                    state.failed(self._loop.time())
+                    self._stats.upstream_connect_errors += 1
+                    tried |= {index}
+                    continue
+            state.pending += 1
+            return connection
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """Give a connection back: kept if it can serve again, closed otherwise."""
+        state = connection.endpoint
+        state.pending -= 1
+        if connection.answered:
+            state.succeeded()
+        idle = self._idle[id(state)]
+        if (
+            connection.may_be_reused()
+            and not self._is_closed
+            and len(idle) < self.upstream.idle_connections_max
+        ):
+            connection.release()
+            connection.expires_at = self._loop.time() + self.upstream.idle_seconds
+            idle.append(connection)
+        else:
+            connection.abort()
+        if self._waiting:
+            self._let_in()
+
+    def failed(self, connection: UpstreamConnection) -> None:
+        """Note that an endpoint did not answer a request at all."""
+        connection.endpoint.failed(self._loop.time())
+
+    def close_expired(self, now: float) -> None:
+        """Close idle connections that are older than the upstream may keep them."""
+        for idle in self._idle.values():
+            while idle and idle[0].expires_at <= now:
+                idle.pop(0).abort()
+
+    def close(self) -> None:
+        """Close idle connections now and busy ones when they are done."""
+        self._is_closed = True
+        for idle in self._idle.values():
+            for connection in idle:
+                connection.abort()
+            idle.clear()
+
+    def _idle_of(self, state: EndpointState) -> UpstreamConnection | None:
+        idle = self._idle[id(state)]
+        while idle:
+            connection = idle.pop()
+            if not connection.is_closed:
+                return connection
+        return None
+
+    async def _connect(self, state: EndpointState) -> UpstreamConnection:
+        endpoint = state.endpoint
+        loop = self._loop
+
+        def factory() -> UpstreamConnection:
+            return UpstreamConnection(loop, state, self._closed)
+
+        self._connecting += 1
+        try:
+            async with asyncio.timeout(self.upstream.timeouts.connect_seconds):
+                if endpoint.unix_path is not None:
+                    _, connection = await loop.create_unix_connection(factory, endpoint.unix_path)
+                else:
+                    _, connection = await loop.create_connection(
+                        factory,
+                        endpoint.host,
+                        endpoint.port,
+                        ssl=self._tls if endpoint.tls else None,
+                        server_hostname=(
+                            (self.upstream.tls_server_name or endpoint.host)
+                            if endpoint.tls
+                            else None
+                        ),
+                    )
+        finally:
+            self._connecting -= 1
+        self._open.add(connection)
+        self._stats.upstream_connections_opened += 1
+        return connection
+
+    def _closed(self, connection: UpstreamConnection) -> None:
+        self._open.discard(connection)
+        idle = self._idle[id(connection.endpoint)]
+        if connection in idle:
+            idle.remove(connection)
+        self._let_in()
+
+    async def _wait_for_room(self) -> None:
+        if len(self._waiting) >= WAITING_MAX:
+            raise UpstreamError("overloaded", request_sent=False)
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(waiter)
+        try:
+            async with asyncio.timeout(self.upstream.timeouts.connect_seconds):
+                await waiter
+        except TimeoutError as error:
+            raise UpstreamError("overloaded", request_sent=False) from error
+
+    def _let_in(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+
+class Upstreams:
+    """The pools of a worker, kept across reloads where an upstream did not change."""
+
+    def __init__(self, stats: WorkerStats) -> None:
+        self._stats = stats
+        self._pools: dict[Upstream, UpstreamPool] = {}
+
+    def pool(self, upstream: Upstream) -> UpstreamPool:
+        """Return the pool of an upstream."""
+        pool = self._pools.get(upstream)
+        if pool is None:
+            pool = self._pools[upstream] = UpstreamPool(upstream, self._stats)
+        return pool
+
+    def keep_only(self, upstreams: Iterable[Upstream]) -> None:
+        """Close the pools of upstreams that a new configuration no longer names."""
+        wanted = set(upstreams)
+        for upstream in [known for known in self._pools if known not in wanted]:
+            self._pools.pop(upstream).close()
+
+    def close_expired(self, now: float) -> None:
+        """Close idle connections that are due."""
+        for pool in self._pools.values():
+            pool.close_expired(now)
+
+    def close(self) -> None:
+        """Close all pools."""
+        self.keep_only(())
+
+
+def _tls_context(upstream: Upstream) -> ssl.SSLContext | None:
+    if not any(endpoint.tls for endpoint in upstream.endpoints):
+        return None
+    return ssl.create_default_context(cafile=upstream.tls_ca_file)

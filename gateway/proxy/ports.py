@@ -1,0 +1,83 @@
+"""What a request needs of the outside: every port, and the configuration in force."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.clock import Clock
+from gateway.config.snapshot import Snapshot
+from gateway.counters.port import CounterStore
+from gateway.keys.format import KeyFormat
+from gateway.keys.port import KeyDirectory
+from gateway.proxy.active import Active, activate
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.pool import Upstreams
+from gateway.rules.record import Record
+from gateway.telemetry.metrics import Stats
+
+
+class Recorder(Protocol):
+    """Where records go; the callback is told whether the record is safe."""
+
+    @property
+    def is_available(self) -> bool: ...
+    def append(self, record: Record, released: Callable[[bool], None]) -> None: ...
+
+
+class Lines(Protocol):
+    """Where access log lines go."""
+
+    def write_request(self, record: Record, exchange: Exchange) -> None: ...
+
+
+class KeyUse(Protocol):
+    """Who is told that a key was used."""
+
+    def note(self, key_id: str, now_micro: int) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Ports:
+    """Everything that waits or tells the time, and the snapshot in force.
+
+    Attributes:
+        local_counters: Holds a worker's own share while the store is away.
+        new_event_id: Makes UUIDv7s.
+        exchanges: Requests in flight, for deadlines and drain.
+        connections: Client connections, for idle times and drain.
+        date_line: The ``Date`` line of own answers, renewed once a second.
+        overage_entered: Told once per period when a workspace crosses a quota: (workspace, policy).
+    """
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    keys: KeyDirectory
+    key_format: KeyFormat
+    counters: CounterStore
+    local_counters: CounterStore
+    upstreams: Upstreams
+    journal: Recorder
+    key_use: KeyUse
+    access_log: Lines
+    new_event_id: Callable[[], str]
+    overage_entered: Callable[[str, str], None]
+    stats: Stats
+    active: Active
+    exchanges: set[Exchange] = field(default_factory=set)
+    connections: set[asyncio.BaseProtocol] = field(default_factory=set)
+    date_line: bytes = b""
+    is_draining: bool = False
+
+    def active_at(self, now_micro: int) -> Active:
+        """Return the configuration in force at an instant."""
+        active = self.active
+        if now_micro >= active.valid_until_micro:
+            active = self.active = activate(active.snapshot, self.upstreams, now_micro)
+        return active
+
+    def swap(self, snapshot: Snapshot) -> None:
+        """Put a new snapshot in force between two requests."""
+        self.active = activate(snapshot, self.upstreams, self.clock.now_micro())
+        self.upstreams.keep_only(snapshot.upstreams)
+        self.stats.worker.config_version = snapshot.version

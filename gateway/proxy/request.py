@@ -1,0 +1,173 @@
+"""The way of one request, in nine steps. Everything that decides is pure (``gateway.rules``,
+``gateway.http``); everything that waits is behind a port. Whatever happens, steps 8 and 9 run.
+
+Source: design section 3; docs/semantics.md.
+"""
+
+from time import perf_counter_ns
+
+from gateway.errors import DirectoryUnavailable, Refusal, RefusalCode, StoreUnavailable
+from gateway.http.problems import render
+from gateway.http.ratelimit import render as render_ratelimit
+from gateway.proxy.active import RoutePlan
+from gateway.proxy.books import Draft, close_books, counts_to_tell
+from gateway.proxy.caller import identify, require_access
+from gateway.proxy.charging import charge
+from gateway.proxy.costs import actual_cost, read_cost, read_run_id, run_id_of_answer
+from gateway.proxy.exchange import ClientGone, Exchange
+from gateway.proxy.forward import REFUSALS, identity_lines, send
+from gateway.proxy.ports import Ports
+from gateway.proxy.upstream import UpstreamError
+from gateway.rules.record import Outcome
+
+DEGRADED = b"Gateway-Degraded: counter-store\r\n"
+
+
+async def serve(exchange: Exchange, ports: Ports) -> None:
+    """Take one request from its parsed head to its record."""
+    now_micro = ports.clock.now_micro()
+    draft = Draft(exchange, ports.active_at(now_micro), now_micro)  # 1  head is parsed, strictly
+    ports.exchanges.add(exchange)
+    try:
+        plan = draft.plan = find_route(draft, ports)  # 2
+        await find_caller(draft, plan, ports)  # 3
+        await find_cost(draft, plan)  # 4
+        await charge(draft, plan, ports)  # 5
+        await forward(draft, plan, ports)  # 6
+        await relay(draft, plan)  # 7  all but the last bytes
+    except Refusal as refusal:
+        refuse(draft, refusal, Outcome.REFUSED)
+    except StoreUnavailable:
+        refuse(draft, Refusal(RefusalCode.STORE_UNAVAILABLE), Outcome.REFUSED)
+    except DirectoryUnavailable:
+        refuse(draft, Refusal(RefusalCode.DIRECTORY_UNAVAILABLE), Outcome.REFUSED)
+    except UpstreamError as error:
+        upstream_failed(draft, error)
+    except ClientGone:
+        client_gone(draft)
+    finally:
+        exchange.let_upstream_go()
+        close_books(draft, ports)  # 8, 9  the journal lets the last bytes go
+
+
+def find_route(draft: Draft, ports: Ports) -> RoutePlan:
+    """Match method, host and path (step 2)."""
+    exchange, active = draft.exchange, draft.active
+    if exchange.refusal is not None:
+        raise exchange.refusal
+    route = active.matcher.match(exchange.method, exchange.host, exchange.path)
+    if route is None:
+        allowed = active.matcher.allowed_methods(exchange.host, exchange.path)
+        if allowed:
+            raise Refusal(RefusalCode.METHOD_NOT_ALLOWED, allow=b", ".join(sorted(allowed)))
+        raise Refusal(RefusalCode.ROUTE_UNKNOWN)
+    if not ports.journal.is_available:
+        raise Refusal(RefusalCode.RECORDING_UNAVAILABLE)
+    if exchange.content_length > route.body_bytes_max:
+        raise Refusal(RefusalCode.BODY_TOO_LARGE)
+    exchange.body_bytes_max = route.body_bytes_max
+    return active.plans[route.name]
+
+
+async def find_caller(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
+    """Look the key up and see whether it may come in here (step 3)."""
+    if not plan.places:
+        return
+    exchange = draft.exchange
+    caller = await identify(
+        exchange, draft.active, plan, ports.keys, ports.key_format, draft.now_micro
+    )
+    draft.caller = caller
+    ports.key_use.note(caller.entry.key_id, draft.now_micro)
+    require_access(caller, plan.route, exchange.origin.address)
+
+
+async def find_cost(draft: Draft, plan: RoutePlan) -> None:
+    """Work out what is to be reserved, and under which run id (step 4)."""
+    json_bytes_max = draft.active.snapshot.limits.json_body_bytes_max
+    draft.reserved_micro = await read_cost(plan, draft.exchange, json_bytes_max)
+    if plan.route.run_id is not None:
+        draft.run_id = await read_run_id(plan.route.run_id, draft.exchange, json_bytes_max)
+
+
+async def forward(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
+    """Send the request on and wait for the answer's head (step 6)."""
+    exchange, caller = draft.exchange, draft.caller
+    if exchange.client_gone:
+        raise ClientGone
+    identity = (
+        identity_lines(caller.entry, exchange.event_id)
+        if caller is not None and plan.route.auth.forward_identity
+        else b""
+    )
+    began_ns = perf_counter_ns()
+    answer = await send(exchange, plan, ports, caller.tier if caller else None, identity)
+    draft.upstream_ns = perf_counter_ns() - began_ns
+    draft.answer = answer
+    draft.status = answer.status
+    if draft.run_id is None and plan.route.run_id is not None:
+        draft.run_id = run_id_of_answer(plan.route.run_id, answer)
+
+
+async def relay(draft: Draft, plan: RoutePlan) -> None:
+    """Pass the answer on with the fields that tell the caller where it stands (step 7)."""
+    exchange, answer, standing, counts = draft.exchange, draft.answer, draft.standing, draft.counts
+    assert answer is not None
+    if plan.settles_from_body:
+        exchange.captured = []
+    elif plan.reads_settlement:
+        draft.actual_micro = actual_cost(plan, answer, None)
+    if not plan.settles_from_body:
+        draft.settlement = draft.settle()
+    lines = b"X-Request-Id: %b\r\n" % exchange.request_id.encode()
+    if draft.unenforced:
+        lines += DEGRADED
+    elif standing is not None and counts is not None:
+        lines += render_ratelimit(standing.fields, counts_to_tell(draft), counts.now_micro)
+    if answer.status == 101:
+        exchange.tunnels = True
+    await exchange.relay(answer, lines, plan.response_dropped)
+    if plan.settles_from_body:
+        draft.actual_micro = actual_cost(plan, answer, exchange.captured)
+
+
+def refuse(draft: Draft, refusal: Refusal, outcome: Outcome) -> None:
+    """Answer with a problem, in the place of the upstream."""
+    exchange, caller = draft.exchange, draft.caller
+    draft.refusal = refusal
+    draft.outcome = outcome
+    pricing = draft.active.pricing
+    problem = render(
+        refusal,
+        exchange.request_id,
+        answers=pricing.answers if pricing else None,
+        billing=pricing.billing if pricing else None,
+        tier=caller.tier if caller else None,
+    )
+    draft.status = problem.status
+    lines = b"X-Request-Id: %b\r\n" % exchange.request_id.encode()
+    if draft.standing is not None and draft.counts is not None and not draft.unenforced:
+        draft.settlement = draft.settle()
+        lines += render_ratelimit(
+            draft.standing.fields, counts_to_tell(draft), draft.counts.now_micro
+        )
+    exchange.refuse(problem, refusal.code, lines)
+
+
+def upstream_failed(draft: Draft, error: UpstreamError) -> None:
+    """Tell the caller that the upstream failed; an answer that has begun is cut, not patched."""
+    exchange = draft.exchange
+    if exchange.client_gone:
+        client_gone(draft)
+    elif exchange.refusal is not None:
+        refuse(draft, exchange.refusal, Outcome.REFUSED)
+    else:
+        refuse(draft, Refusal(REFUSALS[error.kind]), Outcome.UPSTREAM_FAILED)
+
+
+def client_gone(draft: Draft) -> None:
+    """Note that nobody is there to be answered; what was delivered is still settled."""
+    draft.outcome = Outcome.CLIENT_GONE
+    draft.settlement = None
+    if draft.status == 0:
+        draft.status = 499

@@ -1,0 +1,375 @@
+"""The upstream side of one connection: sends a request, receives its answer, hands it on.
+
+Bytes of the answer go to ``sink`` as they arrive; until there is one they wait, within bounds. The
+story awaits only two things here: the answer's head and its end.
+Source: RFC 9112 6 (framing), RFC 9110 15.2 (interim answers); requirement X1.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import httptools
+
+from gateway.proxy.balancing import EndpointState
+from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, WRITE_HIGH_WATER_BYTES, Reading
+
+HEAD_BYTES_MAX = 256 * 1024
+"""Largest head or trailer section taken from an upstream; larger ones are a failure (502)."""
+INTERIM_MAX = 16
+"""Interim answers taken before the final one; more would be a flood."""
+
+Fields = list[tuple[bytes, bytes]]
+
+
+class UpstreamError(Exception):
+    """The upstream failed; says whether the request may have been seen.
+
+    Attributes:
+        kind: ``connect``, ``timeout``, ``protocol``, ``closed``, ``execution``, ``overloaded``.
+        request_sent: Whether any byte of the request left.
+        answered: Whether any byte of an answer came.
+    """
+
+    def __init__(self, kind: str, *, request_sent: bool = True, answered: bool = False) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.request_sent = request_sent
+        self.answered = answered
+
+
+class AnswerSink(Protocol):
+    """Where an answer goes while it streams."""
+
+    def answer_data(self, data: bytes) -> None: ...
+    def answer_interim(self, status: int, reason: bytes, fields: Fields) -> None: ...
+
+
+class Answer:
+    """An upstream's answer, as far as it has arrived."""
+
+    __slots__ = (
+        "buffered_bytes", "chunks", "complete", "connection", "fields", "has_length",
+        "is_chunked", "leftover", "length", "no_body", "reason", "status", "trailers",
+    )  # fmt: skip
+
+    def __init__(self, status: int, reason: bytes, fields: Fields) -> None:
+        self.status = status
+        self.reason = reason
+        self.fields = fields
+        self.chunks: list[bytes] = []
+        self.buffered_bytes = 0
+        self.complete = False
+        self.no_body = False
+        self.length = 0
+        self.has_length = False
+        self.is_chunked = False
+        self.trailers: Fields = []
+        self.connection: list[bytes] = []
+        self.leftover = b""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to one endpoint; serves one request at a time."""
+
+    __slots__ = (
+        "_answer", "_error", "_fields", "_head_bytes", "_interim", "_interims", "_is_head_request",
+        "_loop", "_on_closed", "_parser", "_reason", "_waiter", "answered", "body_done", "endpoint",
+        "expires_at", "is_closed", "is_streaming", "keep_alive", "reading", "request_chunked", "request_sent",
+        "sink", "touched_at", "transport", "tunnel", "uses", "write_paused", "write_resumed",
+    )  # fmt: skip
+
+    transport: asyncio.Transport
+    reading: Reading
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        endpoint: EndpointState,
+        on_closed: Callable[["UpstreamConnection"], None],
+    ) -> None:
+        self._loop = loop
+        self.endpoint = endpoint
+        self._on_closed = on_closed
+        self.is_closed = False
+        self.uses = 0
+        self.expires_at = 0.0
+        self.touched_at = 0.0
+        self.tunnel: Callable[[bytes], None] | None = None
+        self.write_paused = False
+        self.write_resumed: Callable[[], None] | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._answer: Answer | None = None
+        self._error: UpstreamError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._fields: Fields = []
+        self._reason = b""
+        self._head_bytes = 0
+        self._interim = False
+        self._interims = 0
+        self._is_head_request = False
+        self.keep_alive = True
+        self.sink: AnswerSink | None = None
+        self.is_streaming = False
+        self.answered = False
+        self.request_sent = False
+        self.request_chunked = False
+        self.body_done = False
+
+    # What the pool and the story do
+
+    def send_head(
+        self, head: bytes, sink: AnswerSink, *, is_head_request: bool, chunked: bool, ends: bool
+    ) -> None:
+        """Begin a request; ``ends`` means that ``head`` is all there is of it."""
+        self.sink = sink
+        self.uses += 1
+        self._is_head_request = is_head_request
+        self.request_chunked = chunked
+        self.body_done = ends
+        self.request_sent = True
+        self.touched_at = self._loop.time()
+        self.transport.write(head)
+
+    def send_body(self, data: bytes) -> None:
+        """Send a piece of the request's body."""
+        if self.is_closed:
+            return
+        self.touched_at = self._loop.time()
+        if self.request_chunked:
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self.transport.write(data)
+
+    def end_body(self, trailers: bytes) -> None:
+        """End the request's body; ``trailers`` are whole lines."""
+        self.body_done = True
+        if self.request_chunked and not self.is_closed:
+            self.transport.write(b"0\r\n" + trailers + b"\r\n")
+
+    async def answer_head(self) -> Answer:
+        """Return the answer once its head is here.
+
+        Raises:
+            UpstreamError: it did not come.
+        """
+        while self._answer is None:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        return self._answer
+
+    async def answer_end(self) -> None:
+        """Wait for the end of the answer.
+
+        Raises:
+            UpstreamError: it was cut off.
+        """
+        answer = self._answer
+        assert answer is not None
+        while not answer.complete:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    def stream(self) -> list[bytes]:
+        """Return what waits of the body; from now on the sink gets the rest as it comes."""
+        answer = self._answer
+        assert answer is not None
+        waiting, answer.chunks = answer.chunks, []
+        self.is_streaming = True
+        self.reading.resume("unread")
+        return waiting
+
+    def leftover(self) -> bytes:
+        """Return what came after the head of an upgrade's answer."""
+        return self._answer.leftover if self._answer is not None else b""
+
+    def fail(self, kind: str) -> None:
+        """Give up on this request: whoever waits gets the error, the connection is closed."""
+        if self._error is None:
+            self._error = UpstreamError(
+                kind, request_sent=self.request_sent, answered=self.answered
+            )
+        self.abort()
+        self._wake()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if not self.is_closed:
+            self.is_closed = True
+            self.transport.abort()
+
+    def may_be_reused(self) -> bool:
+        """Return whether another request may follow on this connection."""
+        answer = self._answer
+        return (
+            not self.is_closed
+            and self.keep_alive
+            and self.body_done
+            and self._error is None
+            and answer is not None
+            and answer.complete
+            and not self.write_paused
+            and self.tunnel is None
+        )
+
+    def release(self) -> None:
+        """Forget the finished request."""
+        self._reset()
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self.transport = transport  # type: ignore[assignment]  # uvloop's class is not a subclass
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        self.reading = Reading(self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.tunnel is not None:
+            self.tunnel(data)
+            return
+        if not self.request_sent or (self._answer is not None and self._answer.complete):
+            self.fail("protocol")
+            return
+        self.answered = True
+        self.touched_at = self._loop.time()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._answer is not None:
+                self._answer.leftover = data[upgrade.args[0] :]
+                self.keep_alive = False
+        except httptools.HttpParserError:
+            self.fail("protocol")
+            return
+        if self._answer is not None or self._error is not None:
+            self._wake()
+
+    def eof_received(self) -> bool:
+        self._ended(clean=True)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_closed = True
+        self._ended(clean=exc is None)
+        if self.write_resumed is not None:
+            self.write_resumed()
+        self._on_closed(self)
+
+    def _ended(self, *, clean: bool) -> None:
+        self.keep_alive = False
+        if self.tunnel is not None:
+            self.tunnel(b"")
+            return
+        answer = self._answer
+        if answer is not None and not answer.complete and self._error is None:
+            delimited_by_close = not answer.has_length and not answer.is_chunked
+            if clean and delimited_by_close:
+                answer.complete = True
+            else:
+                self._error = UpstreamError("closed", answered=True)
+        elif answer is None and self._error is None:
+            self._error = UpstreamError(
+                "closed", request_sent=self.request_sent, answered=self.answered
+            )
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self.write_resumed is not None:
+            self.write_resumed()
+
+    # httptools callbacks
+
+    def on_status(self, status: bytes) -> None:
+        self._reason += status
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise ValueError("head too large")
+        self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        fields, self._fields, self._head_bytes = self._fields, [], 0
+        reason, self._reason = self._reason, b""
+        if status < 200 and status != 101:
+            self._interim = True
+            self._interims += 1
+            if self._interims > INTERIM_MAX:
+                raise ValueError("too many interim answers")
+            if self.sink is not None:
+                self.sink.answer_interim(status, reason, fields)
+            return
+        answer = self._answer = Answer(status, reason, fields)
+        for name, value in fields:
+            if len(name) in _FRAMING_LENGTHS:
+                self._note_framing(answer, name.lower(), value)
+        answer.no_body = self._is_head_request or status in {204, 304} or status == 101
+        if answer.no_body:
+            answer.complete = True
+            self.keep_alive = self._parser.should_keep_alive()
+            if self._is_head_request:
+                # llhttp does not know that this answer has no body; its state can't be used again.
+                self._parser = httptools.HttpResponseParser(self)
+
+    def _note_framing(self, answer: Answer, name: bytes, value: bytes) -> None:
+        if name == b"content-length":
+            answer.has_length = True
+            answer.length = int(value)
+        elif name == b"transfer-encoding":
+            answer.is_chunked = True
+        elif name == b"connection":
+            answer.connection.append(value)
+
+    def on_body(self, data: bytes) -> None:
+        answer = self._answer
+        assert answer is not None
+        if answer.no_body:
+            self.keep_alive = False
+            return
+        if self.is_streaming and self.sink is not None:
+            self.sink.answer_data(data)
+            return
+        answer.chunks.append(data)
+        answer.buffered_bytes += len(data)
+        if answer.buffered_bytes > BUFFER_HIGH_WATER_BYTES:
+            self.reading.pause("unread")
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+            return
+        answer = self._answer
+        if answer is None or answer.no_body:
+            return
+        answer.complete = True
+        answer.trailers = self._fields
+        self._fields = []
+        self.keep_alive = self._parser.should_keep_alive()
+
+
+_FRAMING_LENGTHS = frozenset(
+    {len(b"content-length"), len(b"transfer-encoding"), len(b"connection")}
+)

@@ -1,0 +1,146 @@
+"""What the counts of a charge mean: flags when it passed, violations when it did not.
+
+Source: design sections 5, 6 and 9; requirements A6, A10, A11, N1, N6.
+"""
+
+from dataclasses import dataclass
+
+from gateway.rules.charge import Charge, Counts, Entry
+from gateway.rules.limits import Action, LimitKind
+from gateway.rules.units import MICRO, UNLIMITED, ceil_units
+from gateway.rules.windows import NEVER_MICRO, WindowKind
+
+QUOTA_REFUSAL_MEMORY_MICRO = MICRO
+"""How long a worker trusts its own memory of an exhausted quota: another worker may refund it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One policy that a refused request violates.
+
+    Attributes:
+        current: The value, in units, that would have been reached.
+        window_seconds: Length of a fixed window, None for calendar periods.
+        passes_in_seconds: When the same request could pass this policy; None if it never can.
+        overage: Units that a hard cap allows above the quota below it; None for a soft policy.
+    """
+
+    policy: str
+    limit: int
+    current: int
+    window_seconds: int | None
+    passes_in_seconds: int | None
+    kind: LimitKind
+    ladder: str
+    meter: str
+    overage: int | None
+
+
+def seconds_until(end_micro: int, now_micro: int) -> int:
+    """Return whole seconds until an instant, rounded up, at least 1."""
+    return max(1, -((now_micro - end_micro) // MICRO))
+
+
+def flags_of(charge: Charge, counts: Counts) -> list[str]:
+    """Return an admitted charge's flags: ``overage``, ``grace``, ``warn:<name>``."""
+    flags: list[str] = []
+    for entry, after_micro in zip(charge.template.entries, counts.after_micro, strict=True):
+        ladder = entry.ladder
+        if after_micro <= ladder.soft.limit_micro:
+            continue
+        if ladder.action is Action.WARN:
+            flags.append(f"warn:{ladder.soft.wire}")
+            continue
+        flags.append("overage")
+        if ladder.grace_from_micro is not None and after_micro > ladder.grace_from_micro:
+            flags.append("grace")
+    return flags
+
+
+def entered_overage(charge: Charge, counts: Counts) -> list[str]:
+    """Return the policies whose limit this very charge crossed: true for exactly one request."""
+    if counts.repeat:
+        return []
+    return [
+        entry.ladder.soft.wire
+        for entry, amount_micro, after_micro in zip(
+            charge.template.entries, charge.amounts_micro, counts.after_micro, strict=True
+        )
+        if entry.ladder.alerts
+        and after_micro - amount_micro <= entry.ladder.soft.limit_micro < after_micro
+    ]
+
+
+def violations_of(charge: Charge, counts: Counts) -> list[Violation]:
+    """Return every policy that a refused charge violates, not just the first (N1)."""
+    return [
+        _violation(entry, amount_micro, after_micro, counts.now_micro)
+        for entry, amount_micro, after_micro in zip(
+            charge.template.entries, charge.amounts_micro, counts.after_micro, strict=True
+        )
+        if would_refuse(entry, amount_micro, after_micro)
+        and (not counts.repeat or entry.counts_repeats)
+    ]
+
+
+def would_refuse(entry: Entry, amount_micro: int, count_micro: int) -> bool:
+    """Return whether this counter alone refuses a further amount."""
+    return (
+        entry.cap_micro is not UNLIMITED
+        and amount_micro > 0
+        and count_micro + amount_micro > entry.cap_micro
+    )
+
+
+def _violation(entry: Entry, amount_micro: int, count_micro: int, now_micro: int) -> Violation:
+    ladder = entry.ladder
+    policy = ladder.hard or ladder.soft
+    fits_an_empty_period = entry.cap_micro is UNLIMITED or amount_micro <= entry.cap_micro
+    ends = entry.period.end_micro < NEVER_MICRO
+    return Violation(
+        policy=policy.wire,
+        limit=policy.limit_micro // MICRO,
+        current=ceil_units(count_micro + amount_micro),
+        window_seconds=(
+            ladder.window.seconds if ladder.window.kind is WindowKind.SECONDS else None
+        ),
+        passes_in_seconds=(
+            seconds_until(entry.period.end_micro, now_micro)
+            if fits_an_empty_period and ends
+            else None
+        ),
+        kind=ladder.kind,
+        ladder=ladder.id,
+        meter=ladder.meter,
+        overage=(
+            (ladder.hard.limit_micro - ladder.soft.limit_micro) // MICRO if ladder.hard else None
+        ),
+    )
+
+
+def retry_after_seconds(violations: list[Violation]) -> int | None:
+    """Return when the same request could pass all policies, None if it never can."""
+    waits = [violation.passes_in_seconds for violation in violations]
+    if not waits or None in waits:
+        return None
+    return max(wait for wait in waits if wait is not None)
+
+
+def remember_refusal_until_micro(charge: Charge, counts: Counts) -> int:
+    """Return until when (store's clock) a refusal may be repeated without asking the store.
+
+    A fixed rate window can't un-exhaust by itself; a quota can be refunded, so it is trusted
+    briefly.
+    """
+    until_micro = 0
+    for entry, amount_micro, after_micro in zip(
+        charge.template.entries, charge.amounts_micro, counts.after_micro, strict=True
+    ):
+        if would_refuse(entry, amount_micro, after_micro):
+            until_micro = max(
+                until_micro,
+                entry.period.end_micro
+                if entry.ladder.kind is LimitKind.RATE
+                else min(entry.period.end_micro, counts.now_micro + QUOTA_REFUSAL_MEMORY_MICRO),
+            )
+    return until_micro

@@ -1,0 +1,111 @@
+"""Whether a request is billed, at what quantity, and what the counters must be told afterwards.
+
+Source: design sections 3 (step 8), 5 and 8; requirements A7, A8, A9, D1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.rules.charge import Charge, CounterDelta
+from gateway.rules.charging import amount
+from gateway.rules.limits import LimitKind
+from gateway.rules.plan import BillingRules
+from gateway.rules.record import Outcome
+
+
+@dataclass(slots=True)
+class Settlement:
+    """How a request enters the books.
+
+    Attributes:
+        quantities_micro: What was used, per meter.
+        charged_micro: What is billed of it, per meter.
+        deltas: What the quota counters must still be corrected by.
+        releases_run: The run id may be charged again.
+    """
+
+    billable: bool
+    reason: str
+    quantities_micro: Mapping[str, int]
+    charged_micro: Mapping[str, int]
+    deltas: list[CounterDelta]
+    releases_run: bool
+
+
+def billability(
+    rules: BillingRules, status: int, outcome: Outcome, *, repeat: bool
+) -> tuple[bool, str]:
+    """Return whether a request is billed and the rule that decided.
+
+    Args:
+        rules: The pricing file's rules.
+        status: The upstream's status; 0 if it never answered.
+        outcome: How the request ended.
+        repeat: Its run id had been charged before.
+    """
+    if outcome is Outcome.REFUSED:
+        return False, "refused"
+    if outcome is Outcome.UPSTREAM_FAILED:
+        return False, "upstream_failed"
+    if outcome is Outcome.CLIENT_GONE and status == 0:
+        return False, "client_gone"
+    if repeat:
+        return False, "repeat"
+    return rules.is_billable(status), rules.reason(status)
+
+
+def settle(
+    charge: Charge | None,
+    reserved_micro: Mapping[str, int],
+    actual_micro: Mapping[str, int],
+    *,
+    billable: bool,
+    reason: str,
+    repeat: bool,
+    counted: bool,
+) -> Settlement:
+    """Compare what was charged with what came out.
+
+    Args:
+        charge: The charge, None on a route without limits.
+        reserved_micro: Cost per meter that was charged.
+        actual_micro: Cost per meter as the answer told it; meters missing here stay as reserved.
+        billable: See ``billability``.
+        reason: See ``billability``.
+        repeat: The run had been charged before: its quotas were not counted again.
+        counted: Whether the store holds the charge. False when the route failed open: then the
+            quotas are still owed and are counted by the correction.
+    """
+    quantities = {**reserved_micro, **actual_micro} if actual_micro else reserved_micro
+    if charge is None or repeat:
+        deltas: list[CounterDelta] = []
+    else:
+        deltas = _deltas(charge, quantities, billable=billable, counted=counted)
+    return Settlement(
+        billable=billable,
+        reason=reason,
+        quantities_micro=quantities,
+        charged_micro=quantities if billable else dict.fromkeys(quantities, 0),
+        deltas=deltas,
+        releases_run=(
+            not billable
+            and not repeat
+            and counted
+            and charge is not None
+            and charge.run_key is not None
+        ),
+    )
+
+
+def _deltas(
+    charge: Charge, quantities_micro: Mapping[str, int], *, billable: bool, counted: bool
+) -> list[CounterDelta]:
+    deltas = []
+    for entry, charged_micro in zip(charge.template.entries, charge.amounts_micro, strict=True):
+        if entry.ladder.kind is LimitKind.RATE:
+            continue
+        final_micro = amount(entry.ladder, quantities_micro) if billable else 0
+        delta_micro = final_micro - (charged_micro if counted else 0)
+        if delta_micro:
+            deltas.append(CounterDelta(entry.key, delta_micro, entry.expires_at_seconds))
+    return deltas
