@@ -156,7 +156,7 @@ def _instant_micro(local: datetime) -> int:
 
 def _offset_micro(zone: ZoneInfo, at_micro: int) -> int:
     offset = _local(zone, at_micro).utcoffset()
-    assert offset is not None  # noqa: S101 - an aware datetime always has one
+    assert offset is not None
     return offset // _ONE_MICRO
 
 
