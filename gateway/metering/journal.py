@@ -1,0 +1,415 @@
+"""The journal: every record is in it before its request counts as finished.
+
+All records of one event-loop tick go to the file in one write; only then are their requests
+released. ``kill -9`` loses none of them (the page cache has them), power loss at most
+``fsync_seconds``. When the disk refuses, requests are told so; the journal comes back by itself.
+
+Owns: order, durability, the bound on what is held, which corrections are still owed.
+Does not own: delivery (``shipper``, ``corrections``), what a line looks like (``journal_format``).
+Source: design sections 3 (step 9), 8 and 13; requirement X6.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.metering.journal_folder import JournalFolder
+from gateway.metering.journal_format import (
+    Position,
+    encode_acknowledgement,
+    encode_record,
+    owes_correction,
+)
+from gateway.metering.journal_reader import JournalReader, Unshipped
+from gateway.metering.journal_segments import SegmentWriter
+from gateway.metering.journal_sync import Batch, Released, Syncer
+from gateway.rules.record import Record
+from gateway.tasks import spawn
+from gateway.telemetry.metrics import JournalStats
+
+_log = structlog.get_logger("journal")
+
+_SEGMENTS_MIN: Final = 4
+"""A segment is freed as a whole, so the bound must hold several of them."""
+_RESERVE_PART: Final = 10
+"""One part in so many of the bound is kept for requests that are already under way when it is
+reached: ``is_available`` turns false before it, ``append`` fails only after it."""
+_ACKNOWLEDGED_PER_LINE_MAX: Final = 1000
+"""Keeps a line below 64 KiB; the rest follows in the next tick."""
+
+
+def _nobody(_records: Sequence[Record]) -> None:
+    """Nobody asked to be told of corrections."""
+
+
+class Journal:
+    """A durable queue of records in a folder of this worker's own.
+
+    ``append``, ``acknowledge``, ``flush`` and ``close`` belong to the event loop's thread; ``open``
+    and everything that reads or ships is blocking and may run in one other thread.
+
+    Args:
+        directory: Where; created if it is missing, locked while it is open.
+        clock: For how long the journal was away.
+        stats: Counted up.
+        fsync_seconds: Most that a power loss may cost; 0 forces each write to the disk before its
+            requests are released (one fsync for all that wait).
+        segment_bytes_max: A new file is begun at this size, or at a quarter of the bound.
+        bytes_max: Most that is held for a ledger or store that is away.
+        probe_seconds: How often a disk that refused is tried again.
+
+    Attributes:
+        on_written: Told, before their requests are released, of written records that owe the
+            counter store a correction.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        clock: Clock,
+        stats: JournalStats,
+        fsync_seconds: float,
+        segment_bytes_max: int,
+        bytes_max: int,
+        probe_seconds: float = 1.0,
+    ) -> None:
+        self.on_written: Callable[[Sequence[Record]], None] = _nobody
+        self._clock = clock
+        self._stats = stats
+        self._segment_bytes_max = min(segment_bytes_max, bytes_max // _SEGMENTS_MIN)
+        self._bytes_max = bytes_max
+        self._bytes_open_max = bytes_max - bytes_max // _RESERVE_PART
+        self._probe_seconds = probe_seconds
+        self._folder = JournalFolder(directory)
+        self._reader = JournalReader(self._folder)
+        self._syncer = Syncer(
+            self._folder, fsync_seconds, on_synced=self._commit_all, on_failed=self._sync_failed
+        )
+        self._writer: SegmentWriter | None = None
+        self._next_number = 1
+        self._bytes_written = 0
+        self._records_written = 0
+        self._queue: list[tuple[Record, Released]] = []
+        self._acknowledged: deque[str] = deque()
+        self._is_scheduled = False
+        self._is_full = False
+        self._recovery: asyncio.Task[None] | None = None
+
+    @property
+    def is_available(self) -> bool:
+        """Whether new requests may begin: the disk takes records and the bound is not near."""
+        return self._writer is not None and self.bytes_held < self._bytes_open_max
+
+    @property
+    def bytes_held(self) -> int:
+        """Size of all segments."""
+        return self._bytes_written - self._reader.bytes_freed
+
+    @property
+    def unshipped_records(self) -> int:
+        """How many records the ledger has not been given yet."""
+        return self._records_written - self._reader.records_shipped
+
+    @property
+    def unacknowledged_count(self) -> int:
+        """How many corrections the counter store has not acknowledged."""
+        return len(self._reader.unacknowledged)
+
+    @property
+    def directory(self) -> Path:
+        """The folder."""
+        return self._folder.path
+
+    def open(self) -> None:
+        """Lock the folder, mend a torn end, learn what is held, begin a new segment. Blocking.
+
+        Raises:
+            GatewayError: ``journal.locked``, ``journal.unwritable``, ``journal.format_unknown``.
+        """
+        scan = self._folder.open()
+        self._reader.load(scan)
+        self._stats.torn_lines += scan.damaged_lines
+        self._records_written = scan.unshipped_records
+        self._bytes_written = sum(segment.written for segment in scan.segments)
+        self._next_number = scan.next_number
+        self._reader.free()
+        self._adopt(self._folder.begin_segment(self._next_number))
+        self._refresh()
+        _log.info(
+            "journal.opened",
+            folder=str(self._folder.path),
+            bytes_held=self.bytes_held,
+            unshipped=self.unshipped_records,
+            corrections_owed=self.unacknowledged_count,
+            damaged_lines=scan.damaged_lines,
+        )
+
+    def append(self, record: Record, released: Released) -> None:
+        """Queue a record; ``released`` is called within a tick, or after the fsync if one is due.
+
+        Args:
+            record: Not to be changed any more.
+            released: True: the record is kept, the answer may be finished. False: it is not.
+        """
+        self._queue.append((record, released))
+        if not self._is_scheduled:
+            self._schedule()
+
+    def acknowledge(self, hold_ids: Iterable[str]) -> None:
+        """Note that the counter store has these corrections: they need no replay."""
+        unacknowledged = self._reader.unacknowledged
+        for hold_id in hold_ids:
+            segment = unacknowledged.pop(hold_id, None)
+            if segment is not None:
+                segment.unacknowledged -= 1
+                self._acknowledged.append(hold_id)
+        self._stats.corrections_pending = len(unacknowledged)
+        if self._acknowledged and not self._is_scheduled:
+            self._schedule()
+
+    def acknowledge_all(self) -> None:
+        """Note that nothing is owed: a memory store was rebuilt from the settled records."""
+        self.acknowledge(list(self._reader.unacknowledged))
+
+    async def flush(self) -> None:
+        """Bring everything that was appended to the disk, and release it."""
+        self._write_queued()
+        await self._syncer.finish()
+
+    async def close(self) -> None:
+        """Flush, close and unlock. What is appended afterwards is not kept."""
+        await self.flush()
+        if self._recovery is not None:
+            self._recovery.cancel()
+            await asyncio.wait([self._recovery])
+        if self._writer is not None:
+            self._writer.close()
+            self._writer.segment.is_sealed = True
+            self._writer = None
+        self._syncer.close()
+        self._folder.close()
+
+    def read_unshipped(self, limit: int) -> Unshipped:
+        """Return up to ``limit`` of the oldest unshipped records. Blocking. Raises ``OSError``."""
+        return self._reader.read_unshipped(limit)
+
+    def mark_shipped(self, batch: Unshipped) -> None:
+        """Note durably that the ledger has a batch; delete what is needed no more. Blocking.
+
+        If the note can't be written a restart ships the batch again, harmlessly.
+        """
+        self._reader.mark_shipped(batch)
+        self._refresh()
+
+    def free(self) -> None:
+        """Delete segments whose last correction was acknowledged after they were shipped."""
+        self._reader.free()
+        self._refresh()
+
+    def replay(self) -> Iterator[Record]:
+        """Yield every record that is held, shipped or not, oldest first. Blocking."""
+        return self._reader.replay()
+
+    def read_unacknowledged(self, position: Position | None, limit: int) -> Unshipped:
+        """Return up to ``limit`` records whose corrections are owed. Blocking.
+
+        Args:
+            position: Where the last batch ended; None for the oldest.
+            limit: At least 1.
+        """
+        start = self._reader.first_owing() if position is None else position
+        return self._reader.read_unacknowledged(start, limit)
+
+    def is_owed(self, hold_id: str) -> bool:
+        """Return whether a correction is not acknowledged yet."""
+        return hold_id in self._reader.unacknowledged
+
+    def _schedule(self) -> None:
+        self._is_scheduled = True
+        asyncio.get_running_loop().call_soon(self._write_queued)
+
+    def _write_queued(self) -> None:
+        """Write what this tick brought, in one call; the heart of the journal."""
+        self._is_scheduled = False
+        waiting, self._queue = self._queue, []
+        lines = self._encode(waiting)
+        if self._acknowledged:
+            lines.append(self._acknowledgement())
+        if not lines:
+            return
+        data = b"".join(lines)
+        writer = self._writer
+        if writer is None or self.bytes_held + len(data) > self._bytes_max:
+            self._release(waiting, kept=False)
+            return
+        try:
+            writer.write(data)
+        except OSError as error:
+            self._write_failed(writer, error)
+            self._release(waiting, kept=False)
+            return
+        self._bytes_written += len(data)
+        self._stats.writes += 1
+        batch = Batch(writer.segment, writer.segment.written, waiting)
+        self._syncer.written(writer, batch if self._syncer.is_immediate else None)
+        if writer.segment.written >= self._segment_bytes_max:
+            self._rotate(writer)
+        if not self._syncer.is_immediate:
+            self._commit(batch)
+        self._refresh()
+
+    def _encode(self, waiting: list[tuple[Record, Released]]) -> list[bytes]:
+        try:
+            return [encode_record(record) for record, _ in waiting]
+        except TypeError:
+            return self._encode_possible(waiting)
+
+    def _encode_possible(self, waiting: list[tuple[Record, Released]]) -> list[bytes]:
+        """Leave out, of lines and of ``waiting``, the records that can't be written down."""
+        lines = []
+        possible = []
+        impossible = []
+        for record, released in waiting:
+            try:
+                lines.append(encode_record(record))
+                possible.append((record, released))
+            except TypeError as error:
+                impossible.append((record, released))
+                _log.error("journal.record_unwritable", event_id=record.event_id, error=str(error))
+        waiting[:] = possible
+        self._release(impossible, kept=False)
+        return lines
+
+    def _acknowledgement(self) -> bytes:
+        count = min(len(self._acknowledged), _ACKNOWLEDGED_PER_LINE_MAX)
+        line = encode_acknowledgement(self._acknowledged.popleft() for _ in range(count))
+        if self._acknowledged:
+            self._schedule()
+        return line
+
+    def _commit_all(self, batches: Sequence[Batch]) -> None:
+        for index, batch in enumerate(batches):
+            try:
+                self._commit(batch)
+            except BaseException:
+                asyncio.get_running_loop().call_soon(self._commit_all, batches[index + 1 :])
+                raise
+
+    def _commit(self, batch: Batch) -> None:
+        """Let readers see a batch, hand its corrections on, and release its requests."""
+        segment = batch.segment
+        segment.end = batch.end
+        self._records_written += len(batch.waiting)
+        self._stats.records += len(batch.waiting)
+        owing = [record for record, _ in batch.waiting if owes_correction(record)]
+        try:
+            if owing:
+                for record in owing:
+                    self._reader.unacknowledged[record.event_id] = segment
+                segment.unacknowledged += len(owing)
+                self._stats.corrections_pending = self.unacknowledged_count
+                self.on_written(owing)
+        finally:
+            self._release(batch.waiting, kept=True)
+
+    def _release(self, waiting: Sequence[tuple[Record, Released]], *, kept: bool) -> None:
+        """Tell each request. One that fails must not keep the others waiting for ever."""
+        for index, (_, released) in enumerate(waiting):
+            try:
+                released(kept)
+            except BaseException:
+                rest = partial(self._release, waiting[index + 1 :], kept=kept)
+                asyncio.get_running_loop().call_soon(rest)
+                raise
+
+    def _adopt(self, writer: SegmentWriter) -> None:
+        self._writer = writer
+        self._next_number = writer.segment.number + 1
+        self._reader.segments.append(writer.segment)
+
+    def _rotate(self, full: SegmentWriter) -> None:
+        try:
+            writer = self._folder.create_segment(self._next_number)
+        except OSError as error:
+            self._write_failed(full, error)
+            return
+        self._adopt(writer)
+        full.segment.is_sealed = True
+        self._syncer.retire(full)
+
+    def _write_failed(self, writer: SegmentWriter, error: OSError) -> None:
+        """Seal the file behind its last good line; go on in a new one when the disk takes it."""
+        try:
+            writer.seal()
+        except OSError as second:
+            _log.error("journal.not_cut", segment=writer.segment.path.name, error=second.strerror)
+        self._syncer.retire(writer)
+        self._lose_disk("journal.write_failed", error)
+
+    def _sync_failed(
+        self, error: OSError, writers: Sequence[SegmentWriter], batches: Sequence[Batch]
+    ) -> None:
+        for writer in writers:
+            try:
+                self._bytes_written -= writer.forget_unread()
+            except OSError as second:
+                _log.error(
+                    "journal.not_cut", segment=writer.segment.path.name, error=second.strerror
+                )
+            writer.close()
+        self._lose_disk("journal.fsync_failed", error)
+        self._release([waiter for batch in batches for waiter in batch.waiting], kept=False)
+
+    def _lose_disk(self, event: str, error: OSError) -> None:
+        self._writer = None
+        self._stats.write_errors += 1
+        _log.critical(
+            event,
+            folder=str(self._folder.path),
+            error=error.strerror,
+            hint="answers can't be recorded and are not finished; free space or mend the disk",
+        )
+        if self._recovery is None:
+            self._recovery = spawn(self._recover(), name="journal.recovery")
+
+    async def _recover(self) -> None:
+        lost_at_micro = self._clock.monotonic_micro()
+        while self._writer is None:
+            await asyncio.sleep(self._probe_seconds)
+            try:
+                self._adopt(await self._syncer.run(self._try_disk))
+            except OSError:
+                continue
+        self._recovery = None
+        _log.warning("journal.recovered", away_micro=self._clock.monotonic_micro() - lost_at_micro)
+
+    def _try_disk(self) -> SegmentWriter:
+        self._folder.probe()
+        writer = self._folder.create_segment(self._next_number)
+        self._folder.sync()
+        return writer
+
+    def _refresh(self) -> None:
+        stats = self._stats
+        stats.bytes_held = self.bytes_held
+        stats.segments = len(self._reader.segments)
+        is_full = stats.bytes_held >= self._bytes_open_max
+        if is_full == self._is_full:
+            return
+        self._is_full = is_full
+        if is_full:
+            _log.critical(
+                "journal.full",
+                bytes_held=stats.bytes_held,
+                unshipped=self.unshipped_records,
+                hint="the ledger or the counter store is away too long, or the bound is too small",
+            )
+        else:
+            _log.warning("journal.has_room", bytes_held=stats.bytes_held)

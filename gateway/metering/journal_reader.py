@@ -1,0 +1,158 @@
+"""The journal as those read it who empty it: in a thread, behind the writer.
+
+The writer appends segments and moves their readable ends; this side reads up to there, remembers
+what is shipped, and deletes what nobody needs any more. The two share a deque and integers, each of
+them changed by one side only, so no lock is needed.
+
+Source: design section 8; requirement X6.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.metering.journal_folder import JournalFolder, Scan
+from gateway.metering.journal_format import (
+    ACKNOWLEDGED,
+    CORRECTED,
+    Line,
+    Position,
+    decode_record,
+    hold_id_of,
+    read_lines,
+)
+from gateway.metering.journal_segments import Segment
+from gateway.metering.quarantine import set_aside
+from gateway.rules.record import Record
+
+_log = structlog.get_logger("journal")
+
+
+@dataclass(slots=True)
+class Unshipped:
+    """Records in the order of writing, and the place right behind the last of them."""
+
+    records: list[Record]
+    position: Position
+
+
+class JournalReader:
+    """What is held, what is shipped, what is still owed.
+
+    Attributes:
+        segments: Oldest first; the writer appends, ``free`` takes away.
+        unacknowledged: Segment by hold id; changed by the writer's side (the event loop) only.
+        shipped: Everything before it is in the ledger.
+        bytes_freed: Sum of what ``free`` deleted.
+        records_shipped: Sum of what ``mark_shipped`` was told.
+    """
+
+    def __init__(self, folder: JournalFolder) -> None:
+        self._folder = folder
+        self.segments: deque[Segment] = deque()
+        self.unacknowledged: dict[str, Segment] = {}
+        self.shipped = Position(0, 0)
+        self.bytes_freed = 0
+        self.records_shipped = 0
+
+    def load(self, scan: Scan) -> None:
+        """Begin with what a folder held."""
+        self.segments.extend(scan.segments)
+        self.unacknowledged.update(scan.unacknowledged)
+        self.shipped = scan.shipped
+
+    def read_unshipped(self, limit: int) -> Unshipped:
+        """Return up to ``limit`` of the oldest records that are not marked as shipped."""
+        return self._read(self.shipped, limit, lambda line: line.kind != ACKNOWLEDGED)
+
+    def read_unacknowledged(self, position: Position, limit: int) -> Unshipped:
+        """Return up to ``limit`` records from a position on whose corrections are still owed."""
+
+        def is_owed(line: Line) -> bool:
+            return line.kind == CORRECTED and hold_id_of(line.payload) in self.unacknowledged
+
+        return self._read(position, limit, is_owed)
+
+    def mark_shipped(self, batch: Unshipped) -> None:
+        """Note durably that the ledger has a batch, then delete what is needed no more."""
+        self.records_shipped += len(batch.records)
+        self.shipped = batch.position
+        try:
+            self._folder.write_checkpoint(batch.position)
+        except OSError as error:
+            # A full disk refuses the note; deleting is what helps it, and the ledger has it all.
+            _log.error("journal.checkpoint_failed", error=error.strerror)
+        self.free()
+
+    def free(self) -> None:
+        """Delete the oldest segments that are shipped and whose corrections are acknowledged.
+
+        Only ever the oldest: acknowledgements stand behind what they acknowledge.
+        """
+        while self.segments:
+            segment = self.segments[0]
+            if segment.unacknowledged or not segment.is_behind(self.shipped):
+                return
+            try:
+                segment.path.unlink(missing_ok=True)
+            except OSError as error:
+                _log.error(
+                    "journal.segment_not_deleted",
+                    segment=segment.path.name,
+                    error=error.strerror,
+                )
+                return
+            self.bytes_freed += segment.written
+            self.segments.popleft()
+
+    def replay(self) -> Iterator[Record]:
+        """Yield every record that is held, shipped or not, oldest first."""
+        for _, line in self._lines(Position(0, 0)):
+            if line.kind is not None and line.kind != ACKNOWLEDGED:
+                record = self._decode(line)
+                if record is not None:
+                    yield record
+
+    def first_owing(self) -> Position:
+        """Return where the oldest correction that is still owed may stand."""
+        for segment in tuple(self.segments):
+            if segment.unacknowledged:
+                return Position(segment.number, 0)
+        return Position(0, 0)
+
+    def _read(self, position: Position, limit: int, is_wanted: Callable[[Line], bool]) -> Unshipped:
+        batch = Unshipped([], position)
+        for segment, line in self._lines(position):
+            batch.position = Position(segment.number, line.end)
+            if line.kind is None:
+                # The scan at the start has kept its bytes, unless it was damaged since.
+                _log.error("journal.line_skipped", segment=segment.path.name, offset=line.start)
+                continue
+            record = self._decode(line) if is_wanted(line) else None
+            if record is not None:
+                batch.records.append(record)
+                if len(batch.records) >= limit:
+                    break
+        return batch
+
+    def _lines(self, position: Position) -> Iterable[tuple[Segment, Line]]:
+        for segment in tuple(self.segments):
+            if segment.number < position.segment:
+                continue
+            is_complete = segment.is_complete  # asked first: afterwards ``end`` can't grow
+            start = position.offset if segment.number == position.segment else 0
+            for line in read_lines(segment.path, start, segment.end):
+                yield segment, line
+            if not is_complete:
+                return
+
+    def _decode(self, line: Line) -> Record | None:
+        try:
+            return decode_record(line.payload)
+        except ValueError as error:
+            text = line.payload.decode("utf-8", "backslashreplace")
+            _log.error("journal.record_unreadable", error=str(error), size_bytes=len(line.payload))
+            set_aside(self._folder.path, [{"reason": "unreadable", "line": text}])
+            return None

@@ -1,0 +1,32 @@
+"""Where goes what can't be delivered: ``quarantine.jsonl`` in the journal's folder, never the bin.
+
+An operator reads it, corrects the cause, and appends the records by hand. Lines may repeat after a
+crash: the record's event id says which are the same.
+
+Source: design section 8 ("nothing is dropped silently").
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+QUARANTINE_NAME: Final = "quarantine.jsonl"
+
+
+def set_aside(directory: Path, entries: Iterable[Mapping[str, object]]) -> None:
+    """Append entries, one JSON object a line, and force them to the disk. Blocking.
+
+    Raises:
+        OSError: they could not be written; what was to be set aside must stay where it is.
+    """
+    lines = b"".join(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE) for entry in entries)
+    descriptor = os.open(
+        directory / QUARANTINE_NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+    )
+    with os.fdopen(descriptor, "ab") as file:
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
