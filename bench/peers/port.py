@@ -1,0 +1,84 @@
+"""What a peer is: something that can be started in front of the upstream, and measured."""
+
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from bench import ports
+
+
+class Unavailable(Exception):  # noqa: N818 - an answer, not a malfunction
+    """The peer can't be had on this machine; the message says why."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A started peer.
+
+    Attributes:
+        processes: By the name under which their CPU time is told; the peer itself is the first.
+        headers: What every request must carry; sent to all peers alike.
+    """
+
+    port: int
+    version: str
+    processes: dict[str, subprocess.Popen[bytes]]
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def stop(self) -> None:
+        """End all processes, the peer first."""
+        for process in self.processes.values():
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+class Peer(Protocol):
+    """One file of this folder."""
+
+    name: str
+
+    def start(self, folder: Path, upstream_port: int) -> Running:
+        """Start the peer with its files in ``folder``, one worker, in front of the upstream.
+
+        Raises:
+            Unavailable: it is not installed and can't be.
+            RuntimeError: it did not start.
+        """
+        ...
+
+
+def launch(
+    command: list[str], folder: Path, port: int, *, environment: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a server, log to ``server.log`` in the folder, return when it accepts connections."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "server.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        ports.wait_until_accepting(process, port, log)
+    except RuntimeError:
+        process.kill()
+        process.wait()
+        raise
+    return process
+
+
+def version_of(command: list[str]) -> str:
+    """Return the first line that ``--version`` prints, wherever it prints it."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    return next(
+        (line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()), ""
+    )

@@ -1,0 +1,43 @@
+"""What wrk prints is read right, failures above all."""
+
+import pytest
+
+from bench.wrk import Load, parse
+
+REPORT = """Running 2s test @ http://127.0.0.1:38571/
+  1 threads and 64 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.05ms  612.14us  21.53ms   95.09%
+    Req/Sec    62.57k     4.06k   70.04k    85.00%
+  Latency Distribution
+     50%    0.93ms
+     75%    1.11ms
+     90%    1.38ms
+     99%    1.03s
+  124511 requests in 2.00s, 31.94MB read
+Requests/sec:  62201.88
+Transfer/sec:     15.96MB
+"""
+
+
+def test_a_report_is_read() -> None:
+    assert parse(REPORT) == Load(
+        requests=124_511,
+        requests_per_second=62_201.88,
+        p50_seconds=pytest.approx(0.00093),
+        p99_seconds=pytest.approx(1.03),
+        failed=0,
+    )
+
+
+def test_refusals_and_socket_errors_are_failures() -> None:
+    bad = REPORT + (
+        "  Socket errors: connect 1, read 2, write 3, timeout 4\n  Non-2xx or 3xx responses: 5\n"
+    )
+
+    assert parse(bad).failed == 15
+
+
+def test_what_is_no_report_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a report"):
+        parse("unable to connect")
