@@ -1,0 +1,219 @@
+"""From a database URL to an engine, and from an engine to transactions.
+
+SQLite and PostgreSQL behave alike above this module: a write transaction takes its lock when it
+begins, a read transaction sees one state of the database, and a foreign exception leaves as one of
+ours. All of it blocks and is meant for threads. No statement of the domain lives here.
+
+Source: design sections 8 and 13.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from gateway.errors import GatewayError
+
+CONNECTIONS_MAX: Final = 12
+"""Per process: eight key look-ups, the change feed, the shipper, and two for people."""
+
+WAIT_FOR_CONNECTION_SECONDS: Final = 5
+CONNECT_TIMEOUT_SECONDS: Final = 5
+
+SILENT_PEER_TIMEOUT_MILLISECONDS: Final = 10_000
+"""How long unacknowledged bytes to PostgreSQL may be outstanding before the connection is dead."""
+
+LOCK_TIMEOUT_MILLISECONDS: Final = 10_000
+"""How long a statement waits for another transaction: longer than any batch of ours takes."""
+
+_READ_ONLY: Final = "gateway_read_only"
+
+_POSTGRESQL_NAMES: Final = frozenset(
+    {"postgres", "postgresql", "postgresql+psycopg", "postgres+psycopg"}
+)
+
+_SQLITE_PRAGMAS: Final = (
+    # First: the switch to WAL below waits for other processes instead of failing.
+    f"PRAGMA busy_timeout={LOCK_TIMEOUT_MILLISECONDS}",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA foreign_keys=ON",
+    # FULL, not NORMAL: in WAL mode NORMAL may lose the last commits in a power failure, and the
+    # shipper drops journal segments as soon as the ledger has said that it holds them.
+    "PRAGMA synchronous=FULL",
+    # Without it INSERT OR REPLACE would delete a row without asking the append-only triggers.
+    "PRAGMA recursive_triggers=ON",
+)
+
+
+def create_engine_for(url: str) -> Engine:
+    """Return an engine for ``sqlite:///path/to/file.db`` or ``postgresql://user@host/name``.
+
+    Connects to nothing yet, but looks whether an SQLite file's folder can be written.
+
+    Raises:
+        GatewayError: ``database.url_invalid``, ``database.folder_missing`` or
+            ``database.not_writable``. Messages never show a password.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite_engine(parsed)
+    return _postgresql_engine(parsed)
+
+
+def describe(engine: Engine) -> str:
+    """Return where a database is, without user, password or parameters."""
+    return _address(engine.url)
+
+
+@contextmanager
+def reading(engine: Engine, unavailable: type[GatewayError], code: str) -> Iterator[Connection]:
+    """Give a connection in a read transaction; database errors leave as ``unavailable(code)``."""
+    with _foreign_errors(engine, unavailable, code), engine.connect() as connection:
+        yield connection.execution_options(**{_READ_ONLY: True})
+
+
+@contextmanager
+def writing(engine: Engine, unavailable: type[GatewayError], code: str) -> Iterator[Connection]:
+    """Give a connection in a write transaction, committed at the end of the block.
+
+    On SQLite the write lock is taken at once: what is read inside can't change before the commit.
+    """
+    with _foreign_errors(engine, unavailable, code), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def _foreign_errors(engine: Engine, unavailable: type[GatewayError], code: str) -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise unavailable(
+            code,
+            f"database {_address(engine.url)} failed: {_reason(error)}",
+            "see that the database runs, can be reached, and has been migrated",
+        ) from error
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """Return the first line of what the driver said; statements and parameters stay out."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    lines = str(said).strip().splitlines()
+    return lines[0] if lines else type(said).__name__
+
+
+def _address(url: URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{url.database}"
+    host = url.host or url.query.get("host") or "(local socket)"
+    port = f":{url.port}" if url.port else ""
+    return f"postgresql://{host}{port}/{url.database or ''}"
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # The parser's own message may repeat the URL, password included: it is not chained.
+        raise _url_invalid("can't be read as a URL") from None
+    if parsed.drivername == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise _url_invalid("names no file; a database in memory would forget what was billed")
+        if parsed.query or parsed.host:
+            raise _url_invalid("takes neither host nor parameters for sqlite")
+        return parsed
+    if parsed.drivername in _POSTGRESQL_NAMES:
+        return parsed.set(drivername="postgresql+psycopg")
+    raise _url_invalid(f"names an unknown kind of database, {parsed.drivername[:40]!r}")
+
+
+def _url_invalid(what: str) -> GatewayError:
+    return GatewayError(
+        "database.url_invalid",
+        f"the database URL {what}",
+        "write sqlite:///folder/file.db or postgresql://user:password@host:5432/name",
+    )
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    file = Path(url.database or "")
+    _require_writable(file)
+    try:
+        engine = create_engine(
+            url,
+            pool_size=CONNECTIONS_MAX,
+            max_overflow=0,
+            pool_timeout=WAIT_FOR_CONNECTION_SECONDS,
+            hide_parameters=True,
+            connect_args={"timeout": LOCK_TIMEOUT_MILLISECONDS / 1000},
+        )
+    except (ArgumentError, NoSuchModuleError):
+        raise _url_invalid("can't be used") from None
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _require_writable(file: Path) -> None:
+    folder = file.parent
+    if not folder.is_dir():
+        raise GatewayError(
+            "database.folder_missing",
+            f"folder {folder} of database file {file.name} does not exist",
+            "create the folder, or mount the volume, before the gateway starts",
+        )
+    target = file if file.exists() else folder
+    if target.is_dir() and target == file:
+        raise GatewayError(
+            "database.not_writable",
+            f"{file} is a folder, not a database file",
+            "name a file inside that folder",
+        )
+    # WAL needs two more files beside the database, so the folder must be writable as well.
+    if not (os.access(target, os.R_OK | os.W_OK) and os.access(folder, os.W_OK)):
+        raise GatewayError(
+            "database.not_writable",
+            f"{target} can't be written by user {os.geteuid()}",
+            "give the gateway's user write permission on the folder and the file",
+        )
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    # The driver must not begin transactions by itself: it would begin them deferred, and a
+    # deferred transaction that turns into a writer fails at once when another one writes.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in _SQLITE_PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    try:
+        return create_engine(
+            url,
+            pool_size=CONNECTIONS_MAX,
+            max_overflow=0,
+            pool_timeout=WAIT_FOR_CONNECTION_SECONDS,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={
+                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+                "tcp_user_timeout": SILENT_PEER_TIMEOUT_MILLISECONDS,
+                "application_name": "enforcement-gateway",
+                "options": f"-c lock_timeout={LOCK_TIMEOUT_MILLISECONDS} -c timezone=UTC",
+            },
+        )
+    except (ArgumentError, NoSuchModuleError):
+        raise _url_invalid("can't be used") from None

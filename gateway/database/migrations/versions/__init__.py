@@ -1,0 +1,1 @@
+"""Alembic revisions; see the folder above for how they are named."""

@@ -1,0 +1,91 @@
+"""Wrong URLs and missing folders are said plainly, and never with a password."""
+
+import traceback
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from gateway.database.engine import create_engine_for, describe, reading, writing
+from gateway.errors import GatewayError, LedgerUnavailable
+
+SECRET = "hunter2-secret"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "ledger.db",
+        f"postgresql://user:{SECRET}@host:port:port/x",
+        f"mysql://user:{SECRET}@host/x",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///file.db?mode=ro",
+    ],
+)
+def test_a_wrong_url_is_refused_without_showing_its_password(url: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        create_engine_for(url)
+    assert caught.value.code == "database.url_invalid"
+    assert "sqlite:///" in caught.value.hint
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GatewayError) as caught:
+        create_engine_for(f"sqlite:///{tmp_path / 'absent' / 'ledger.db'}")
+    assert caught.value.code == "database.folder_missing"
+    assert str(tmp_path / "absent") in caught.value.message
+
+
+def test_a_folder_is_no_database_file(tmp_path: Path) -> None:
+    with pytest.raises(GatewayError) as caught:
+        create_engine_for(f"sqlite:///{tmp_path}")
+    assert caught.value.code == "database.not_writable"
+
+
+def test_an_unreachable_server_is_a_ledger_unavailable_without_password(tmp_path: Path) -> None:
+    engine = create_engine_for(f"postgresql://someone:{SECRET}@/x?host={tmp_path}")
+    with (
+        pytest.raises(LedgerUnavailable) as caught,
+        reading(engine, LedgerUnavailable, "ledger.unavailable") as connection,
+    ):
+        connection.execute(text("SELECT 1"))
+    assert caught.value.code == "ledger.unavailable"
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert SECRET not in describe(engine)
+
+
+def test_a_broken_file_is_a_ledger_unavailable(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    file.write_bytes(b"this is no database" * 100)
+    engine = create_engine_for(f"sqlite:///{file}")
+    with (
+        pytest.raises(LedgerUnavailable, match="not a database"),
+        reading(engine, LedgerUnavailable, "ledger.unavailable") as connection,
+    ):
+        connection.execute(text("SELECT 1"))
+
+
+def test_sqlite_survives_power_loss_and_checks_references(tmp_path: Path) -> None:
+    engine = create_engine_for(f"sqlite:///{tmp_path / 'a.db'}")
+    with reading(engine, GatewayError, "x") as connection:
+        assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert connection.scalar(text("PRAGMA synchronous")) == 2
+        assert connection.scalar(text("PRAGMA foreign_keys")) == 1
+    engine.dispose()
+
+
+def test_a_failed_block_writes_nothing(database: Engine) -> None:
+    insert = text("INSERT INTO workspaces VALUES ('ws', 'FREE', 'active', 0)")
+
+    def insert_twice() -> None:
+        with writing(database, GatewayError, "x") as connection:
+            connection.execute(insert)
+            connection.execute(insert)
+
+    with pytest.raises(GatewayError):
+        insert_twice()
+    with reading(database, GatewayError, "x") as connection:
+        assert connection.scalar(text("SELECT count(*) FROM workspaces")) == 0
