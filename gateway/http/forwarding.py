@@ -5,12 +5,10 @@ and duplicates of end-to-end fields are kept.
 Source: RFC 9110 7.6 (Connection, Via), RFC 7239 (Forwarded), RFC 9112 6; requirement X1.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
-
-from gateway.http.fields import HOP_BY_HOP
 
 Fields = Sequence[tuple[bytes, bytes]]
 Network = IPv4Network | IPv6Network
@@ -120,8 +118,3 @@ def response_head(
             parts += (name, b": ", value, b"\r\n")
     parts += (added, b"\r\n")
     return b"".join(parts)
-
-
-def dropped_fields(*groups: Iterable[bytes]) -> frozenset[bytes]:
-    """Return the hop-by-hop names together with further lower-case names."""
-    return HOP_BY_HOP.union(*groups)

@@ -34,7 +34,7 @@ class Problem:
     body: bytes
 
 
-def status_of(code: RefusalCode) -> int:  # noqa: PLR0912 - one exhaustive table
+def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one exhaustive table
     """Return the status of a refusal; what the pricing file may change is in ``render``."""
     match code:
         case RefusalCode.BAD_REQUEST | RefusalCode.KEY_AMBIGUOUS | RefusalCode.COST_INVALID:

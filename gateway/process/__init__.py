@@ -1,1 +1,4 @@
-"""One worker's life: wiring, start, reload, drain, recovery. The only floor that puts parts together."""
+"""One worker's life: wiring, start, reload, drain, recovery.
+
+Owns: putting parts together; no other floor does. Does not own: any rule, any protocol.
+"""

@@ -121,7 +121,7 @@ class ClientConnection(asyncio.Protocol):
             return False
         return self._current is not None or self._next is not None
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it
         if self.is_lost:
             return
         self.is_lost = True

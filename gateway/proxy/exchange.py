@@ -21,7 +21,7 @@ Fields = list[tuple[bytes, bytes]]
 NO_LENGTH = -1
 
 CAPTURED_BYTES_MAX = 1024 * 1024
-"""An answer whose body tells the actual cost is copied up to here; a longer one keeps the estimate."""
+"""An answer whose body tells the cost is copied up to here; a longer one keeps the estimate."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FORBIDDEN_TRAILERS = HOP_BY_HOP | {
@@ -64,7 +64,7 @@ class Exchange:
 
     origin: ClientOrigin
 
-    def __init__(self, client: ClientSide) -> None:
+    def __init__(self, client: ClientSide) -> None:  # noqa: PLR0915 - one line an attribute
         self.client = client
         self.method = b""
         self.path = b"/"

@@ -10,7 +10,7 @@ WRITE_HIGH_WATER_BYTES = 256 * 1024
 """Bytes that may wait in a transport's write buffer: enough to keep a fast link busy between two
 turns of the loop, small enough that ten thousand slow readers fit in memory."""
 BUFFER_HIGH_WATER_BYTES = 64 * 1024
-"""Bytes of a body that wait before its receiver is known (one read of uvloop is at most 256 KiB)."""
+"""Bytes of a body that wait before its receiver is known (uvloop reads at most 256 KiB at once)."""
 
 
 class Reading:

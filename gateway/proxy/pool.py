@@ -1,4 +1,4 @@
-"""Connections to the upstreams: kept alive, bounded, chosen by load; connecting is retried elsewhere.
+"""Connections to the upstreams: kept alive, bounded, chosen by load.
 
 Retries are safe by construction: another endpoint is tried only if nothing was sent; a stale pooled
 connection is replaced once, only if nothing came back and the request may be repeated.

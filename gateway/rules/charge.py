@@ -3,7 +3,7 @@
 Source: design sections 6 and 7; requirements A4, A5, A7, N1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.rules.limits import Ladder
 from gateway.rules.units import Cap
@@ -39,11 +39,15 @@ class ChargeTemplate:
     Attributes:
         tag: The hash tag, the workspace id, shared by all keys.
         valid_until_micro: When the first of the periods ends (by the store's clock).
+        prepared: What an adapter keeps to charge this template faster; a copy starts without it.
     """
 
     tag: str
     entries: tuple[Entry, ...]
     valid_until_micro: int
+    prepared: dict[object, bytes] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
 
 @dataclass(slots=True)
@@ -108,7 +112,7 @@ class Correction:
 
 
 class StaleTemplate(Exception):  # noqa: N818 - not a malfunction: a period ended
-    """A period of the template does not contain the store's now; build a new one for that instant."""
+    """A period of the template does not contain the store's now; build a new one for then."""
 
     def __init__(self, now_micro: int) -> None:
         super().__init__(now_micro)

@@ -1,4 +1,4 @@
-"""One version of the pricing file as the rules see it: tiers, billing rules, what answers look like.
+"""One version of the pricing file as the rules see it: tiers, billing rules, answers.
 
 Compiled by ``gateway.config`` from the validated models; read-only afterwards.
 Source: design, "The pricing file"; requirements A1 to A3, A13 to A18, A21 to A23.
@@ -74,7 +74,7 @@ class Tier:
         total_cap_micro: Quota plus hard overage; above it (and the grace) requests are refused.
         base_price_minor: Per month, minor units of the currency.
         overage_price_minor: Per unit above the included ones, minor units.
-        spending_limited: ``safety.hard_spending_limit``: the bill never exceeds the total cap's price.
+        spending_limited: ``safety.hard_spending_limit``: the bill stops at the total cap's price.
         next_tier: The tier to suggest when a limit is hit, None for the last.
     """
 

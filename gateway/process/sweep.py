@@ -1,0 +1,54 @@
+"""One periodic look at everything that can take too long: no timer per request or connection.
+
+Source: design section 4; the bounds are the route file's.
+"""
+
+import asyncio
+from email.utils import formatdate
+
+from gateway.clock import Clock
+from gateway.proxy.connection import ClientConnection
+from gateway.proxy.ports import Ports
+
+DEADLINES_EVERY_SECONDS = 0.1
+"""Precision of request deadlines."""
+CONNECTIONS_EVERY = 10
+"""Idle connections are looked at on every tenth turn: once a second."""
+
+
+async def sweep(ports: Ports, clock: Clock) -> None:
+    """Enforce deadlines and idle times until cancelled."""
+    turn = 0
+    while True:
+        if turn % CONNECTIONS_EVERY == 0:
+            ports.date_line = date_line(clock)
+            _sweep_connections(ports, ports.loop.time())
+        _sweep_exchanges(ports, ports.loop.time())
+        turn += 1
+        await asyncio.sleep(DEADLINES_EVERY_SECONDS)
+
+
+def date_line(clock: Clock) -> bytes:
+    """Return the ``Date`` line for now (RFC 9110 5.6.7)."""
+    return b"Date: %b\r\n" % formatdate(clock.now_micro() // 1_000_000, usegmt=True).encode()
+
+
+def _sweep_exchanges(ports: Ports, now: float) -> None:
+    for exchange in tuple(ports.exchanges):
+        if 0 < exchange.total_deadline <= now:
+            exchange.deadline_kind = "total"
+            exchange.total_deadline = 0.0
+            exchange.time_is_up()
+        elif 0 < exchange.deadline <= now:
+            exchange.time_is_up()
+
+
+def _sweep_connections(ports: Ports, now: float) -> None:
+    for connection in tuple(ports.connections):
+        if not isinstance(connection, ClientConnection):
+            continue
+        if 0 < connection.closes_at <= now or connection.is_idle_at(now):
+            connection.transport.close()
+        elif connection.stalls_at(now):
+            connection.stall()
+    ports.upstreams.close_expired(now)

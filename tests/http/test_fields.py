@@ -1,0 +1,17 @@
+"""What ``Connection`` names is removed, but it can't name away what policies rely on."""
+
+from gateway.http.fields import has_token, nominated
+
+
+def test_nominated_fields_are_lower_cased_names() -> None:
+    assert nominated([b"X-Drop, close", b"keep-alive ,,"]) == {b"x-drop", b"keep-alive"}
+
+
+def test_fields_that_policies_rely_on_can_not_be_nominated() -> None:
+    """Traefik CVE-2021-32813 and CVE-2024-45410."""
+    assert nominated([b"X-Forwarded-For, Host, X-Api-Key, Authorization, Content-Length"]) == set()
+
+
+def test_token_is_found_in_any_case_and_any_line() -> None:
+    assert has_token([b"keep-alive", b"foo, Upgrade"], b"upgrade")
+    assert not has_token([b"upgraded"], b"upgrade")
