@@ -77,6 +77,8 @@ class JournalReader:
 
     def mark_shipped(self, batch: Unshipped) -> None:
         """Note durably that the ledger has a batch, then delete what is needed no more."""
+        if batch.position == self.shipped:
+            return
         self.records_shipped += len(batch.records)
         self.shipped = batch.position
         try:
