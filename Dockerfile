@@ -23,7 +23,8 @@ RUN /opt/venv/bin/python -m compileall -q gateway upstream_stubs \
  && printf '#!/bin/sh\nexec /opt/venv/bin/python -m gateway "$@"\n' > /opt/venv/bin/gateway \
  && chmod 755 /opt/venv/bin/gateway
 
-ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    GATEWAY_CONFIG=/etc/gateway/gateway.yaml GATEWAY_DATA_DIR=/data
 USER 10001:10001
 VOLUME /data
 # 8080: the API's callers. 9090: health, metrics and the admin API, for the operator's network only.
@@ -32,4 +33,4 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9090/healthz', timeout=2)"]
 ENTRYPOINT ["gateway"]
-CMD ["serve", "--config", "/etc/gateway/gateway.yaml"]
+CMD ["serve"]
