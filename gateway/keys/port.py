@@ -25,7 +25,7 @@ class KeyEntry:
             overlap.
         features: If not None, the key has only these of its plan's features.
         networks: If not empty, only callers from these networks may use the key.
-        compiled: A place for the data plane to hang what it derived from the entry; dropped with it.
+        compiled: A place for the data plane to hang what it derived from the entry.
     """
 
     key_id: str
@@ -78,7 +78,7 @@ class KeySource(Protocol):
         ...
 
     def changes_after(self, sequence: int) -> Sequence[Change]:
-        """Return changes after ``sequence`` in order, late committers included (may repeat some)."""
+        """Return changes after ``sequence`` in order, late committers included."""
         ...
 
     def latest_sequence(self) -> int:

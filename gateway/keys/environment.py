@@ -1,0 +1,101 @@
+"""A key directory in an environment variable, for the smallest of set-ups (B3).
+
+Either ``workspace:PLAN:sha256,workspace:PLAN:sha256`` or the YAML of ``gateway.keys.document``.
+"""
+
+from typing import Final, Self
+
+from gateway.errors import ConfigError, Fault
+from gateway.keys.document import NAME, NAME_EXPECTED, Keys, parse_document
+from gateway.keys.format import is_same_hash
+from gateway.keys.port import KeyEntry
+from gateway.telemetry.metrics import DirectoryStats
+
+_HASH_DIGITS: Final = 64
+_ID_DIGITS: Final = 12
+"""Of the hash, in a key's id; they tell nothing of the key."""
+_EXPECTED: Final = "workspace:PLAN:sha256, the last one 64 hexadecimal digits"
+
+
+class EnvKeyDirectory:
+    """Implements ``KeyDirectory`` on a text that never changes while the process runs."""
+
+    def __init__(self, keys: Keys, stats: DirectoryStats) -> None:
+        self._keys = keys
+        self._stats = stats
+        stats.cached = len(keys)
+
+    @classmethod
+    def parse(cls, text: str, *, variable: str, stats: DirectoryStats) -> Self:
+        """Return the directory that a variable's value describes.
+
+        Args:
+            text: The value.
+            variable: Its name, for faults.
+            stats: Counted up.
+
+        Raises:
+            ConfigError: with every fault.
+        """
+        file = f"${variable}"
+        is_document = text.lstrip().startswith(("version", "{", "#", "---", "workspaces"))
+        keys = parse_document(text, file) if is_document else _parse_list(text, file)
+        return cls(keys, stats)
+
+    async def find(self, key_hash: bytes) -> KeyEntry | None:
+        """Return the entry of a key, or None; never waits."""
+        entry = self._keys.get(key_hash)
+        if entry is None or not is_same_hash(entry.key_hash, key_hash):
+            self._stats.unknown += 1
+            return None
+        self._stats.hits += 1
+        return entry
+
+    async def start(self) -> None:
+        """Do nothing: all is loaded."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+def _parse_list(text: str, file: str) -> Keys:
+    keys: Keys = {}
+    faults: list[Fault] = []
+    column = 1
+    for index, item in enumerate(text.split(",")):
+        entry = _parse_item(item.strip())
+        place = (file, 1, column, f"[{index}]")
+        if isinstance(entry, str):
+            # What was found is not repeated: it may be a key, put here instead of its hash.
+            faults.append(Fault(*place, entry, _EXPECTED))
+        elif entry.key_hash in keys:
+            faults.append(Fault(*place, "this key is given twice", "each key once"))
+        else:
+            keys[entry.key_hash] = entry
+        column += len(item) + 1
+    if faults:
+        raise ConfigError(faults)
+    return keys
+
+
+def _parse_item(item: str) -> KeyEntry | str:
+    """Return the entry, or what is wrong."""
+    parts = item.split(":")
+    if len(parts) != 3:
+        return "not three parts"
+    workspace_id, plan, digits = parts
+    if NAME(workspace_id) is None or NAME(plan) is None:
+        return f"a name is not {NAME_EXPECTED}"
+    try:
+        key_hash = bytes.fromhex(digits)
+    except ValueError:
+        return "not a SHA-256"
+    if len(digits) != _HASH_DIGITS:
+        return "not a SHA-256"
+    return KeyEntry(
+        key_id=f"key_{digits[:_ID_DIGITS].lower()}",
+        key_hash=key_hash,
+        prefix="",
+        workspace_id=workspace_id,
+        plan=plan,
+    )
