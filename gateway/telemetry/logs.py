@@ -29,7 +29,9 @@ SECRET_FIELDS: Final = frozenset(
         "proxy_authorization", "secret", "set_cookie", "token", "x_api_key",
     }
 )  # fmt: skip
-_KEY_MATERIAL: Final = re.compile(r"(egw_[a-z]+_)[A-Za-z0-9_-]{4,}")
+_KEY_MATERIAL: Final = re.compile(r"(egw_[a-z]+_)[A-Za-z0-9_-]{5,}")
+"""Four characters after the prefix are what lists show of a key; more would be its secret."""
+_KEY_MARK: Final = b"egw_"
 _URL_PASSWORD: Final = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(@)")
 _CREDENTIALS: Final = re.compile(r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}")
 _NESTING_MAX: Final = 6
@@ -201,6 +203,8 @@ class AccessLog:
         batch = b"\n".join(
             line if isinstance(line, bytes) else orjson.dumps(line) for line in lines
         )
+        if _KEY_MARK in batch:  # a caller wrote a key where none belongs, such as in the path
+            batch = clean_text(batch.decode("utf-8", "replace")).encode()
         self._handed_bytes += len(batch) + 1
         self._batches.put((batch + b"\n", len(lines)))
 

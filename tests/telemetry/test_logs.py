@@ -100,6 +100,7 @@ def test_a_traceback_shows_no_key(stream: io.BytesIO) -> None:
 def test_the_prefix_of_a_key_stays_readable() -> None:
     """An operator must still see which environment a key was for."""
     assert logs.clean_text(f"x {SECRET}") == "x egw_live_[redacted]"
+    assert logs.clean_text("x egw_live_4fGh") == "x egw_live_4fGh"
 
 
 def test_libraries_that_log_by_the_standard_library_give_the_same_lines(
@@ -136,6 +137,21 @@ async def test_access_lines_of_one_moment_arrive_as_one_write_in_order() -> None
     os.close(writer)
 
     assert received == b'{"status":200}\n{"status":429}\n'
+
+
+async def test_a_key_in_a_path_does_not_reach_the_access_log() -> None:
+    """C14: callers paste keys into URLs."""
+    reader, writer = os.pipe()
+    log = logs.AccessLog(WorkerStats(), descriptor=writer)
+    log.start(asyncio.get_running_loop())
+
+    log.write({"path": f"/v1/{SECRET}"})
+    log.close()
+    received = os.read(reader, 65536)
+    os.close(reader)
+    os.close(writer)
+
+    assert received == b'{"path":"/v1/egw_live_[redacted]"}\n'
 
 
 async def test_a_reader_that_stalls_costs_lines_and_never_time() -> None:

@@ -1,0 +1,144 @@
+"""Usage and bills come from the ledger and the pricing file alone (A3, A17, A18, A22, A23)."""
+
+import pytest
+
+from gateway.control.statements import (
+    current_period,
+    month_of,
+    pricing_now,
+    statement_of,
+    usage_of,
+)
+from gateway.control.workspaces import create_workspace
+from gateway.errors import GatewayError
+from gateway.ledger.port import UsageRow
+from gateway.rules.units import MICRO
+from tests.support.control_fakes import (
+    FakeClock,
+    MemoryLedger,
+    MemoryRegistry,
+    pricing,
+    snapshot,
+)
+from tests.support.plans import NOW_MICRO
+
+DECEMBER_MICRO = 1_796_083_200 * MICRO
+
+
+def row(charged: int, *, meter: str = "dc", workspace: str = "acme") -> UsageRow:
+    return UsageRow(workspace, meter, "2026-11", 10, 9, 1, 0, charged * MICRO, 7 * MICRO)
+
+
+@pytest.fixture
+def registry() -> MemoryRegistry:
+    registry = MemoryRegistry()
+    create_workspace(registry, pricing(), FakeClock(), workspace_id="acme", plan="STARTER")
+    return registry
+
+
+def test_a_starter_at_the_spending_limit_pays_107000(registry: MemoryRegistry) -> None:
+    """A18, A23: 29,000 + 2,000 x 39, and never more."""
+    ledger = MemoryLedger([row(3_020), row(5, meter="tokens"), row(9, workspace="other")])
+
+    bill = statement_of(
+        registry, ledger, snapshot(), FakeClock(), workspace_id="acme", period_id="2026-11"
+    )
+
+    assert bill.statement.amount_minor == 107_000
+    assert bill.statement.waived_grace_units == 20
+    assert not bill.is_final
+
+
+def test_a_period_without_usage_costs_the_base_price(registry: MemoryRegistry) -> None:
+    clock = FakeClock(DECEMBER_MICRO)
+
+    bill = statement_of(
+        registry, MemoryLedger(), snapshot(), clock, workspace_id="acme", period_id="2026-11"
+    )
+
+    assert bill.statement.amount_minor == 29_000
+    assert bill.is_final
+
+
+def test_a_bill_is_made_by_the_price_list_in_force_at_the_periods_end(
+    registry: MemoryRegistry,
+) -> None:
+    """A3: a second version takes over at its effective_from, not for the past."""
+    both = snapshot(pricings=(pricing("v1"), pricing("v2", effective_from_micro=DECEMBER_MICRO)))
+    clock = FakeClock(DECEMBER_MICRO + 1)
+
+    versions = [
+        statement_of(
+            registry, MemoryLedger(), both, clock, workspace_id="acme", period_id=period
+        ).statement.pricing_version
+        for period in ("2026-11", "2026-12")
+    ]
+
+    assert versions == ["v1", "v2"]
+
+
+@pytest.mark.parametrize(
+    ("period", "code"),
+    [
+        ("2026-13", "period.invalid"),
+        ("November", "period.invalid"),
+        ("2026-12", "period.in_future"),
+        ("2026-01", "pricing.none_in_force"),
+    ],
+)
+def test_a_period_that_can_not_be_billed_is_refused(
+    registry: MemoryRegistry, period: str, code: str
+) -> None:
+    with pytest.raises(GatewayError) as caught:
+        statement_of(
+            registry,
+            MemoryLedger(),
+            snapshot(),
+            FakeClock(),
+            workspace_id="acme",
+            period_id=period,
+        )
+
+    assert caught.value.code == code
+
+
+def test_a_ledger_below_zero_is_reported_not_billed(registry: MemoryRegistry) -> None:
+    with pytest.raises(GatewayError) as caught:
+        statement_of(
+            registry,
+            MemoryLedger([row(-1)]),
+            snapshot(),
+            FakeClock(),
+            workspace_id="acme",
+            period_id="2026-11",
+        )
+
+    assert caught.value.code == "statement.impossible"
+
+
+def test_a_month_is_the_calendars_in_the_files_time_zone() -> None:
+    seoul = month_of("2026-11", "Asia/Seoul")
+
+    assert seoul.start_micro == (1_793_491_200 - 9 * 3_600) * MICRO
+    assert seoul.id == "2026-11"
+
+
+def test_the_current_period_is_the_clocks(registry: MemoryRegistry) -> None:
+    assert current_period(snapshot(), FakeClock()) == "2026-11"
+
+
+def test_no_price_list_in_force_is_said() -> None:
+    with pytest.raises(GatewayError) as caught:
+        pricing_now(snapshot(), FakeClock(NOW_MICRO - 365 * 86_400 * MICRO))
+
+    assert caught.value.code == "pricing.none_in_force"
+
+
+def test_usage_is_of_one_workspace_or_of_all() -> None:
+    ledger = MemoryLedger([row(1), row(2, workspace="other")])
+
+    one = usage_of(ledger, workspace_id="acme", period="2026-11", hourly=False)
+    everybody = usage_of(ledger, workspace_id=None, period=None, hourly=False)
+
+    assert [entry.workspace_id for entry in one] == ["acme"]
+    assert len(everybody) == 2
