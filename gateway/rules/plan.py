@@ -4,7 +4,7 @@ Compiled by ``gateway.config`` from the validated models; read-only afterwards.
 Source: design, "The pricing file"; requirements A1 to A3, A13 to A18, A21 to A23.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from gateway.rules.limits import Ladder
@@ -156,7 +156,11 @@ class AnswerFormat:
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """One version of the file, valid in [effective_from_micro, effective_to_micro)."""
+    """One version of the file, valid in [effective_from_micro, effective_to_micro).
+
+    Attributes:
+        meter_units: Unit of every meter that a cost or a limit may name, by the meter's name.
+    """
 
     version: str
     effective_from_micro: int
@@ -167,3 +171,4 @@ class Pricing:
     tiers: dict[str, Tier]
     billing: BillingRules
     answers: AnswerFormat
+    meter_units: dict[str, str] = field(default_factory=dict)
