@@ -49,6 +49,8 @@ _FIELDS_IN_USE = frozenset(
 )
 """Fields with a meaning of their own; limits can't be told under these names."""
 
+Section = TypeVar("Section", bound=BaseModel)
+
 
 @dataclass(frozen=True, slots=True)
 class Sections:
