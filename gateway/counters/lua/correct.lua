@@ -1,0 +1,35 @@
+-- correct: applies what a charge must still be corrected by, once, however often it is told.
+--
+-- KEYS  1 the correction's mark; the counters; behind them the run's idempotency key, if the run
+--       is released
+-- ARGV  1 number of counters
+--       2 seconds for which the correction is remembered
+--       3 hold id: a run is released only by the hold that took it
+--       per counter two: delta (negative gives back), Unix second at which a new counter expires
+-- Returns 1 if it was applied now, 0 if it had been before.
+
+if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[2]) then
+  return 0
+end
+
+local counters = tonumber(ARGV[1])
+for i = 1, counters do
+  local key = KEYS[i + 1]
+  local delta = tonumber(ARGV[2 * i + 2])
+  local value = redis.call('GET', key)
+  if value then
+    -- Never below nothing: a counter that was written anew from the ledger may hold less.
+    if tonumber(value) + delta < 0 then
+      redis.call('DECRBY', key, value)
+    else
+      redis.call('INCRBY', key, ARGV[2 * i + 2])
+    end
+  elseif delta > 0 then
+    redis.call('SET', key, ARGV[2 * i + 2], 'EXAT', ARGV[2 * i + 3])
+  end
+end
+
+if #KEYS > counters + 1 and redis.call('GET', KEYS[#KEYS]) == ARGV[3] then
+  redis.call('DEL', KEYS[#KEYS])
+end
+return 1

@@ -1,0 +1,252 @@
+"""Counters in this process: the embedded default. Lost at exit; ``process.recovery`` rebuilds them.
+
+Memory is bounded: what has expired goes bit by bit as charges come in, and run ids and marks of
+corrections have a largest number, beyond which the oldest are forgotten, loudly.
+"""
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.rules.charge import Charge, Correction, Counts, StaleTemplate
+from gateway.rules.units import MICRO, UNLIMITED
+from gateway.telemetry.metrics import StoreStats
+
+_log = structlog.get_logger("counters")
+
+PURGED_PER_CALL: Final = 32
+"""Expired things dropped per call: more than a charge creates, few enough not to be felt."""
+
+CORRECTION_REMEMBERED_SECONDS: Final = 7 * 86_400
+"""As in the Redis adapter."""
+
+EVICTIONS_PER_LOG_LINE: Final = 10_000
+"""The first eviction is logged, then every so-manieth: under pressure each charge evicts."""
+
+
+class _Remembered:
+    """Names with a value and an expiry, in order of age, at most so many."""
+
+    __slots__ = ("_entries", "_maximum", "_what", "evicted")
+
+    def __init__(self, what: str, maximum: int) -> None:
+        self.evicted = 0
+        self._entries: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        self._maximum = maximum
+        self._what = what
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, name: str, now_seconds: int) -> str | None:
+        """Return the value, None if it is unknown or has expired."""
+        entry = self._entries.get(name)
+        return entry[0] if entry is not None and entry[1] > now_seconds else None
+
+    def add(self, name: str, value: str, expires_at_seconds: int) -> None:
+        """Remember a new name as the youngest, forgetting the oldest if there are too many."""
+        self._entries[name] = (value, expires_at_seconds)
+        self._entries.move_to_end(name)
+        if len(self._entries) > self._maximum:
+            self._entries.popitem(last=False)
+            self._note_eviction()
+
+    def add_oldest(self, name: str, value: str, expires_at_seconds: int) -> None:
+        """Remember a name as the oldest, unless it is known or there is no room."""
+        if name in self._entries:
+            return
+        if len(self._entries) >= self._maximum:
+            self._note_eviction()
+            return
+        self._entries[name] = (value, expires_at_seconds)
+        self._entries.move_to_end(name, last=False)
+
+    def remove(self, name: str) -> None:
+        """Forget a name."""
+        self._entries.pop(name, None)
+
+    def purge(self, now_seconds: int) -> None:
+        """Drop a few of the oldest if they have expired."""
+        for _ in range(PURGED_PER_CALL):
+            oldest = next(iter(self._entries.values()), None)
+            if oldest is None or oldest[1] > now_seconds:
+                return
+            self._entries.popitem(last=False)
+
+    def _note_eviction(self) -> None:
+        if self.evicted % EVICTIONS_PER_LOG_LINE == 0:
+            _log.warning(f"counters.{self._what}_evicted", kept=self._maximum, evicted=self.evicted)
+        self.evicted += 1
+
+
+class MemoryCounterStore:
+    """The counter store of a single process.
+
+    Args:
+        clock: Its wall time is the store's clock.
+        run_ids_max: How many run ids are remembered, and how many corrections.
+        stats: Counted up: corrections.
+    """
+
+    def __init__(self, clock: Clock, *, run_ids_max: int = 1_000_000, stats: StoreStats) -> None:
+        self._now_micro = clock.now_micro
+        self._stats = stats
+        self._counters: dict[str, tuple[int, int]] = {}
+        """Value in micro-units and Unix second of expiry."""
+        self._expiries: list[int] = []
+        """A heap of the seconds at which something expires."""
+        self._expiring: dict[int, list[str]] = {}
+        self._runs = _Remembered("runs", run_ids_max)
+        self._corrections = _Remembered("corrections", run_ids_max)
+
+    @property
+    def runs_evicted(self) -> int:
+        """Return how many run ids were forgotten early; their retries were charged again."""
+        return self._runs.evicted
+
+    async def charge(self, charge: Charge) -> Counts:
+        """Add all amounts, or none. See ``CounterStore``; never suspends."""
+        now_micro = self._now_micro()
+        now_seconds = now_micro // MICRO
+        self._purge(now_seconds)
+        run_key = charge.run_key
+        is_repeat = run_key is not None and self._runs.get(run_key, now_seconds) is not None
+        admitted, counts, added = self._judge(charge, now_micro, is_repeat=is_repeat)
+        if admitted:
+            entries, amounts = charge.template.entries, charge.amounts_micro
+            for index in added:
+                entry = entries[index]
+                counts[index] += amounts[index]
+                self._put(entry.key, counts[index], entry.expires_at_seconds)
+            if run_key is not None and not is_repeat:
+                self._runs.add(run_key, charge.hold_id, charge.run_expires_at_seconds)
+        return Counts(admitted, is_repeat, now_micro, tuple(counts))
+
+    def _judge(
+        self, charge: Charge, now_micro: int, *, is_repeat: bool
+    ) -> tuple[bool, list[int], list[int]]:
+        """Return whether all amounts fit, the counts before, and which entries would be added."""
+        counters, now_seconds = self._counters, now_micro // MICRO
+        admitted = True
+        counts: list[int] = []
+        added: list[int] = []
+        for index, entry in enumerate(charge.template.entries):
+            period = entry.period
+            if not period.start_micro <= now_micro < period.end_micro:
+                raise StaleTemplate(now_micro)
+            counter = counters.get(entry.key)
+            count = counter[0] if counter is not None and counter[1] > now_seconds else 0
+            counts.append(count)
+            amount = charge.amounts_micro[index]
+            if amount and (entry.counts_repeats or not is_repeat):
+                added.append(index)
+                cap = entry.cap_micro
+                if cap is not UNLIMITED and count + amount > cap:
+                    admitted = False
+        return admitted, counts, added
+
+    def _put(self, key: str, value_micro: int, expires_at_seconds: int) -> None:
+        """Write a counter; one that exists keeps its expiry."""
+        known = self._counters.get(key)
+        if known is not None and known[1] > self._now_micro() // MICRO:
+            self._counters[key] = (value_micro, known[1])
+            return
+        self._counters[key] = (value_micro, expires_at_seconds)
+        keys = self._expiring.get(expires_at_seconds)
+        if keys is None:
+            self._expiring[expires_at_seconds] = [key]
+            heapq.heappush(self._expiries, expires_at_seconds)
+        else:
+            keys.append(key)
+
+    def _purge(self, now_seconds: int) -> None:
+        """Drop a few expired things."""
+        expiries = self._expiries
+        if expiries and expiries[0] <= now_seconds:
+            second = expiries[0]
+            keys = self._expiring[second]
+            for key in keys[-PURGED_PER_CALL:]:
+                counter = self._counters.get(key)
+                # A key may have been written anew since, with a later expiry.
+                if counter is not None and counter[1] <= now_seconds:
+                    del self._counters[key]
+            del keys[-PURGED_PER_CALL:]
+            if not keys:
+                del self._expiring[second]
+                heapq.heappop(expiries)
+        self._runs.purge(now_seconds)
+        self._corrections.purge(now_seconds)
+
+    async def correct(self, corrections: Sequence[Correction]) -> None:
+        """Apply each correction once. See ``CounterStore``; never suspends."""
+        now_seconds = self._now_micro() // MICRO
+        for correction in corrections:
+            self._purge(now_seconds)
+            if self._corrections.get(correction.hold_id, now_seconds) is None:
+                self._correct(correction, now_seconds)
+        self._stats.corrections += len(corrections)
+
+    def _correct(self, correction: Correction, now_seconds: int) -> None:
+        self._corrections.add(correction.hold_id, "", now_seconds + CORRECTION_REMEMBERED_SECONDS)
+        for delta in correction.deltas:
+            counter = self._counters.get(delta.key)
+            exists = counter is not None and counter[1] > now_seconds
+            if counter is not None and exists:
+                value_micro = max(0, counter[0] + delta.delta_micro)
+                self._counters[delta.key] = (value_micro, counter[1])
+            elif delta.delta_micro > 0 and delta.expires_at_seconds > now_seconds:
+                self._put(delta.key, delta.delta_micro, delta.expires_at_seconds)
+        run_key = correction.run_key
+        if (
+            correction.release_run
+            and run_key is not None
+            and self._runs.get(run_key, now_seconds) == correction.hold_id
+        ):
+            self._runs.remove(run_key)
+
+    async def read(self, tag: str, keys: Sequence[str]) -> tuple[int, ...]:  # noqa: ARG002 - the port's
+        """Return the counters' values. See ``CounterStore``."""
+        now_seconds = self._now_micro() // MICRO
+        found = [self._counters.get(key) for key in keys]
+        return tuple(
+            counter[0] if counter is not None and counter[1] > now_seconds else 0
+            for counter in found
+        )
+
+    def restore(self, key: str, value_micro: int, expires_at_seconds: int) -> None:
+        """Set a counter to what the ledger and the journal say, whatever it holds now.
+
+        Args:
+            key: The counter's full name; sum what belongs to it first.
+            value_micro: Micro-units, not negative.
+            expires_at_seconds: Unix time; what has expired already is not restored.
+        """
+        if expires_at_seconds > self._now_micro() // MICRO:
+            self._put(key, value_micro, expires_at_seconds)
+
+    def restore_run(self, run_key: str, hold_id: str, expires_at_seconds: int) -> None:
+        """Remember a run that was charged before the restart. Call with the newest first.
+
+        A run that is known already stays as it is; restored ones count as older than all others.
+        """
+        if expires_at_seconds > self._now_micro() // MICRO:
+            self._runs.add_oldest(run_key, hold_id, expires_at_seconds)
+
+    def now_micro(self) -> int:
+        """Return the store's clock, exactly."""
+        return self._now_micro()
+
+    @property
+    def is_available(self) -> bool:
+        """Always: it is part of this process."""
+        return True
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do."""
