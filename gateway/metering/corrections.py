@@ -2,7 +2,7 @@
 
 A record that is written may owe the store a correction of its charge. Its sending is set going
 before the request is released, so ahead of whatever the caller asks for next; while the store is
-away it waits here, and beyond a bound in the journal alone. After a restart the journal replays what
+away it waits here, beyond a bound in the journal alone. After a restart the journal replays what
 was never acknowledged: the store's marker per hold makes a repetition harmless.
 
 Source: design section 3 (step 9); requirements A8, A9, D1.

@@ -75,9 +75,14 @@ class Syncer:
             self._begin_soon()
 
     def retire(self, writer: SegmentWriter) -> None:
-        """Close a file once it is on the disk."""
+        """Close a file once it is on the disk, which is made to happen at once.
+
+        An open file keeps its space even after it is deleted.
+        """
         self._retired.append(writer)
-        self.written(writer)
+        self._dirty[writer] = None
+        if self._pass is None:
+            self._begin()
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run blocking work on the journal's thread."""
@@ -99,7 +104,7 @@ class Syncer:
         self._executor.shutdown(wait=True)
 
     def _begin_soon(self) -> None:
-        if self.is_immediate:
+        if self.is_immediate or self._retired:
             self._begin()
         else:
             loop = asyncio.get_running_loop()

@@ -1,0 +1,186 @@
+"""Faults that are real: a child that is killed, a disk that is full, a file that may not grow."""
+
+import asyncio
+import errno
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.metering.journals import ids, journal_in, keep, record, ship, until
+
+CHILD = """
+import asyncio, os, sys
+from pathlib import Path
+from tests.metering.journals import journal_in, record
+
+async def main():
+    journal = journal_in(
+        Path(sys.argv[1]), segment_bytes_max=50_000, fsync_seconds=float(sys.argv[2])
+    )
+    number = 0
+    def tell(number):
+        def released(kept):
+            assert kept
+            os.write(1, b"#%d\\n" % number)
+        return released
+    while True:
+        for _ in range(20):
+            journal.append(record(number, owes=number % 2), tell(number))
+            number += 1
+        await asyncio.sleep(0)
+
+asyncio.run(main())
+"""
+
+
+def released_until_killed(command: list[str], count: int) -> list[int]:
+    """Run a child, kill it once it released so many records, return all that it released."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as child:
+        assert child.stdout is not None
+        try:
+            lines = [child.stdout.readline() for _ in range(count)]
+        finally:
+            child.send_signal(signal.SIGKILL)
+        lines += child.stdout.read().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return [int(line[1:]) for line in whole if line.startswith(b"#")]
+
+
+@pytest.mark.parametrize("fsync_seconds", [1.0, 0.0])
+@pytest.mark.parametrize("released_before_the_kill", [1, 500, 3000])
+async def test_kill_9_loses_no_released_record(
+    tmp_path: Path, released_before_the_kill: int, fsync_seconds: float
+) -> None:
+    """X6: a real ``kill -9`` of a writing process; what it released is all in the journal."""
+    released = released_until_killed(
+        [sys.executable, "-c", CHILD, str(tmp_path), str(fsync_seconds)], released_before_the_kill
+    )
+    journal = journal_in(tmp_path)
+    kept = ids(ship(journal))
+    assert set(ids([record(number) for number in released])) <= set(kept)
+    assert len(kept) == len(set(kept))
+    owed = journal.read_unacknowledged(None, 1_000_000).records
+    assert len(owed) == journal.unacknowledged_count
+    await journal.close()
+
+
+@contextmanager
+def small_disk() -> Iterator[Path]:
+    """Mount a file system of 1 MiB; skip where that is not permitted."""
+    folder = tempfile.mkdtemp()
+    mount = shutil.which("mount")
+    if os.getuid() != 0 or mount is None:
+        pytest.skip("only root can mount a file system")
+    command = [mount, "-t", "tmpfs", "-o", "size=1m", "none", folder]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        yield Path(folder)
+    finally:
+        subprocess.run(["umount", folder], check=True)  # noqa: S607 - found beside mount
+        Path(folder).rmdir()
+
+
+async def test_a_full_disk_is_told_survived_and_left_behind() -> None:
+    """X6, design 13: nothing unrecorded is released; the journal comes back when there is room."""
+    with small_disk() as folder:
+        ballast = folder / "ballast"
+        ballast.write_bytes(bytes(600_000))
+        journal = journal_in(folder / "journal", segment_bytes_max=100_000)
+        told: list[bool] = []
+        number = 0
+        while journal.is_available:
+            told += await keep(journal, [record(number + each) for each in range(10)])
+            number += 10
+        assert told[-10:] == [False] * 10
+        ballast.unlink()
+        await until(lambda: journal.is_available)
+        told += await keep(journal, [record(number)])
+        expected = [record(each) for each, kept in enumerate(told) if kept]
+        assert told[-1]
+        assert ids(ship(journal)) == ids(expected)
+        await journal.close()
+        again = journal_in(folder / "journal")
+        assert again.unshipped_records == 0
+        await again.close()
+
+
+async def test_a_full_disk_does_not_keep_shipped_segments(tmp_path: Path) -> None:
+    """The note of what is shipped can't be written; deleting is what helps, and it is safe."""
+    with small_disk() as folder:
+        journal = journal_in(folder / "journal", segment_bytes_max=50_000)
+        while journal.is_available:
+            await keep(journal, [record(1)])
+        (folder / "rest").write_bytes(b"")
+        with pytest.raises(OSError, match="No space"), (folder / "rest").open("ab") as rest:
+            while True:
+                rest.write(bytes(512))
+                rest.flush()
+        ship(journal)
+        await until(lambda: journal.is_available)
+        assert await keep(journal, [record(2)]) == [True]
+        await journal.close()
+
+
+@contextmanager
+def files_no_larger_than(size_bytes: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("fsync_seconds", [60.0, 0.0])
+async def test_a_file_that_may_not_grow_is_cut_back_to_whole_records(
+    tmp_path: Path, fsync_seconds: float
+) -> None:
+    """X6: EFBIG comes after a part was written: the part goes, the next file takes over."""
+    journal = journal_in(tmp_path, fsync_seconds=fsync_seconds)
+    told: list[bool] = []
+    with files_no_larger_than(20_000):
+        while not told or told[-1]:
+            told += await keep(journal, [record(len(told) + each, owes=1) for each in range(7)])
+        assert not journal.is_available
+        assert told[-7:] == [False] * 7
+        assert journal.unacknowledged_count == len(told) - 7
+    await until(lambda: journal.is_available)
+    told += await keep(journal, [record(len(told))])
+    await journal.close()
+    again = journal_in(tmp_path)
+    assert ids(list(again.replay())) == ids(
+        [record(number) for number, kept in enumerate(told) if kept]
+    )
+    assert again.directory == tmp_path
+    await again.close()
+
+
+async def test_a_folder_that_takes_no_new_file_is_a_lost_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more descriptors, at the moment a new segment is due: what is written stays released."""
+    journal = journal_in(tmp_path, segment_bytes_max=1)
+
+    def refuses(_number: int) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal._folder, "create_segment", refuses)
+        assert await keep(journal, [record(1)]) == [True]
+        assert not journal.is_available
+        await asyncio.sleep(0.02)
+        assert not journal.is_available
+    await until(lambda: journal.is_available)
+    assert await keep(journal, [record(2)]) == [True]
+    assert ids(ship(journal)) == ids([record(1), record(2)])
+    await journal.close()

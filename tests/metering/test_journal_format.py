@@ -1,0 +1,109 @@
+"""Lines of the journal: whole ones come back, damaged ones are never taken for whole."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.metering.journal_format import (
+    ACKNOWLEDGED,
+    CORRECTED,
+    RECORD,
+    Line,
+    decode_acknowledgement,
+    decode_record,
+    encode_acknowledgement,
+    encode_record,
+    hold_id_of,
+    parse_line,
+    read_lines,
+)
+from gateway.rules.record import Record
+from tests.metering.journals import record
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+MAYBE = st.none() | TEXT
+COUNT = st.integers(-(2**53), 2**53)
+RECORDS = st.builds(
+    Record,
+    event_id=TEXT,
+    request_id=TEXT,
+    occurred_at_micro=COUNT,
+    workspace_id=MAYBE,
+    key_id=MAYBE,
+    plan=MAYBE,
+    route=MAYBE,
+    method=TEXT,
+    run_id=MAYBE,
+    status=st.integers(0, 599),
+    outcome=TEXT,
+    code=MAYBE,
+    billable=st.booleans(),
+    reason=TEXT,
+    repeat=st.booleans(),
+    quantities_micro=st.dictionaries(TEXT, COUNT, max_size=3),
+    charged_micro=st.dictionaries(TEXT, COUNT, max_size=3),
+    pricing_version=MAYBE,
+    period=MAYBE,
+    flags=st.lists(TEXT, max_size=3),
+    violated=st.lists(TEXT, max_size=3),
+    deltas=st.lists(st.tuples(TEXT, COUNT, COUNT).map(list), max_size=3),
+    run_key=st.none() | st.text("abc:{}", min_size=1, max_size=9),
+)
+
+
+@given(RECORDS)
+def test_a_record_comes_back_as_it_was(original: Record) -> None:
+    """X6: nothing of a record is lost in its line."""
+    line = encode_record(original)
+    kind, payload = parse_line(line)
+    assert line.count(b"\n") == 1
+    assert kind == (CORRECTED if original.deltas or original.run_key else RECORD)
+    assert decode_record(payload) == original
+    assert hold_id_of(payload) == original.event_id
+
+
+@given(st.data())
+def test_a_flipped_bit_is_always_found(data: st.DataObject) -> None:
+    line = bytearray(encode_record(record(1, owes=-1)))
+    at = data.draw(st.integers(0, len(line) - 1))
+    line[at] ^= 1 << data.draw(st.integers(0, 7))
+    assert parse_line(bytes(line))[0] is None
+
+
+def test_acknowledgements_come_back() -> None:
+    kind, payload = parse_line(encode_acknowledgement(["a", "b"]))
+    assert kind == ACKNOWLEDGED
+    assert decode_acknowledgement(payload) == ["a", "b"]
+
+
+def test_fields_of_a_later_version_are_ignored() -> None:
+    payload = encode_record(record(1))[10:-1].replace(b'"v":1', b'"v":2,"colour":"red"')
+    assert decode_record(payload).v == 2
+
+
+@pytest.mark.parametrize("payload", [b"[]", b"{}", b"12", b"{"])
+def test_what_is_no_record_is_said_so(payload: bytes) -> None:
+    with pytest.raises(ValueError, match=r"record|unexpected|EOF|expected"):
+        decode_record(payload)
+
+
+def test_lines_are_read_up_to_the_end_that_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "segment"
+    lines = [encode_record(record(number)) for number in range(3)]
+    path.write_bytes(b"".join(lines))
+    found = list(read_lines(path, len(lines[0]), len(lines[0]) + len(lines[1])))
+    assert found == [
+        Line(len(lines[0]), len(lines[0]) + len(lines[1]), RECORD, lines[1][10:-1]),
+    ]
+    assert not found[0].is_torn
+    assert list(read_lines(path, 9_999_999, 10_000_000)) == []
+    assert list(read_lines(tmp_path / "gone", 0, 100)) == []
+
+
+def test_a_line_without_its_end_is_torn(tmp_path: Path) -> None:
+    path = tmp_path / "segment"
+    path.write_bytes(encode_record(record(1))[:-1])
+    (line,) = read_lines(path, 0, 10_000)
+    assert line.is_torn
