@@ -4,16 +4,11 @@ A plan belongs to the workspace and must exist in the pricing file; no client ev
 Source: requirements B2, C1.
 """
 
-import re
-from typing import Final
-
 from gateway.clock import Clock
 from gateway.errors import GatewayError
+from gateway.keys.document import NAME, NAME_EXPECTED
 from gateway.keys.port import KeyRegistry, Workspace, WorkspaceStatus
 from gateway.rules.plan import Pricing, Tier
-
-ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-"""A workspace's id stands between the braces of counter keys, so it holds no brace and no colon."""
 
 
 def tier_of(pricing: Pricing, plan: str) -> Tier:
@@ -56,11 +51,11 @@ def create_workspace(
     Raises:
         GatewayError: the id is not usable or taken, or the plan does not exist.
     """
-    if not ID_PATTERN.fullmatch(workspace_id):
+    if not NAME(workspace_id):
         raise GatewayError(
             "workspace.id_invalid",
             f"{workspace_id!r} can't be a workspace's id",
-            "use 1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first",
+            f"use {NAME_EXPECTED}",
         )
     tier_of(pricing, plan)
     if registry.workspace(workspace_id) is not None:

@@ -1,0 +1,115 @@
+"""The command line's root: commands, exit codes, and the one place where every error ends.
+
+Exit codes: 0 fine, 1 a problem was found, 2 wrong usage, 3 can't start (supervisors stop retrying).
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from gateway.cli import (
+    check,
+    demo,
+    explain,
+    keys,
+    output,
+    plans,
+    routes,
+    schema,
+    serve,
+    statement,
+    usage,
+    workspaces,
+)
+from gateway.errors import GatewayError
+from gateway.telemetry.version import VERSION
+
+OK: Final = 0
+PROBLEM: Final = 1
+CANNOT_START: Final = 3
+
+_CANNOT_START_CODES: Final = frozenset(
+    {"admin", "config", "database", "directory", "journal", "ledger", "listen", "store"}
+)
+"""First words of error codes that mean: the command could not even begin."""
+
+app = typer.Typer(
+    name="gateway",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Enforcement gateway: authenticates API keys, enforces plans, meters every request once.",
+    epilog="Try it without any setup: gateway demo",
+)
+
+app.command("serve", rich_help_panel="Run")(serve.run)
+app.command("demo", rich_help_panel="Run")(demo.run)
+app.command("check", rich_help_panel="Configuration")(check.run)
+app.command("routes", rich_help_panel="Configuration")(routes.show)
+app.command("plans", rich_help_panel="Configuration")(plans.show)
+app.command("schema", rich_help_panel="Configuration")(schema.show)
+app.command("explain", rich_help_panel="Understand")(explain.show)
+app.command("usage", rich_help_panel="Understand")(usage.show)
+app.command("statement", rich_help_panel="Understand")(statement.show)
+app.add_typer(workspaces.app, name="workspaces", rich_help_panel="Callers")
+app.add_typer(keys.app, name="keys", rich_help_panel="Callers")
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - Typer's callback
+    if asked:
+        output.line(VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Hold the options that stand before a command."""
+
+
+@app.command("version", rich_help_panel="Understand")
+def show_version() -> None:
+    """Show the version."""
+    output.line(VERSION)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; no error ends in a traceback."""
+    try:
+        app(args=arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else PROBLEM
+    except GatewayError as error:
+        output.failure(error)
+        return CANNOT_START if error.code.split(".")[0] in _CANNOT_START_CODES else PROBLEM
+    except Exception as error:
+        if "GATEWAY_TRACEBACK" in os.environ:
+            raise
+        output.failure(
+            GatewayError(
+                "internal",
+                f"the gateway itself failed: {type(error).__name__}: {error}",
+                "report this, with what GATEWAY_TRACEBACK=1 makes of the same command",
+            )
+        )
+        return PROBLEM
+    finally:
+        _flush()
+    return OK
+
+
+def _flush() -> None:
+    """Write what is left; a reader that has had enough (``| head``) is not an error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

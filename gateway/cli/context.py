@@ -1,0 +1,79 @@
+"""What a command works on: the loaded configuration and, opened when asked for, its ports.
+
+The heavy floors (pydantic, SQLAlchemy) are imported here, at the moment they are needed, so that
+``gateway version`` and ``--help`` stay fast.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.clock import Clock
+from gateway.config.snapshot import Snapshot
+from gateway.control.statements import current_period, pricing_now
+from gateway.keys.port import KeyRegistry
+from gateway.ledger.port import Ledger
+from gateway.process.clock import SystemClock
+from gateway.rules.plan import Pricing
+
+if TYPE_CHECKING:
+    from gateway.config.settings import Loaded
+
+
+def load(config: Path, **overrides: str | None) -> "Loaded":
+    """Return the configuration; options win over the environment, that over the file.
+
+    Raises:
+        ConfigError: the files hold mistakes.
+        GatewayError: a file can't be read.
+    """
+    from gateway.config import settings  # noqa: PLC0415 - brings pydantic
+
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return settings.load(config, environ=os.environ, overrides=given)
+
+
+@dataclass(slots=True)
+class Desk:
+    """An operator's desk: configuration, clock, and the ports as they are needed."""
+
+    loaded: "Loaded"
+    clock: Clock
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The compiled configuration."""
+        return self.loaded.snapshot
+
+    @property
+    def pricing(self) -> Pricing:
+        """The price list in force now. Raises ``GatewayError``: none is."""
+        return pricing_now(self.loaded.snapshot, self.clock)
+
+    @property
+    def period(self) -> str:
+        """The billing period that runs now. Raises ``GatewayError``: no price list is in force."""
+        return current_period(self.loaded.snapshot, self.clock)
+
+    @property
+    def registry(self) -> KeyRegistry:
+        """Keys and workspaces."""
+        from gateway.process import wiring  # noqa: PLC0415 - brings SQLAlchemy
+
+        return wiring.open_registry(self.loaded.settings)
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        """Open the ledger for a while."""
+        from gateway.process import wiring  # noqa: PLC0415 - brings SQLAlchemy
+
+        with closing(wiring.open_ledger(self.loaded.settings)) as ledger:
+            yield ledger
+
+
+def open_desk(config: Path, **overrides: str | None) -> Desk:
+    """Load the configuration for a command. Raises as ``load``."""
+    return Desk(load(config, **overrides), SystemClock())

@@ -1,0 +1,167 @@
+"""``gateway demo``: the whole product on this machine, with requests to try. Needs no set-up."""
+
+import http.client
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final
+
+import typer
+
+from gateway.cli import output
+from gateway.cli.arguments import DEFAULT_CONFIG, Config
+from gateway.cli.context import Desk, open_desk
+from gateway.cli.demo_stage import Stage, free_port
+from gateway.control.keys import KeyRequest, create_key
+from gateway.control.workspaces import create_workspace
+from gateway.errors import GatewayError
+
+CANNOT_START: Final = 3
+SANDBOX, STARTER = "demo-sandbox", "demo-starter"
+TOLD_FIELDS: Final = ("ratelimit-policy", "ratelimit", "retry-after", "x-request-id")
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A request to try: what it shows, and what to send."""
+
+    shows: str
+    key: str | None
+    body: dict[str, object] = field(default_factory=dict)
+    method: str = "POST"
+    path: str = "/v1/runs"
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The request's header fields."""
+        given = {"Content-Type": "application/json"}
+        return given if self.key is None else {"Authorization": f"Bearer {self.key}", **given}
+
+    def curl(self, url: str) -> str:
+        """Return a command that sends it."""
+        fields = "".join(f" -H '{name}: {value}'" for name, value in self.fields.items())
+        return f"curl -i {url}{self.path}{fields} -d '{json.dumps(self.body)}'"
+
+
+def tries(starter: str, sandbox: str) -> list[Try]:
+    """Return the demo's requests, for two keys."""
+    return [
+        Try("passes, and tells where the caller stands", starter, {"estimated_dc": 2}),
+        Try("no key: 401", None, {"estimated_dc": 1}),
+        Try("more than the sandbox plan has left: 429", sandbox, {"estimated_dc": 51}),
+    ]
+
+
+def run(
+    *,
+    tour: Annotated[
+        bool, typer.Option("--tour", help="Send the requests, show the answers, and end.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="Where to listen; another if it is taken.")] = 8080,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Keep the demo's data here [a new temporary folder].")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Run sample upstream and gateway with two workspaces, and show what to try. Ctrl-C ends it."""
+    folder = data_dir or Path(tempfile.mkdtemp(prefix="gateway-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    stage = Stage(folder)
+    try:
+        with _ended_properly(stage):
+            desk, requests = _set_up(stage, config, port)
+            if tour:
+                _show_answers(stage, requests)
+            else:
+                _show_commands(stage, desk, requests)
+                stage.gateway.wait()
+    except GatewayError as error:
+        output.failure(error)
+        raise typer.Exit(CANNOT_START) from None
+
+
+@contextmanager
+def _ended_properly(stage: Stage) -> Iterator[None]:
+    """End the processes however the demo ends; Ctrl-C is the normal way."""
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        output.note("Ending; what was counted is kept in the ledger.")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        stage.stop()
+
+
+def _set_up(stage: Stage, config: Path, port: int) -> tuple[Desk, list[Try]]:
+    with output.progress("Starting", total=4) as advance:
+        upstream = stage.start_upstream()
+        advance(1)
+        stage.write_config(config, upstream)
+        desk = open_desk(stage.config, data_dir=str(stage.data_dir))
+        advance(1)
+        starter, sandbox = (_key(desk, name) for name in (STARTER, SANDBOX))
+        advance(1)
+        stage.port = free_port(stage.host, port)
+        stage.start_gateway()
+        advance(1)
+    return desk, tries(starter, sandbox)
+
+
+def _key(desk: Desk, workspace_id: str) -> str:
+    plan = workspace_id.removeprefix("demo-").upper()
+    registry = desk.registry
+    if registry.workspace(workspace_id) is None:
+        create_workspace(registry, desk.pricing, desk.clock, workspace_id=workspace_id, plan=plan)
+    request = KeyRequest(workspace_id, environment="test", name="demo")
+    return create_key(registry, desk.pricing, desk.clock, request).secret
+
+
+def _show_commands(stage: Stage, desk: Desk, requests: list[Try]) -> None:
+    own = f"{Path(sys.argv[0]).name} {{}} --config {stage.config} --data-dir {stage.data_dir}"
+    output.line(f"The gateway listens on {stage.url}; its upstream knows nothing of keys or plans.")
+    output.line(f"Metrics: http://{stage.host}:{stage.admin_port}/metrics")
+    output.line(f"Logs and data: {stage.data_dir}")
+    output.line("\nTry, in another terminal:\n")
+    for request in requests:
+        output.line(f"# {request.shows}\n{request.curl(stage.url)}\n")
+    output.line("# what was used, a second later\n" + own.format("usage") + "\n")
+    output.line(
+        "# what a request would meet, and why\n"
+        + own.format(f"explain POST /v1/runs -w {SANDBOX} -d '{{\"estimated_dc\": 51}}'")
+        + "\n"
+    )
+    output.line(f"# the bill of {desk.period}\n" + own.format(f"statement {STARTER}") + "\n")
+    output.line(f"Then change a plan in {desk.loaded.files[-1]} or a route in {stage.config}:")
+    output.line("the gateway takes the new file while it runs. Ctrl-C ends the demo.")
+    sys.stdout.flush()
+
+
+def _show_answers(stage: Stage, requests: list[Try]) -> None:
+    for request in requests:
+        output.line(f"# {request.shows}\n{request.curl(stage.url)}")
+        connection = http.client.HTTPConnection(stage.host, stage.port, timeout=10)
+        try:
+            connection.request(
+                request.method, request.path, json.dumps(request.body), request.fields
+            )
+            answer = connection.getresponse()
+            output.line(f"HTTP/1.1 {answer.status} {answer.reason}")
+            for name, value in answer.getheaders():
+                if name.lower() in TOLD_FIELDS:
+                    output.line(f"{name}: {value}")
+            output.line(f"\n{answer.read().decode()}\n")
+        except OSError as error:
+            raise GatewayError("demo.no_answer", f"the gateway does not answer: {error}") from error
+        finally:
+            connection.close()

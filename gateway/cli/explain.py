@@ -1,0 +1,116 @@
+"""``gateway explain``: what would happen to a request, and why. Counts and forwards nothing."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from gateway.cli import output
+from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, DataDir
+from gateway.cli.context import Desk, open_desk
+from gateway.control import counts
+from gateway.control.explain import (
+    AskedCaller,
+    Explanation,
+    Question,
+    caller_of_key,
+    explain,
+)
+from gateway.control.keys import find_key
+from gateway.control.workspaces import find_workspace
+
+POLICY_COLUMNS = {
+    "policy": "POLICY",
+    "meter": "METER",
+    "count": "COUNT",
+    "cost": "COST",
+    "limit": "LIMIT",
+    "refuses_above": "REFUSES ABOVE",
+    "resets_in_seconds": "RESETS IN (S)",
+    "allows": "ALLOWS",
+}
+
+
+def show(
+    *,
+    method: Annotated[str, typer.Argument(help="GET, POST, ...")],
+    path: Annotated[str, typer.Argument(help="The request's path.")],
+    key: Annotated[str | None, typer.Option(help="Id of the calling key.")] = None,
+    workspace: Annotated[
+        str | None, typer.Option("--workspace", "-w", help="The calling workspace, any key.")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", help="'Name: value'; repeatable.")
+    ] = None,
+    body: Annotated[str, typer.Option("--body", "-d", help="The request's body.")] = "",
+    address: Annotated[str | None, typer.Option(help="The client's address.")] = None,
+    config: Config = DEFAULT_CONFIG,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which route, caller, cost and policies a request would meet, and how it would end.
+
+    Exit code 0 if it would be forwarded, 1 if it would be refused.
+    """
+    desk = open_desk(config, data_dir=data_dir)
+    headers = dict(map(_header, header or ()))
+    question = Question(
+        method, path, headers.get("host", ""), headers, body.encode(), address or None
+    )
+    caller = _caller(desk, key, workspace)
+    found = asyncio.run(_ask(desk, question, caller))
+    if as_json:
+        output.document(asdict(found))
+    else:
+        _table(found)
+    raise typer.Exit(0 if found.forwards else 1)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise typer.BadParameter(f"{text!r} is not a header; write 'Name: value'")
+    return name.strip().lower(), value.strip()
+
+
+def _caller(desk: Desk, key: str | None, workspace: str | None) -> AskedCaller | None:
+    if key and workspace:
+        raise typer.BadParameter("give --key or --workspace, not both")
+    if key:
+        return caller_of_key(desk.registry, find_key(desk.registry, key))
+    if workspace:
+        return AskedCaller(find_workspace(desk.registry, workspace), None)
+    return None
+
+
+async def _ask(desk: Desk, question: Question, caller: AskedCaller | None) -> Explanation:
+    from gateway.process import wiring  # noqa: PLC0415 - brings SQLAlchemy
+    from gateway.telemetry.metrics import Stats  # noqa: PLC0415
+
+    settings = desk.loaded.settings
+    if settings.counters == "memory":
+        with desk.ledger() as ledger:
+            key_id = caller.key.key_id if caller and caller.key else ""
+            reader = counts.from_ledger(ledger, key_id=key_id)
+            return await explain(desk.snapshot, desk.clock, question, caller, reader)
+    store = wiring.open_store(settings, desk.clock, Stats())
+    await store.start()
+    try:
+        reader = counts.from_store(store)
+        return await explain(desk.snapshot, desk.clock, question, caller, reader)
+    finally:
+        await store.close()
+
+
+def _table(found: Explanation) -> None:
+    for step in found.steps:
+        output.line(f"{'pass' if step.passed else 'STOP'}  {step.name}: {step.told}")
+    if found.policies:
+        output.line()
+        policies = [asdict(policy) for policy in found.policies]
+        output.rows(policies, POLICY_COLUMNS, as_json=False, empty="")
+    output.line()
+    output.line(found.summary)
+    if found.retry_after_seconds is not None:
+        output.line(f"The same request could pass in {found.retry_after_seconds} seconds.")

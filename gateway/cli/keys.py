@@ -1,0 +1,180 @@
+"""``gateway keys``: create, list, revoke, rotate, expire. A secret is shown once, never again."""
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli import output
+from gateway.cli.arguments import (
+    DEFAULT_CONFIG,
+    AsJson,
+    Config,
+    DataDir,
+    duration_seconds,
+    instant_micro,
+)
+from gateway.cli.context import open_desk
+from gateway.control import keys as control
+from gateway.keys.port import KeyDescription, NewKey
+
+app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke, rotate, let expire.")
+
+LISTED_MAX = 1_000
+COLUMNS = {
+    "key_id": "KEY",
+    "prefix": "PREFIX",
+    "workspace_id": "WORKSPACE",
+    "name": "NAME",
+    "state": "STATE",
+    "expires_at": "EXPIRES",
+    "last_used_at": "LAST USED",
+}
+
+KeyId = Annotated[str, typer.Argument(help="The key's id, as `gateway keys list` shows it.")]
+
+
+@app.command()
+def create(
+    *,
+    workspace: Annotated[str, typer.Argument(help="The workspace that the key is for.")],
+    name: Annotated[str, typer.Option(help="What the key is for, for people.")] = "",
+    environment: Annotated[str, typer.Option(help="Part of the key: live or test.")] = "live",
+    expires: Annotated[
+        str | None, typer.Option(help="When it ends: 90d, or 2027-01-31 [never].")
+    ] = None,
+    feature: Annotated[
+        list[str] | None, typer.Option(help="Only this feature of the plan; repeatable.")
+    ] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help="Only from this network; repeatable.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a key and show its secret, this once."""
+    desk = open_desk(config, data_dir=data_dir)
+    request = control.KeyRequest(
+        workspace_id=workspace,
+        environment=environment,
+        name=name,
+        expires_at_micro=instant_micro(expires, desk.clock.now_micro()) if expires else None,
+        features=tuple(feature) if feature else None,
+        networks=tuple(network or ()),
+    )
+    created = control.create_key(desk.registry, desk.pricing, desk.clock, request)
+    _show_created(created, as_json=as_json)
+
+
+@app.command("list")
+def list_keys(
+    *,
+    workspace: Annotated[
+        str | None, typer.Option(help="Only keys of this workspace [all].")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List keys: prefix only, never a secret."""
+    desk = open_desk(config, data_dir=data_dir)
+    now_micro = desk.clock.now_micro()
+    found = [_described(key, now_micro) for key in desk.registry.keys(workspace, limit=LISTED_MAX)]
+    output.rows(found, COLUMNS, as_json=as_json, empty="There are no keys yet.")
+
+
+@app.command()
+def revoke(
+    *,
+    key_id: KeyId,
+    config: Config = DEFAULT_CONFIG,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a key from now on."""
+    desk = open_desk(config, data_dir=data_dir)
+    key = control.revoke_key(desk.registry, desk.clock, key_id)
+    output.facts(_described(key, desk.clock.now_micro()), as_json=as_json)
+
+
+@app.command()
+def expire(
+    *,
+    key_id: KeyId,
+    at: Annotated[str, typer.Argument(help="When it ends: 30d, or 2027-01-31.")],
+    config: Config = DEFAULT_CONFIG,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a key from a later instant on."""
+    desk = open_desk(config, data_dir=data_dir)
+    now_micro = desk.clock.now_micro()
+    key = control.expire_key(desk.registry, desk.clock, key_id, instant_micro(at, now_micro))
+    output.facts(_described(key, now_micro), as_json=as_json)
+
+
+@app.command()
+def rotate(
+    *,
+    key_id: KeyId,
+    overlap: Annotated[
+        str, typer.Option(help="How long the old key lives on: 0s, 30m, 24h, 7d.")
+    ] = "24h",
+    config: Config = DEFAULT_CONFIG,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace a key: a new one with the same rights, the old one until the overlap is over."""
+    desk = open_desk(config, data_dir=data_dir)
+    rotation = control.rotate_key(
+        desk.registry,
+        desk.pricing,
+        desk.clock,
+        key_id,
+        overlap_seconds=duration_seconds(overlap),
+    )
+    _show_created(rotation.created, as_json=as_json)
+    output.note(
+        f"The old key {key_id} is refused from {output.instant(rotation.old.revoked_at_micro)} on."
+    )
+
+
+def _show_created(created: control.CreatedKey, *, as_json: bool) -> None:
+    output.facts({"secret": created.secret} | _stored(created.key), as_json=as_json)
+    output.note("Keep the secret now: it is stored nowhere and can't be shown again.")
+
+
+def _stored(key: NewKey) -> dict[str, object]:
+    return {
+        "key_id": key.key_id,
+        "prefix": key.prefix,
+        "workspace_id": key.workspace_id,
+        "name": key.name,
+        "expires_at": output.instant(key.expires_at_micro),
+        "features": None if key.features is None else list(key.features),
+        "networks": list(key.networks),
+    }
+
+
+def _described(key: KeyDescription, now_micro: int) -> dict[str, object]:
+    return {
+        "key_id": key.key_id,
+        "prefix": key.prefix,
+        "workspace_id": key.workspace_id,
+        "name": key.name,
+        "state": _state(key, now_micro),
+        "created_at": output.instant(key.created_at_micro),
+        "expires_at": output.instant(key.expires_at_micro),
+        "revoked_at": output.instant(key.revoked_at_micro),
+        "last_used_at": output.instant(key.last_used_at_micro),
+        "features": None if key.features is None else list(key.features),
+        "networks": list(key.networks),
+    }
+
+
+def _state(key: KeyDescription, now_micro: int) -> str:
+    if key.revoked_at_micro is not None:
+        return "revoked" if key.revoked_at_micro <= now_micro else "ending"
+    if key.expires_at_micro is not None and key.expires_at_micro <= now_micro:
+        return "expired"
+    return "active"

@@ -1,0 +1,65 @@
+"""``gateway serve``: run a worker until SIGTERM or SIGINT."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from gateway.cli import output
+from gateway.cli.arguments import DEFAULT_CONFIG, Config, DataDir
+from gateway.cli.context import load
+from gateway.errors import GatewayError
+
+CANNOT_START = 3
+
+
+def run(
+    *,
+    config: Config = DEFAULT_CONFIG,
+    listen: Annotated[
+        str | None, typer.Option(help="Address for clients [env: GATEWAY_LISTEN].")
+    ] = None,
+    admin_listen: Annotated[
+        str | None,
+        typer.Option(help="Address for probes and metrics [env: GATEWAY_ADMIN_LISTEN]."),
+    ] = None,
+    data_dir: DataDir = None,
+    counters: Annotated[
+        str | None, typer.Option(help="memory or redis://... [env: GATEWAY_COUNTERS].")
+    ] = None,
+    ledger: Annotated[
+        str | None,
+        typer.Option(help="sqlite:///... or postgresql://... [env: GATEWAY_LEDGER]."),
+    ] = None,
+    keys: Annotated[
+        str | None, typer.Option(help="Where keys are kept [env: GATEWAY_KEYS].")
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(help="debug, info, warning or error [env: GATEWAY_LOG_LEVEL]."),
+    ] = None,
+) -> None:
+    """Serve requests until SIGTERM: JSON events to stderr, one access line per request to stdout.
+
+    Exit code 3 means that it can't start and that starting it again will not help.
+    """
+    from gateway.process import worker  # noqa: PLC0415 - no other command needs the data plane
+    from gateway.telemetry import logs  # noqa: PLC0415
+
+    try:
+        loaded = load(
+            config,
+            listen=listen,
+            admin_listen=admin_listen,
+            data_dir=data_dir,
+            counters=counters,
+            ledger=ledger,
+            keys=keys,
+            log_level=log_level,
+        )
+        logs.configure(loaded.settings.log_level, console=sys.stderr.isatty())
+        code = worker.run(loaded)
+    except GatewayError as error:
+        output.failure(error)
+        raise typer.Exit(CANNOT_START) from None
+    raise typer.Exit(code)

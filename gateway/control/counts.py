@@ -1,0 +1,63 @@
+"""Where ``explain`` reads present counts: the counter store, or the ledger where there is none.
+
+The memory store lives inside the gateway's process; from outside, its quotas are known from the
+ledger (as they are rebuilt from it) and its short windows are not known.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from gateway.control.explain import CountReader
+from gateway.counters.port import CounterStore
+from gateway.ledger.port import ChargedTotal, Ledger
+from gateway.rules.charge import ChargeTemplate, Entry
+from gateway.rules.limits import LimitKind, Scope
+from gateway.rules.units import MICRO
+
+
+def from_store(store: CounterStore) -> CountReader:
+    """Return a reader of a store that several processes share."""
+
+    async def read(template: ChargeTemplate) -> Sequence[int | None]:
+        return await store.read(template.tag, [entry.key for entry in template.entries])
+
+    return read
+
+
+def from_ledger(ledger: Ledger, *, key_id: str) -> CountReader:
+    """Return a reader of what the ledger has been told, a little behind the running gateway.
+
+    Args:
+        ledger: The ledger.
+        key_id: Whose counters the limits per key are; empty if no key was named.
+    """
+
+    async def read(template: ChargeTemplate) -> Sequence[int | None]:
+        return await asyncio.to_thread(
+            lambda: [_charged(ledger, entry, template.tag, key_id) for entry in template.entries]
+        )
+
+    return read
+
+
+def _charged(ledger: Ledger, entry: Entry, workspace_id: str, key_id: str) -> int | None:
+    ladder = entry.ladder
+    if ladder.kind is LimitKind.RATE or ladder.scope is Scope.ADDRESS:
+        return None
+    return sum(
+        total.events * MICRO if ladder.counts_calls else total.charged_micro
+        for total in ledger.charged_between(
+            entry.period.start_micro, entry.period.end_micro, meter=ladder.meter
+        )
+        if total.workspace_id == workspace_id and _is_counted(entry, total, key_id)
+    )
+
+
+def _is_counted(entry: Entry, total: ChargedTotal, key_id: str) -> bool:
+    match entry.ladder.scope:
+        case Scope.KEY:
+            return total.key_id == key_id
+        case Scope.ROUTE:
+            return f":route:{total.route}:" in entry.key
+        case _:
+            return True

@@ -1,0 +1,369 @@
+"""What would happen to a request, and why: every step of a decision, nothing counted.
+
+The order is that of a real request (design section 3, steps 2 to 5); the rules are the same ones.
+Source: requirements N6, C5, C17.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+
+from gateway.clock import Clock
+from gateway.config.snapshot import CostReading, CostSource, Route, RunIdSource, Snapshot
+from gateway.control.workspaces import find_workspace
+from gateway.errors import Refusal, RefusalCode
+from gateway.http.paths import AmbiguousPath, normalise
+from gateway.http.problems import TITLES, describe, status_of
+from gateway.http.usage import (
+    UnreadableQuantity,
+    at_pointer,
+    parse_json,
+    quantity_from_field,
+    quantity_from_json,
+)
+from gateway.keys.port import KeyDescription, KeyRegistry, Workspace, WorkspaceStatus
+from gateway.rules.access import is_address_allowed, key_refusal, missing_features
+from gateway.rules.charge import Charge, ChargeTemplate, Counts, Entry
+from gateway.rules.charging import amounts, build_template
+from gateway.rules.decision import (
+    flags_of,
+    retry_after_seconds,
+    seconds_until,
+    violations_of,
+    would_refuse,
+)
+from gateway.rules.plan import Pricing, Tier
+from gateway.rules.units import UNLIMITED, Cap, text_from_micro
+from gateway.rules.windows import NEVER_MICRO
+
+CountReader = Callable[[ChargeTemplate], Awaitable[Sequence[int | None]]]
+"""Returns the present count of each entry in micro-units; None where it can't be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The request that is asked about.
+
+    Attributes:
+        path: Request target: a path, with or without a query.
+        headers: By lower-case name.
+        address: The client's address; None skips checks of networks.
+    """
+
+    method: str
+    path: str
+    host: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that was looked at: what, whether it lets the request go on, and why."""
+
+    name: str
+    passed: bool
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStanding:
+    """Where the caller stands on one policy; quantities in units as decimal text.
+
+    Attributes:
+        count: Present count, None if it can't be known from here.
+        refuses_above: The count above which requests are refused, None for never.
+    """
+
+    policy: str
+    meter: str
+    count: str | None
+    cost: str
+    limit: str
+    refuses_above: str | None
+    resets_in_seconds: int | None
+    allows: bool
+
+
+@dataclass(slots=True)
+class Explanation:
+    """The answer to a question.
+
+    Attributes:
+        status: The gateway's own status when it refuses, None when it forwards.
+        code: The refusal's code, None when it forwards.
+        summary: One sentence: what would happen.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    policies: list[PolicyStanding] = field(default_factory=list)
+    route: str | None = None
+    upstream: str | None = None
+    workspace_id: str | None = None
+    key_id: str | None = None
+    plan: str | None = None
+    cost: dict[str, str] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
+    forwards: bool = False
+    status: int | None = None
+    code: str | None = None
+    retry_after_seconds: int | None = None
+    summary: str = ""
+
+    def note(self, name: str, told: str) -> None:
+        """Add a step that the request passes."""
+        self.steps.append(Step(name, passed=True, told=told))
+
+
+@dataclass(frozen=True, slots=True)
+class AskedCaller:
+    """Whose request it would be; ``key`` None asks for a workspace without naming a key."""
+
+    workspace: Workspace
+    key: KeyDescription | None
+
+
+def caller_of_key(registry: KeyRegistry, key: KeyDescription) -> AskedCaller:
+    """Return the caller that a key stands for. Raises ``GatewayError``: its workspace is gone."""
+    return AskedCaller(find_workspace(registry, key.workspace_id), key)
+
+
+async def explain(
+    snapshot: Snapshot,
+    clock: Clock,
+    question: Question,
+    caller: AskedCaller | None,
+    read_counts: CountReader,
+) -> Explanation:
+    """Walk a request through steps 2 to 5 without counting or forwarding it.
+
+    Args:
+        snapshot: The configuration to ask.
+        clock: Says which periods run.
+        question: The request.
+        caller: Whose it is; None for a request without a key.
+        read_counts: Present counts.
+
+    Raises:
+        StoreUnavailable: the counts can't be read.
+    """
+    found = Explanation()
+    try:
+        await _walk(found, snapshot, clock.now_micro(), question, caller, read_counts)
+    except Refusal as refusal:
+        _refused(found, refusal, snapshot.pricing_at(clock.now_micro()))
+    else:
+        found.forwards = True
+        found.summary = f"The request would be forwarded to {found.upstream!r}."
+    return found
+
+
+async def _walk(
+    found: Explanation,
+    snapshot: Snapshot,
+    now_micro: int,
+    question: Question,
+    asked: AskedCaller | None,
+    read_counts: CountReader,
+) -> None:
+    route = _find_route(found, snapshot, question)
+    pricing = snapshot.pricing_at(now_micro)
+    if route.auth.places:
+        tier = _find_caller(found, pricing, asked, now_micro)
+        _check_access(found, route, tier, asked, question)
+        ladders = [tier.ladders[name] for name in route.limits if name in tier.ladders]
+    else:
+        found.note("caller", "the route is open: no key is asked for")
+        ladders = []
+    cost_micro = _read_cost(found, route, question)
+    _check_run_id(found, route, question)
+    template = build_template(
+        [*ladders, *route.own_limits],
+        asked.workspace.workspace_id if asked else f"address-{question.address}",
+        now_micro,
+        key_id=asked.key.key_id if asked and asked.key else "",
+        route=route.name,
+        address=question.address or "",
+    )
+    charge = Charge(template, amounts(template, cost_micro), hold_id="")
+    await _judge(found, charge, now_micro, read_counts)
+
+
+def _find_route(found: Explanation, snapshot: Snapshot, question: Question) -> Route:
+    try:
+        path = normalise(
+            question.path.partition("?")[0].encode(),
+            resolve=snapshot.paths.normalise,
+            merge_slashes=snapshot.paths.merge_slashes,
+        )
+    except AmbiguousPath as error:
+        raise Refusal(RefusalCode.BAD_REQUEST, detail=f"The path has {error}.") from error
+    host = question.host.lower().encode()
+    route = snapshot.matcher.match(question.method.upper().encode(), host, path)
+    if route is None:
+        allowed = snapshot.matcher.allowed_methods(host, path)
+        if allowed:
+            methods = ", ".join(sorted(method.decode() for method in allowed))
+            raise Refusal(RefusalCode.METHOD_NOT_ALLOWED, detail=f"The path takes {methods}.")
+        raise Refusal(RefusalCode.ROUTE_UNKNOWN)
+    found.route, found.upstream = route.name, route.upstream.name
+    found.note("route", f"{question.method.upper()} {path.decode()} is route {route.name!r}")
+    if len(question.body) > route.body_bytes_max:
+        raise Refusal(RefusalCode.BODY_TOO_LARGE)
+    return route
+
+
+def _find_caller(
+    found: Explanation, pricing: Pricing | None, asked: AskedCaller | None, now_micro: int
+) -> Tier:
+    if asked is None:
+        raise Refusal(RefusalCode.KEY_MISSING)
+    key, workspace = asked.key, asked.workspace
+    found.workspace_id, found.plan = workspace.workspace_id, workspace.plan
+    if key is not None:
+        found.key_id = key.key_id
+        code = key_refusal(
+            now_micro=now_micro,
+            expires_at_micro=key.expires_at_micro,
+            revoked_at_micro=key.revoked_at_micro,
+        )
+        if code is not None:
+            raise Refusal(code)
+    if workspace.status is WorkspaceStatus.SUSPENDED:
+        raise Refusal(RefusalCode.WORKSPACE_SUSPENDED)
+    if workspace.status is WorkspaceStatus.PAYMENT_REQUIRED:
+        raise Refusal(RefusalCode.PAYMENT_REQUIRED)
+    tier = pricing.tiers.get(workspace.plan) if pricing else None
+    if tier is None:
+        raise Refusal(RefusalCode.PLAN_UNKNOWN)
+    found.note("caller", f"workspace {workspace.workspace_id!r} on plan {workspace.plan!r}")
+    return tier
+
+
+def _check_access(
+    found: Explanation, route: Route, tier: Tier, asked: AskedCaller | None, question: Question
+) -> None:
+    key = asked.key if asked else None
+    if key is not None and key.networks and question.address is not None:
+        networks = [ip_network(network) for network in key.networks]
+        if not is_address_allowed(ip_address(question.address), networks):
+            raise Refusal(RefusalCode.ADDRESS_NOT_ALLOWED)
+        found.note("address", f"{question.address} lies in the key's networks")
+    granted = None if key is None or key.features is None else frozenset(key.features)
+    missing = missing_features(route.requires, tier.features, granted)
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise Refusal(RefusalCode.FEATURE_UNAVAILABLE, detail=f"Missing: {names}.")
+    if route.requires:
+        found.note("features", f"the plan includes {', '.join(sorted(route.requires))}")
+
+
+def _read_cost(found: Explanation, route: Route, question: Question) -> dict[str, int]:
+    cost_micro = {cost.meter: _reserve(cost.reserve, question) for cost in route.cost}
+    found.cost = {meter: text_from_micro(value) for meter, value in cost_micro.items()}
+    settled = [cost.meter for cost in route.cost if cost.settle is not None]
+    told = ", ".join(f"{value} {meter}" for meter, value in found.cost.items()) or "one request"
+    later = f"; {', '.join(settled)} is corrected by the answer" if settled else ""
+    found.note("cost", told + later)
+    return cost_micro
+
+
+def _reserve(reading: CostReading, question: Question) -> int:
+    quantity: int | None = None
+    where = reading.header.decode() or "/" + "/".join(reading.pointer)
+    try:
+        if reading.source is CostSource.HEADER:
+            value = question.headers.get(reading.header.decode())
+            quantity = None if value is None else quantity_from_field(value.encode())
+        elif reading.source is CostSource.JSON:
+            member = at_pointer(_document(question), reading.pointer)
+            quantity = None if member is None else quantity_from_json(member)
+    except UnreadableQuantity as error:
+        raise Refusal(RefusalCode.COST_INVALID, detail=f"Invalid {where}: {error}.") from error
+    if quantity is None:
+        quantity = reading.default_micro
+    if quantity is None:
+        raise Refusal(RefusalCode.COST_INVALID, detail=f"Missing {where}.")
+    return quantity
+
+
+def _document(question: Question) -> object:
+    if not question.body:
+        return None
+    try:
+        return parse_json(question.body)
+    except UnreadableQuantity as error:
+        raise Refusal(RefusalCode.COST_INVALID, detail=f"Invalid request: {error}.") from error
+
+
+def _check_run_id(found: Explanation, route: Route, question: Question) -> None:
+    reading = route.run_id
+    if reading is None or reading.source is RunIdSource.RESPONSE_HEADER:
+        return
+    if reading.source is RunIdSource.HEADER:
+        named = question.headers.get(reading.header.decode()) is not None
+    else:
+        named = isinstance(at_pointer(_document(question), reading.pointer), str)
+    if named:
+        found.note("run id", "named: if it was charged before, this costs nothing")
+    elif reading.required:
+        raise Refusal(RefusalCode.BAD_REQUEST, detail="This route requires a run id.")
+
+
+async def _judge(
+    found: Explanation, charge: Charge, now_micro: int, read_counts: CountReader
+) -> None:
+    entries = charge.template.entries
+    if not entries:
+        found.note("limits", "no limit applies")
+        return
+    known = await read_counts(charge.template)
+    before = tuple(count or 0 for count in known)
+    found.policies = [
+        _standing(entry, amount, count, now_micro)
+        for entry, amount, count in zip(entries, charge.amounts_micro, known, strict=True)
+    ]
+    violations = violations_of(
+        charge, Counts(admitted=False, repeat=False, now_micro=now_micro, after_micro=before)
+    )
+    if violations:
+        found.retry_after_seconds = retry_after_seconds(violations)
+        raise Refusal(RefusalCode.QUOTA_EXCEEDED, detail=f"{describe(violations)}.")
+    after = tuple(map(sum, zip(before, charge.amounts_micro, strict=True)))
+    found.flags = flags_of(
+        charge, Counts(admitted=True, repeat=False, now_micro=now_micro, after_micro=after)
+    )
+    flagged = f", flagged {', '.join(found.flags)}" if found.flags else ""
+    found.note("limits", f"all {len(entries)} policies allow it{flagged}")
+
+
+def _standing(
+    entry: Entry, amount_micro: int, count_micro: int | None, now_micro: int
+) -> PolicyStanding:
+    end_micro = entry.period.end_micro
+    return PolicyStanding(
+        policy=entry.ladder.soft.wire,
+        meter=entry.ladder.meter,
+        count=None if count_micro is None else text_from_micro(count_micro),
+        cost=text_from_micro(amount_micro),
+        limit=text_from_micro(entry.ladder.soft.limit_micro),
+        refuses_above=_cap_text(entry.cap_micro),
+        resets_in_seconds=seconds_until(end_micro, now_micro) if end_micro < NEVER_MICRO else None,
+        allows=not would_refuse(entry, amount_micro, count_micro or 0),
+    )
+
+
+def _cap_text(cap_micro: Cap) -> str | None:
+    return None if cap_micro is UNLIMITED else text_from_micro(cap_micro)
+
+
+def _refused(found: Explanation, refusal: Refusal, pricing: Pricing | None) -> None:
+    words = str(refusal.facts.get("detail", TITLES[refusal.code][1]))
+    found.status, found.code = status_of(refusal.code), refusal.code.value
+    if pricing is not None and refusal.code is RefusalCode.QUOTA_EXCEEDED:
+        found.status = pricing.billing.refused_status
+    if pricing is not None and refusal.code is RefusalCode.PAYMENT_REQUIRED:
+        found.status = pricing.billing.payment_required_status or found.status
+    found.steps.append(Step(refusal.code.value, passed=False, told=words))
+    found.summary = f"The request would be refused with {found.status}: {words}"

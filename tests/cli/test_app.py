@@ -1,0 +1,163 @@
+"""The command line as a whole: help everywhere, stable exit codes, never a traceback."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from gateway.cli import app as root
+from gateway.cli.app import CANNOT_START, OK, PROBLEM, app, main
+from gateway.errors import ConfigError, Fault, GatewayError, StoreUnavailable
+from gateway.telemetry.version import VERSION
+
+WRONG_USAGE = 2
+
+
+def commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    yield name, command
+    for child, found in getattr(command, "commands", {}).items():
+        yield from commands(f"{name} {child}", found)
+
+
+ALL = dict(commands("gateway", typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_and_option_has_a_help_text(name: str) -> None:
+    command = ALL[name]
+
+    assert command.help, name
+    assert [parameter.name for parameter in command.params if not parameter.help] == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_help_is_shown_and_is_fine(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*name.split()[1:], "--help"]) == OK
+    assert "Usage: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["--version"]])
+def test_the_version_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == OK
+    assert capsys.readouterr().out == f"{VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["fly"], ["usage", "--fly"], ["statement"], ["schema", "bills"], ["keys", "x"]]
+)
+def test_wrong_usage_is_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == WRONG_USAGE
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (GatewayError("plan.unknown", "no such plan", "choose"), PROBLEM, "[plan.unknown]"),
+        (ConfigError([Fault("g.yaml", 1, 1, "$", "bad")]), CANNOT_START, "g.yaml:1:1: $: bad"),
+        (StoreUnavailable("store.away", "the store is away"), CANNOT_START, "[store.away]"),
+        (ZeroDivisionError("x"), PROBLEM, "the gateway itself failed: ZeroDivisionError: x"),
+    ],
+)
+def test_every_error_ends_in_words_and_a_stable_code(
+    error: Exception,
+    code: int,
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failing = typer.Typer()
+
+    @failing.command()
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(root, "app", failing)
+
+    assert main([]) == code
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_whoever_hunts_a_bug_gets_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = typer.Typer()
+
+    @failing.command()
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(root, "app", failing)
+    monkeypatch.setenv("GATEWAY_TRACEBACK", "1")
+
+    with pytest.raises(ZeroDivisionError):
+        main([])
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["version"], OK), (["fly"], WRONG_USAGE), (["check", "--config", "/no/such"], PROBLEM)],
+)
+def test_a_real_process_ends_with_the_code(arguments: list[str], code: int) -> None:
+    ended = run(*arguments)
+
+    assert ended.returncode == code
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_worker_without_configuration_can_not_start(tmp_path: Path) -> None:
+    """Exit code 3: a supervisor must not start it again and again."""
+    ended = run("serve", "--config", str(tmp_path / "none.yaml"))
+
+    assert ended.returncode == CANNOT_START
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m gateway schema pricing | head -n 1"
+
+    ended = subprocess.run(
+        ["bash", "-c", command], check=False, capture_output=True, text=True, timeout=60
+    )
+
+    assert ended.stderr == ""
+    assert ended.stdout == "{\n"
+
+
+def test_the_version_needs_no_heavy_floor() -> None:
+    """A command that is typed often must not wait for SQLAlchemy or the data plane."""
+    program = (
+        "import sys; from gateway.cli.app import main; main(['version']); "
+        "print(sorted({'sqlalchemy', 'aiohttp', 'redis', 'jsonschema', 'structlog', 'httptools'}"
+        " & set(sys.modules)))"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60
+    )
+
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_shell_completes_commands() -> None:
+    ended = run(_GATEWAY_COMPLETE="complete_bash", COMP_WORDS="gateway wor", COMP_CWORD="1")
+
+    assert "workspaces" in ended.stdout
