@@ -16,7 +16,17 @@ from typing import Final
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    ProgrammingError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gateway.errors import GatewayError
@@ -74,7 +84,12 @@ def describe(engine: Engine) -> str:
 
 @contextmanager
 def reading(engine: Engine, unavailable: type[GatewayError], code: str) -> Iterator[Connection]:
-    """Give a connection in a read transaction; database errors leave as ``unavailable(code)``."""
+    """Give a connection in a read transaction.
+
+    Raises:
+        GatewayError: ``unavailable(code)`` when the database fails, plain
+            ``database.refused_data`` when it does not take what was given to it.
+    """
     with _foreign_errors(engine, unavailable, code), engine.connect() as connection:
         yield connection.execution_options(**{_READ_ONLY: True})
 
@@ -84,6 +99,9 @@ def writing(engine: Engine, unavailable: type[GatewayError], code: str) -> Itera
     """Give a connection in a write transaction, committed at the end of the block.
 
     On SQLite the write lock is taken at once: what is read inside can't change before the commit.
+
+    Raises:
+        GatewayError: as ``reading``.
     """
     with _foreign_errors(engine, unavailable, code), engine.begin() as connection:
         yield connection
@@ -94,11 +112,29 @@ def _foreign_errors(engine: Engine, unavailable: type[GatewayError], code: str) 
     try:
         yield
     except SQLAlchemyError as error:
+        if _blames_data(error, engine.dialect.name):
+            raise GatewayError(
+                "database.refused_data",
+                f"database {_address(engine.url)} refused a row: {_reason(error)}",
+                "asking again does not help: what was to be written is wrong",
+            ) from error
         raise unavailable(
             code,
             f"database {_address(engine.url)} failed: {_reason(error)}",
             "see that the database runs, can be reached, and has been migrated",
         ) from error
+
+
+def _blames_data(error: SQLAlchemyError, dialect: str) -> bool:
+    """Return whether the row is at fault and not the database: only then is a retry in vain."""
+    if isinstance(error, DataError | IntegrityError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, StatementError)
+    if dialect == "sqlite":
+        return isinstance(error, InterfaceError | ProgrammingError)
+    # psycopg says ProgrammingError without a code when a value has no SQL type.
+    return isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", None) is None
 
 
 def _reason(error: SQLAlchemyError) -> str:

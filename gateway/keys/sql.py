@@ -1,0 +1,264 @@
+"""Workspaces and keys in the database: what caches read, and what operators change.
+
+Every change of a key, or of a workspace that has keys, is announced in the change feed within the
+same transaction. Blocking: to be called in threads.
+
+Source: requirements B2, T16.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from ipaddress import ip_network
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Row
+from sqlalchemy.exc import IntegrityError
+
+from gateway.clock import Clock
+from gateway.database.engine import reading, writing
+from gateway.errors import DirectoryUnavailable, GatewayError
+from gateway.keys import queries
+from gateway.keys.format import is_same_hash
+from gateway.keys.port import (
+    Change,
+    KeyDescription,
+    KeyEntry,
+    NewKey,
+    Workspace,
+    WorkspaceStatus,
+)
+
+_CODE: Final = "directory.unavailable"
+
+SqlRow = Row[Any]  # SQLAlchemy types rows by the statement's text, which mypy can't follow
+
+
+class SqlKeyStore:
+    """Implements ``KeySource`` and ``KeyRegistry``. Each method raises ``DirectoryUnavailable``.
+
+    Args:
+        engine: A migrated database.
+        clock: Its wall time dates the announcements and says whether a revocation has passed.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def load(self, key_hash: bytes) -> KeyEntry | None:
+        """Return the entry of a key, or None."""
+        with self._reading() as connection:
+            row = connection.execute(queries.ENTRY, {"wanted_hash": key_hash}).one_or_none()
+        if row is None or not is_same_hash(bytes(row.key_hash), key_hash):
+            return None
+        return KeyEntry(
+            key_id=row.key_id,
+            key_hash=key_hash,
+            prefix=row.prefix,
+            workspace_id=row.workspace_id,
+            plan=row.plan,
+            workspace_status=WorkspaceStatus(row.status),
+            expires_at_micro=row.expires_at_micro,
+            revoked_at_micro=row.revoked_at_micro,
+            features=None if row.features is None else frozenset(json.loads(row.features)),
+            networks=tuple(ip_network(network) for network in json.loads(row.networks)),
+        )
+
+    def changes_after(self, sequence: int) -> Sequence[Change]:
+        """Return the changes after a position, in order, none missed (``queries.FEED_LOCK``)."""
+        with self._reading() as connection:
+            rows = connection.execute(queries.CHANGES_AFTER, {"position": sequence})
+            return [Change(row.sequence, bytes(row.key_hash)) for row in rows]
+
+    def latest_sequence(self) -> int:
+        """Return where the change feed ends."""
+        with self._reading() as connection:
+            return int(connection.scalar(queries.LATEST_CHANGE) or 0)
+
+    def create_workspace(self, workspace: Workspace) -> None:
+        """Add a tenant.
+
+        Raises:
+            GatewayError: ``workspace.exists``.
+        """
+        row = {
+            "workspace_id": workspace.workspace_id,
+            "plan": workspace.plan,
+            "status": workspace.status.value,
+            "created_at_micro": workspace.created_at_micro,
+        }
+        with self._writing() as connection:
+            try:
+                connection.execute(queries.CREATE_WORKSPACE, row)
+            except IntegrityError as error:
+                raise GatewayError(
+                    "workspace.exists",
+                    f"there is a workspace {workspace.workspace_id!r} already",
+                    "choose another id, or update that workspace",
+                ) from error
+
+    def update_workspace(
+        self, workspace_id: str, *, plan: str | None, status: WorkspaceStatus | None
+    ) -> Workspace:
+        """Give a tenant another plan or status; None keeps what is there.
+
+        Raises:
+            GatewayError: ``workspace.unknown``.
+        """
+        values: dict[str, str] = {}
+        if plan is not None:
+            values["plan"] = plan
+        if status is not None:
+            values["status"] = status.value
+        with self._writing() as connection:
+            if values:
+                self._lock_feed(connection)
+                changed = queries.UPDATE_WORKSPACE.values(values)
+                connection.execute(changed, {"wanted_id": workspace_id})
+                now_micro = self._clock.now_micro()
+                connection.execute(queries.announce_workspace(workspace_id, now_micro))
+                self._shorten_feed(connection, now_micro)
+            row = connection.execute(queries.WORKSPACE, {"wanted_id": workspace_id}).one_or_none()
+        if row is None:
+            raise _workspace_unknown(workspace_id)
+        return _workspace(row)
+
+    def workspace(self, workspace_id: str) -> Workspace | None:
+        """Return a tenant, or None."""
+        with self._reading() as connection:
+            row = connection.execute(queries.WORKSPACE, {"wanted_id": workspace_id}).one_or_none()
+        return None if row is None else _workspace(row)
+
+    def workspaces(self, *, limit: int, after: str = "") -> Sequence[Workspace]:
+        """Return tenants in order of id, beginning behind ``after``."""
+        with self._reading() as connection:
+            page = {"after": after, "row_limit": limit}
+            return [_workspace(row) for row in connection.execute(queries.WORKSPACES_AFTER, page)]
+
+    def create_key(self, key: NewKey) -> None:
+        """Add a key; caches that remember it as unknown are told.
+
+        Raises:
+            GatewayError: ``workspace.unknown``, or ``key.exists`` for an id or hash that is taken.
+        """
+        features = None if key.features is None else json.dumps(sorted(key.features))
+        row = {
+            "key_id": key.key_id,
+            "key_hash": key.key_hash,
+            "prefix": key.prefix,
+            "workspace_id": key.workspace_id,
+            "name": key.name,
+            "created_at_micro": key.created_at_micro,
+            "expires_at_micro": key.expires_at_micro,
+            "features": features,
+            "networks": json.dumps(list(key.networks)),
+        }
+        with self._writing() as connection:
+            self._lock_feed(connection)
+            found = connection.execute(queries.WORKSPACE, {"wanted_id": key.workspace_id})
+            if found.one_or_none() is None:
+                raise _workspace_unknown(key.workspace_id)
+            try:
+                connection.execute(queries.CREATE_KEY, row)
+            except IntegrityError as error:
+                raise GatewayError(
+                    "key.exists",
+                    f"there is a key {key.key_id!r}, or one of the same hash, already",
+                    "make a new key",
+                ) from error
+            self._announce(connection, key.key_hash)
+
+    def keys(self, workspace_id: str | None, *, limit: int) -> Sequence[KeyDescription]:
+        """Return the keys of one workspace or of all, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(queries.list_keys(workspace_id, limit))
+            return [_description(row) for row in rows]
+
+    def revoke_key(self, key_id: str, *, at_micro: int) -> KeyDescription:
+        """End a key at an instant, in the future for a rotation's overlap.
+
+        A key that has ended already stays as it is; an end still to come may be moved.
+
+        Raises:
+            GatewayError: ``key.unknown``.
+        """
+        now_micro = self._clock.now_micro()
+        values = {"wanted_id": key_id, "at_micro": at_micro, "now_micro": now_micro}
+        with self._writing() as connection:
+            self._lock_feed(connection)
+            connection.execute(queries.REVOKE, values)
+            row = connection.execute(queries.KEY, {"wanted_id": key_id}).one_or_none()
+            if row is None:
+                raise GatewayError(
+                    "key.unknown", f"there is no key {key_id!r}", "list the keys to see their ids"
+                )
+            self._announce(connection, bytes(row.key_hash))
+        return _description(row)
+
+    def touch_keys(self, used_at_micro: dict[str, int]) -> None:
+        """Note last uses, at most one an hour for each key (T16); caches need not know."""
+        if not used_at_micro:
+            return
+        values = [
+            {"wanted_id": key_id, "used_at_micro": at_micro}
+            for key_id, at_micro in sorted(used_at_micro.items())  # in order: no deadlocks
+        ]
+        with self._writing() as connection:
+            connection.execute(queries.TOUCH, values)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with reading(self._engine, DirectoryUnavailable, _CODE) as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with writing(self._engine, DirectoryUnavailable, _CODE) as connection:
+            yield connection
+
+    def _lock_feed(self, connection: Connection) -> None:
+        if self._engine.dialect.name == "postgresql":
+            connection.execute(queries.FEED_LOCK)
+
+    def _announce(self, connection: Connection, key_hash: bytes) -> None:
+        now_micro = self._clock.now_micro()
+        change = {"key_hash": key_hash, "changed_at_micro": now_micro}
+        connection.execute(queries.ADD_CHANGE, change)
+        self._shorten_feed(connection, now_micro)
+
+    def _shorten_feed(self, connection: Connection, now_micro: int) -> None:
+        cutoff_micro = now_micro - queries.FEED_KEPT_MICRO
+        connection.execute(queries.DROP_OLD_CHANGES, {"older_than_micro": cutoff_micro})
+
+
+def _workspace_unknown(workspace_id: str) -> GatewayError:
+    return GatewayError(
+        "workspace.unknown",
+        f"there is no workspace {workspace_id!r}",
+        "create it first, or list the workspaces to see their ids",
+    )
+
+
+def _workspace(row: SqlRow) -> Workspace:
+    return Workspace(
+        workspace_id=row.workspace_id,
+        plan=row.plan,
+        status=WorkspaceStatus(row.status),
+        created_at_micro=row.created_at_micro,
+    )
+
+
+def _description(row: SqlRow) -> KeyDescription:
+    return KeyDescription(
+        key_id=row.key_id,
+        prefix=row.prefix,
+        workspace_id=row.workspace_id,
+        name=row.name,
+        created_at_micro=row.created_at_micro,
+        expires_at_micro=row.expires_at_micro,
+        revoked_at_micro=row.revoked_at_micro,
+        last_used_at_micro=row.last_used_at_micro,
+        features=None if row.features is None else tuple(json.loads(row.features)),
+        networks=tuple(json.loads(row.networks)),
+    )

@@ -1,0 +1,159 @@
+"""All SQL of the ledger, each statement named and explained. Nothing here is executed.
+
+How records become sums is said in ``gateway.ledger.rollups``.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Insert, Select, and_, bindparam, case, exists, func, insert, select, tuple_
+from sqlalchemy.sql.dml import ReturningInsert
+
+from gateway.database.statements import ConflictInsert, insert_into
+from gateway.database.tables import charged_runs, usage_events, usage_quantities, usage_rollups
+from gateway.ledger.rollups import CORRECTION, Granularity
+from gateway.rules.units import MICRO
+
+Rows = Select[Any]  # SQLAlchemy types rows by position, which a list of 24 columns outgrows
+
+_SUMMED: Final = ("requests", "billable_events", "refused", "repeats", "charged_micro")
+
+_AT: Final = usage_events.c.occurred_at_micro
+_IN_SPAN: Final = and_(
+    bindparam("start_micro") <= _AT,
+    bindparam("end_micro") > _AT,
+    usage_events.c.workspace_id.is_not(None),
+)
+_OWNER: Final = (
+    usage_events.c.workspace_id,
+    func.coalesce(usage_events.c.key_id, "").label("key_id"),
+    func.coalesce(usage_events.c.route, "").label("route"),
+)
+
+ADD_QUANTITIES: Final[Insert] = insert(usage_quantities)
+"""What new events used; the events are in the same transaction, so none can be there before."""
+
+
+def claim_runs(dialect: str, retention_micro: int) -> ReturningInsert[Any]:
+    """Make an event the one that its run is billed by; returns the runs that were free.
+
+    A run that was billed longer ago than the retention is free again. The primary key makes it
+    safe against other processes: the second one waits, and then finds the run taken.
+    """
+    claim = insert_into(charged_runs, dialect)
+    return claim.on_conflict_do_update(
+        index_elements=[charged_runs.c.workspace_id, charged_runs.c.run_id],
+        set_={
+            "event_id": claim.excluded.event_id,
+            "occurred_at_micro": claim.excluded.occurred_at_micro,
+        },
+        where=(
+            claim.excluded.occurred_at_micro - charged_runs.c.occurred_at_micro >= retention_micro
+        ),
+    ).returning(charged_runs.c.workspace_id, charged_runs.c.run_id)
+
+
+def holders_of(runs: Sequence[tuple[str, str]]) -> Rows:
+    """Which events the runs are billed by."""
+    return select(
+        charged_runs.c.workspace_id,
+        charged_runs.c.run_id,
+        charged_runs.c.event_id,
+        charged_runs.c.occurred_at_micro,
+    ).where(tuple_(charged_runs.c.workspace_id, charged_runs.c.run_id).in_(runs))
+
+
+def add_events(dialect: str) -> ReturningInsert[Any]:
+    """Insert the events that are not there yet and return their ids."""
+    return (
+        insert_into(usage_events, dialect)
+        .on_conflict_do_nothing(index_elements=[usage_events.c.event_id])
+        .returning(usage_events.c.event_id)
+    )
+
+
+def add_to_rollups(dialect: str) -> ConflictInsert:
+    """Add to sums; the maximum is the larger of both."""
+    add = insert_into(usage_rollups, dialect)
+    there, new = usage_rollups.c.charged_max_micro, add.excluded.charged_max_micro
+    return add.on_conflict_do_update(
+        index_elements=list(usage_rollups.primary_key.columns),
+        set_={
+            **{name: usage_rollups.c[name] + add.excluded[name] for name in _SUMMED},
+            "charged_max_micro": case((new > there, new), else_=there),
+        },
+    )
+
+
+def usage(workspace_id: str | None, period: str | None, *, hourly: bool, limit: int) -> Rows:
+    """Rollups of a workspace or all, a billing period or all."""
+    granularity = Granularity.HOUR if hourly else Granularity.MONTH
+    statement = select(usage_rollups).where(usage_rollups.c.granularity == granularity.value)
+    if workspace_id is not None:
+        statement = statement.where(usage_rollups.c.workspace_id == workspace_id)
+    if period is not None:
+        statement = statement.where(usage_rollups.c.period == period)
+    return statement.order_by(
+        usage_rollups.c.workspace_id, usage_rollups.c.meter, usage_rollups.c.bucket
+    ).limit(limit)
+
+
+def events(workspace_id: str | None, period: str | None, after_event_id: str, limit: int) -> Rows:
+    """A page of events in order of their ids, which is the order of time."""
+    statement = select(usage_events).where(usage_events.c.event_id > after_event_id)
+    if workspace_id is not None:
+        statement = statement.where(usage_events.c.workspace_id == workspace_id)
+    if period is not None:
+        statement = statement.where(usage_events.c.period == period)
+    return statement.order_by(usage_events.c.event_id).limit(limit)
+
+
+def quantities_of(event_ids: Sequence[str]) -> Rows:
+    """What some events used, and what of it is billed."""
+    return select(usage_quantities).where(usage_quantities.c.event_id.in_(event_ids))
+
+
+_CHARGED: Final = usage_quantities.c.charged_micro
+
+CHARGED_BETWEEN: Final = (
+    select(
+        *_OWNER,
+        func.sum(_CHARGED).label("charged_micro"),
+        func.sum(
+            case(
+                (and_(usage_events.c.billable, _CHARGED > 0), 1),
+                (and_(usage_events.c.billable, _CHARGED < 0), -1),
+                else_=0,
+            )
+        ).label("events"),
+    )
+    .join_from(usage_events, usage_quantities)
+    .where(_IN_SPAN, usage_quantities.c.meter == bindparam("meter"))
+    .group_by(*_OWNER)
+)
+"""Sums of a meter per workspace, key and route."""
+
+_TAKES_BACK: Final = and_(
+    usage_events.c.reason == CORRECTION,
+    exists().where(usage_quantities.c.event_id == usage_events.c.event_id, _CHARGED < 0),
+)
+_REQUESTS: Final = func.sum(case((_TAKES_BACK, -1), else_=1))
+
+REQUESTS_BETWEEN: Final = (
+    select(
+        *_OWNER,
+        (_REQUESTS * MICRO).label("charged_micro"),
+        _REQUESTS.label("events"),
+    )
+    .where(_IN_SPAN, usage_events.c.billable)
+    .group_by(*_OWNER)
+)
+"""The same for the meter ``requests``: every billed event is one unit, written nowhere."""
+
+RUNS_SINCE: Final = (
+    select(charged_runs.c.workspace_id, charged_runs.c.run_id, charged_runs.c.occurred_at_micro)
+    .where(charged_runs.c.occurred_at_micro >= bindparam("start_micro"))
+    .order_by(charged_runs.c.occurred_at_micro.desc(), charged_runs.c.event_id.desc())
+    .limit(bindparam("row_limit"))
+)
+"""Billed runs, newest first."""

@@ -1,0 +1,131 @@
+"""What a record adds to the sums of its workspace. Pure.
+
+A record is counted once in the row of the meter ``requests``, and once in the row of each meter
+that it names. So the ``requests`` row of a workspace and period counts all of its records, a
+meter's row those that used (or would have used) that meter.
+
+- ``requests``: records; ``refused``: those that the gateway refused; ``repeats``: those whose run
+  had been charged before.
+- ``charged_micro``: the sum that the aggregation ``sum`` bills. In the row ``requests`` every
+  billed record is one unit.
+- ``billable_events``: records billed with a quantity other than zero; the aggregation ``count``.
+- ``charged_max_micro``: the largest single quantity billed; the aggregation ``max``.
+
+A correction (``reason`` is ``correction``) is no request. Its quantities, negative ones too, are
+added to the sum. If it is ``billable`` it takes back (or adds, where positive) a whole event of the
+count as well; if not, it corrects a quantity alone. A maximum can't be taken back by a sum: it
+stays.
+
+A record without workspace was refused before anybody was known: it is an event, but in nobody's
+sum.
+
+Source: design section 8; requirements A22, D1.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from functools import lru_cache
+from typing import Final
+
+from gateway.rules.charging import REQUESTS_METER, billing_period
+from gateway.rules.record import Outcome, Record
+from gateway.rules.units import MICRO
+
+CORRECTION: Final = "correction"
+"""The ``reason`` of a compensating record."""
+
+_HOUR_MICRO: Final = 3_600 * MICRO
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Granularity(Enum):
+    """How long a rollup's bucket is."""
+
+    HOUR = "hour"
+    MONTH = "month"
+
+
+RollupKey = tuple[str, str, str, str, str]
+"""Granularity, workspace id, meter, bucket, period."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is added to one rollup; the fields are the columns."""
+
+    requests: int = 0
+    billable_events: int = 0
+    refused: int = 0
+    repeats: int = 0
+    charged_micro: int = 0
+    charged_max_micro: int = 0
+
+
+def is_correction(record: Record) -> bool:
+    """Return whether a record compensates another one."""
+    return record.reason == CORRECTION
+
+
+def period_of(record: Record) -> str:
+    """Return the billing period of a record; one that was never charged lies in the UTC month."""
+    return record.period or billing_period("UTC", record.occurred_at_micro)
+
+
+def accumulate(records: Iterable[Record]) -> dict[RollupKey, Tally]:
+    """Return what records add to the hourly and monthly rollups."""
+    tallies: dict[RollupKey, Tally] = {}
+    for record in records:
+        if record.workspace_id is None:
+            continue
+        period = period_of(record)
+        hour = hour_bucket(record.occurred_at_micro // _HOUR_MICRO)
+        for meter, charged_micro in _charges(record):
+            for granularity, bucket in ((Granularity.HOUR, hour), (Granularity.MONTH, period)):
+                key = (granularity.value, record.workspace_id, meter, bucket, period)
+                tally = tallies.get(key)
+                if tally is None:
+                    tally = tallies[key] = Tally()
+                _add(tally, record, charged_micro)
+    return tallies
+
+
+@lru_cache(maxsize=64)
+def hour_bucket(hours: int) -> str:
+    """Return the name of an hour, counted from the Unix epoch: ``2026-11-20T22:00Z``."""
+    return (_EPOCH + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:00Z")
+
+
+def counted_events(record: Record, charged_micro: int) -> int:
+    """Return what a record adds to the number of billed events of a meter."""
+    if not record.billable or not charged_micro:
+        return 0
+    return 1 if charged_micro > 0 else -1
+
+
+def _charges(record: Record) -> Iterator[tuple[str, int]]:
+    """Yield each meter that a record is counted under with what is billed of it."""
+    yield REQUESTS_METER, _billed_requests_micro(record)
+    for meter in record.quantities_micro.keys() | record.charged_micro.keys():
+        if meter != REQUESTS_METER:
+            yield meter, record.charged_micro.get(meter, 0)
+
+
+def _billed_requests_micro(record: Record) -> int:
+    if not record.billable:
+        return 0
+    if is_correction(record):
+        return -MICRO if any(value < 0 for value in record.charged_micro.values()) else MICRO
+    return MICRO
+
+
+def _add(tally: Tally, record: Record, charged_micro: int) -> None:
+    tally.charged_micro += charged_micro
+    tally.charged_max_micro = max(tally.charged_max_micro, charged_micro)
+    tally.billable_events += counted_events(record, charged_micro)
+    if is_correction(record):
+        return
+    tally.requests += 1
+    tally.refused += record.outcome == Outcome.REFUSED.value
+    tally.repeats += record.repeat
