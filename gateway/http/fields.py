@@ -46,9 +46,14 @@ GATEWAY_OWNED_REQUEST = frozenset(
 )
 """Request fields that the gateway replaces by its own."""
 
+_PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"upgrade"})
+_NOTHING: frozenset[bytes] = frozenset()
+
 
 def nominated(connection_values: list[bytes]) -> frozenset[bytes]:
     """Return the field names that ``Connection`` fields nominate for removal (RFC 9110 7.6.1)."""
+    if len(connection_values) == 1 and connection_values[0].lower() in _PLAIN_CONNECTION:
+        return _NOTHING
     names = {
         token.strip().lower() for value in connection_values for token in value.split(b",")
     } - {b""}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.config.matcher import RouteMatcher
-from gateway.config.snapshot import CostSource, LegacyFields, Route, Snapshot
+from gateway.config.snapshot import CostSource, LegacyFields, Route, RunIdReading, Snapshot
 from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP
 from gateway.proxy.pool import UpstreamPool, Upstreams
 from gateway.rules.charging import billing_period
@@ -35,6 +35,7 @@ class RoutePlan:
         reads_settlement: Whether the answer tells the actual cost.
         settles_from_body: Whether it tells it in its body.
         response_dropped: Answer fields that are not passed on.
+        run_id: How the route names its runs.
         legacy: Which ``X-RateLimit-*`` triple to add, None for none.
     """
 
@@ -48,6 +49,7 @@ class RoutePlan:
     settles_from_body: bool
     response_dropped: frozenset[bytes]
     legacy: str | None
+    run_id: RunIdReading | None
 
 
 @dataclass(slots=True, eq=False)
@@ -107,6 +109,7 @@ def _plan(route: Route, snapshot: Snapshot, upstreams: Upstreams) -> RoutePlan:
         response_dropped=HOP_BY_HOP
         | {b"x-request-id"}
         | (RATELIMIT_FIELDS if route.replace_upstream_ratelimit else frozenset()),
+        run_id=route.run_id,
         legacy=None if route.legacy_fields is LegacyFields.OFF else route.legacy_fields.value,
     )
 

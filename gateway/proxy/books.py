@@ -25,33 +25,30 @@ _NOTHING: Mapping[str, int] = {}
 
 
 class Draft:
-    """What is known of a request so far; becomes its record."""
+    """What is known of a request so far; becomes its record. Defaults stand on the class."""
 
-    __slots__ = (
-        "active", "actual_micro", "answer", "caller", "charge", "counts", "exchange", "now_micro",
-        "outcome", "plan", "refusal", "reserved_micro", "run_id", "settlement", "standing",
-        "status", "unenforced", "upstream_ns",
-    )  # fmt: skip
+    plan: RoutePlan | None = None
+    caller: Caller | None = None
+    reserved_micro: Mapping[str, int] = _NOTHING
+    actual_micro: Mapping[str, int] = _NOTHING
+    standing: Standing | None = None
+    charge: Charge | None = None
+    counts: Counts | None = None
+    unenforced = False
+    is_within_limits = False
+    run_id: str | None = None
+    answer: Answer | None = None
+    outcome = Outcome.COMPLETED
+    refusal: Refusal | None = None
+    status = 0
+    settlement: Settlement | None = None
+    sent_ns = 0
+    answered_ns = 0
 
     def __init__(self, exchange: Exchange, active: Active, now_micro: int) -> None:
         self.exchange = exchange
         self.active = active
         self.now_micro = now_micro
-        self.plan: RoutePlan | None = None
-        self.caller: Caller | None = None
-        self.reserved_micro: Mapping[str, int] = _NOTHING
-        self.actual_micro: Mapping[str, int] = _NOTHING
-        self.standing: Standing | None = None
-        self.charge: Charge | None = None
-        self.counts: Counts | None = None
-        self.unenforced = False
-        self.run_id: str | None = None
-        self.answer: Answer | None = None
-        self.outcome = Outcome.COMPLETED
-        self.refusal: Refusal | None = None
-        self.status = 0
-        self.settlement: Settlement | None = None
-        self.upstream_ns = 0
 
     def settle(self) -> Settlement:
         """Return how the request enters the books as things stand."""
@@ -145,7 +142,7 @@ def _record(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Record:
         bytes_in=exchange.body_bytes,
         bytes_out=exchange.bytes_out + len(exchange.held),
         latency_micro=elapsed_micro,
-        upstream_micro=draft.upstream_ns // 1000,
+        upstream_micro=(draft.answered_ns - draft.sent_ns) // 1000,
     )
     if settlement.deltas:
         record.deltas = [
@@ -158,7 +155,7 @@ def _record(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Record:
         record.violated = [violation.policy for violation in violations]
     elif draft.unenforced:
         record.flags = ["unenforced"]
-    elif charge is not None and counts is not None:
+    elif charge is not None and counts is not None and not draft.is_within_limits:
         record.flags = flags_of(charge, counts)
     return record
 

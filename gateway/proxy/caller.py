@@ -65,7 +65,7 @@ async def identify(
         DirectoryUnavailable: the key can't be looked up now.
     """
     secret = read_key(plan.places, exchange.special)
-    if not key_format.has_valid_form(secret):
+    if not key_format.accepts(secret):
         raise Refusal(RefusalCode.KEY_INVALID)
     entry = await keys.find(hash_secret(secret))
     if entry is None:

@@ -13,6 +13,7 @@ from gateway.rules.charge import Charge, Counts, StaleTemplate
 from gateway.rules.charging import amounts, local_share, run_key
 from gateway.rules.decision import (
     entered_overage,
+    is_within_limits,
     remember_refusal_until_micro,
     violations_of,
 )
@@ -42,7 +43,8 @@ async def charge(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
     stats = ports.stats.store
     stats.charges += 1
     if counts.admitted:
-        if not draft.unenforced and draft.caller is not None:
+        draft.is_within_limits = is_within_limits(charged.template, counts.after_micro)
+        if not (draft.is_within_limits or draft.unenforced) and draft.caller is not None:
             for policy in entered_overage(charged, counts):
                 ports.overage_entered(draft.caller.entry.workspace_id, policy)
         return

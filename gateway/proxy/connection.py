@@ -1,7 +1,7 @@
 """The client side of a connection: parses heads and bodies, one story after the other.
 
-One task per connection tells its stories in order, so that pipelined answers can't overtake each
-other. What goes wrong before there is a request ends here.
+Stories are told in order, one at a time, so that pipelined answers can't overtake each other. What
+goes wrong before there is a request ends here.
 Source: RFC 9112 2.2, 9.3; design sections 3 (step 1), 4 and 10.
 """
 
@@ -13,15 +13,15 @@ import httptools
 import structlog
 
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.forwarding import ClientOrigin, origin_of
+from gateway.http.forwarding import ClientOrigin, origin_lines, origin_of
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading
 from gateway.proxy.head import bad, read_head
 from gateway.proxy.ports import Ports
 from gateway.proxy.request import serve
+from gateway.proxy.story import Story
 from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.upstream import UpstreamConnection
-from gateway.tasks import spawn
 
 LINGER_BYTES_MAX = 256 * 1024
 """Unread body that is taken and dropped after an early answer, so that the client can read it."""
@@ -38,8 +38,9 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_current", "_early", "_fields", "_head_bytes", "_is_trailing", "_next", "_origin",
+        "_origin_lines",
         "_parser", "_peer", "_ports", "_queue", "_receiving", "_scheme", "_special", "_tunnel",
-        "_url", "_waiter", "closes_at", "had_eof", "is_lost", "loop", "reading", "touched_at",
+        "_url", "closes_at", "had_eof", "is_lost", "loop", "reading", "touched_at",
         "transport", "write_paused",
     )  # fmt: skip
 
@@ -54,9 +55,9 @@ class ClientConnection(asyncio.Protocol):
         self._next: Exchange | None = None
         self._receiving: Exchange | None = None
         self._queue: deque[Exchange] = deque()
-        self._waiter: asyncio.Future[None] | None = None
         self._tunnel: Tunnel | None = None
         self._early = b""
+        self._origin_lines: tuple[ClientOrigin, bytes, bytes] | None = None
         self._fields: Fields = []
         self._special: dict[bytes, list[bytes]] = {}
         self._url = b""
@@ -89,7 +90,6 @@ class ClientConnection(asyncio.Protocol):
         connections.add(self)
         self.reading = Reading(self.transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
-        spawn(self._tell_stories(), name="client")
 
     def data_received(self, data: bytes) -> None:
         self.touched_at = self.loop.time()
@@ -105,9 +105,10 @@ class ClientConnection(asyncio.Protocol):
             self._upgrade_asked(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._malformed(error)
-        receiving = self._receiving
-        if receiving is not None:
-            receiving.body_arrived()
+        if self._next is not None:
+            self._tell(self._next)
+        elif self._receiving is not None and self._receiving.reads_body:
+            self._receiving.resume()
 
     def eof_received(self) -> bool:
         """Keep the connection: a client may close its side and still read (STANDARDS 4.5)."""
@@ -133,7 +134,6 @@ class ClientConnection(asyncio.Protocol):
             if exchange is not None:
                 exchange.client_left()
         self._queue.clear()
-        self._wake()
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -149,24 +149,17 @@ class ClientConnection(asyncio.Protocol):
 
     # The stories, in order
 
-    async def _tell_stories(self) -> None:
-        while not self.is_lost:
-            exchange, self._next = self._next, None
-            if exchange is None:
-                self._waiter = self.loop.create_future()
-                await self._waiter
-                continue
-            self._current = exchange
-            try:
-                await serve(exchange, self._ports)
-            except Exception:  # noqa: BLE001 - a story's bug must not take the worker with it
-                _log.exception("proxy.story_failed", event_id=exchange.event_id)
-                self.transport.abort()
+    def _tell(self, exchange: Exchange) -> None:
+        """Begin the story of a request."""
+        self._next = None
+        self._current = exchange
+        exchange.story = story = Story(serve(exchange, self._ports), self._story_failed)
+        story.resume()
 
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+    def _story_failed(self, error: BaseException) -> None:
+        """A story's bug must not take the worker with it."""
+        _log.error("proxy.story_failed", exc_info=error)
+        self.transport.abort()
 
     def exchange_finished(self, exchange: Exchange) -> None:
         """The last bytes of an answer are on their way: go on, linger, or close."""
@@ -181,9 +174,13 @@ class ClientConnection(asyncio.Protocol):
         elif self._queue:
             self._next = self._queue.popleft()
             self.reading.resume("pipeline")
-            self._wake()
+            self._ports.loop.call_soon(self._tell_next)
         elif self._ports.is_draining:
             self.transport.close()
+
+    def _tell_next(self) -> None:
+        if self._next is not None and not self.is_lost:
+            self._tell(self._next)
 
     def _linger(self, exchange: Exchange) -> None:
         """Take what is still coming of a body for a moment, so that the answer is not torn down."""
@@ -209,6 +206,13 @@ class ClientConnection(asyncio.Protocol):
     def date_line(self) -> bytes:
         """Return the ``Date`` line of answers that the gateway writes itself."""
         return self._ports.date_line
+
+    def origin_lines(self, origin: ClientOrigin, host: bytes, via: bytes) -> bytes:
+        """Return ``origin_lines``; most requests of a connection name the same host."""
+        known = self._origin_lines
+        if known is None or known[0] is not origin or known[1] != host:
+            known = self._origin_lines = (origin, host, origin_lines(origin, host, via))
+        return known[2]
 
     def is_idle_at(self, now: float) -> bool:
         """Return whether nothing is under way and the keep-alive time is over."""
@@ -240,7 +244,7 @@ class ClientConnection(asyncio.Protocol):
         receiving.refusal = Refusal(RefusalCode.REQUEST_TIMEOUT)
         if receiving.upstream is not None:
             receiving.upstream.fail("refused")
-        receiving.wake_body()
+        receiving.resume()
 
     # httptools callbacks
 
@@ -299,7 +303,6 @@ class ClientConnection(asyncio.Protocol):
         """Begin the story of a request now, or when those before it have been told."""
         if self._current is None and self._next is None and not self._queue:
             self._next = exchange
-            self._wake()
             return
         self._queue.append(exchange)
         if len(self._queue) >= pipelined_max:
@@ -343,7 +346,7 @@ class ClientConnection(asyncio.Protocol):
                 receiving.keep_alive = False
                 if receiving.upstream is not None:
                     receiving.upstream.fail("refused")
-                receiving.wake_body()
+                receiving.resume()
             self.reading.pause("malformed")
             return
         exchange = Exchange(self)

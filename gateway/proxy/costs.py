@@ -29,8 +29,6 @@ async def read_cost(plan: RoutePlan, exchange: Exchange, json_bytes_max: int) ->
         Refusal: the cost can't be read, or the body that holds it is too large.
         ClientGone: the body never came.
     """
-    if plan.static_cost_micro is not None:
-        return plan.static_cost_micro
     document: object = None
     if any(cost.reserve.source is CostSource.JSON for cost in plan.route.cost):
         body = await exchange.read_body(json_bytes_max)

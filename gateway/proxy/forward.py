@@ -5,7 +5,7 @@ Source: RFC 9110 9.2.2, RFC 9112 9.3.1; design section 10; requirement C12.
 
 from gateway.errors import RefusalCode
 from gateway.http.fields import nominated
-from gateway.http.forwarding import origin_lines, request_head
+from gateway.http.forwarding import request_head
 from gateway.keys.port import KeyEntry
 from gateway.proxy.active import RoutePlan
 from gateway.proxy.exchange import ClientGone, Exchange
@@ -45,7 +45,7 @@ async def send(
     head = _head(exchange, plan, ports, identity)
     may_repeat = exchange.method in IDEMPOTENT and not exchange.has_body
     while True:
-        connection = await pool.acquire()
+        connection = pool.take_idle() or await pool.acquire()
         if exchange.client_gone:
             pool.release(connection)
             raise ClientGone
@@ -109,7 +109,8 @@ def _head(exchange: Exchange, plan: RoutePlan, ports: Ports, identity: bytes) ->
         dropped = plan.dropped_but_authorization
     connection = special.get(b"connection")
     if connection is not None:
-        dropped |= nominated(connection)
+        further = nominated(connection)
+        dropped = dropped | further if further else dropped
     if exchange.is_chunked:
         dropped |= {b"content-length"}
     if b"expect" in special and not exchange.expects_continue:
@@ -117,7 +118,7 @@ def _head(exchange: Exchange, plan: RoutePlan, ports: Ports, identity: bytes) ->
     host = exchange.host if route.upstream.preserve_host else endpoint.authority
     snapshot = ports.active.snapshot
     added = (
-        origin_lines(exchange.origin, exchange.host, snapshot.via)
+        exchange.client.origin_lines(exchange.origin, exchange.host, snapshot.via)
         + b"X-Request-Id: %b\r\n" % exchange.request_id.encode()
         + identity
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from gateway.config.snapshot import Upstream
 from gateway.proxy.balancing import EndpointState, choose
 from gateway.proxy.upstream import UpstreamConnection, UpstreamError
+from gateway.tasks import spawn
 from gateway.telemetry.metrics import WorkerStats
 
 WAITING_MAX = 1024
@@ -30,12 +31,21 @@ class UpstreamPool:
         self._idle: dict[int, list[UpstreamConnection]] = {id(state): [] for state in self._states}
         self._open: set[UpstreamConnection] = set()
         self._connecting = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[bool]] = deque()
         self._tls = _tls_context(upstream)
         self._is_closed = False
 
+    def take_idle(self) -> UpstreamConnection | None:
+        """Return a kept connection to the endpoint that is to be used next, if there is one."""
+        states = self._states
+        index = 0 if len(states) == 1 else choose(states, self._loop.time())
+        connection = self._idle_of(states[index or 0])
+        if connection is not None:
+            connection.endpoint.pending += 1
+        return connection
+
     async def acquire(self) -> UpstreamConnection:
-        """Return a connection that is ready for a request.
+        """Return a connection that is ready for a request, opening one if need be.
 
         Raises:
             UpstreamError: ``connect`` if no endpoint could be reached, ``overloaded`` if too many
@@ -109,6 +119,10 @@ class UpstreamPool:
         return None
 
     async def _connect(self, state: EndpointState) -> UpstreamConnection:
+        """Open a connection, in a task of its own: a story is none."""
+        return await spawn(self._open_connection(state), name="connect", on_error=_expected)
+
+    async def _open_connection(self, state: EndpointState) -> UpstreamConnection:
         endpoint = state.endpoint
         loop = self._loop
 
@@ -148,19 +162,22 @@ class UpstreamPool:
     async def _wait_for_room(self) -> None:
         if len(self._waiting) >= WAITING_MAX:
             raise UpstreamError("overloaded", request_sent=False)
-        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiter: asyncio.Future[bool] = self._loop.create_future()
+        timer = self._loop.call_later(
+            self.upstream.timeouts.connect_seconds, _answer, waiter, False
+        )
         self._waiting.append(waiter)
         try:
-            async with asyncio.timeout(self.upstream.timeouts.connect_seconds):
-                await waiter
-        except TimeoutError as error:
-            raise UpstreamError("overloaded", request_sent=False) from error
+            if not await waiter:
+                raise UpstreamError("overloaded", request_sent=False)
+        finally:
+            timer.cancel()
 
     def _let_in(self) -> None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(True)
                 return
 
 
@@ -192,6 +209,15 @@ class Upstreams:
     def close(self) -> None:
         """Close all pools."""
         self.keep_only(())
+
+
+def _answer(waiter: "asyncio.Future[bool]", there_is_room: bool) -> None:  # noqa: FBT001
+    if not waiter.done():
+        waiter.set_result(there_is_room)
+
+
+def _expected(_name: str, _error: BaseException) -> None:
+    """A failure to connect is told by the future; the loop need not hear of it."""
 
 
 def _tls_context(upstream: Upstream) -> ssl.SSLContext | None:

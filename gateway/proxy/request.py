@@ -87,9 +87,12 @@ async def find_caller(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
 async def find_cost(draft: Draft, plan: RoutePlan) -> None:
     """Work out what is to be reserved, and under which run id (step 4)."""
     json_bytes_max = draft.active.snapshot.limits.json_body_bytes_max
-    draft.reserved_micro = await read_cost(plan, draft.exchange, json_bytes_max)
-    if plan.route.run_id is not None:
-        draft.run_id = await read_run_id(plan.route.run_id, draft.exchange, json_bytes_max)
+    if plan.static_cost_micro is not None:
+        draft.reserved_micro = plan.static_cost_micro
+    else:
+        draft.reserved_micro = await read_cost(plan, draft.exchange, json_bytes_max)
+    if plan.run_id is not None:
+        draft.run_id = await read_run_id(plan.run_id, draft.exchange, json_bytes_max)
 
 
 async def forward(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
@@ -102,13 +105,13 @@ async def forward(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
         if caller is not None and plan.route.auth.forward_identity
         else b""
     )
-    began_ns = perf_counter_ns()
+    draft.sent_ns = draft.answered_ns = perf_counter_ns()
     answer = await send(exchange, plan, ports, caller.tier if caller else None, identity)
-    draft.upstream_ns = perf_counter_ns() - began_ns
+    draft.answered_ns = perf_counter_ns()
     draft.answer = answer
     draft.status = answer.status
-    if draft.run_id is None and plan.route.run_id is not None:
-        draft.run_id = run_id_of_answer(plan.route.run_id, answer)
+    if draft.run_id is None and plan.run_id is not None:
+        draft.run_id = run_id_of_answer(plan.run_id, answer)
 
 
 async def relay(draft: Draft, plan: RoutePlan) -> None:

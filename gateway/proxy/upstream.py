@@ -13,6 +13,7 @@ import httptools
 
 from gateway.proxy.balancing import EndpointState
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, WRITE_HIGH_WATER_BYTES, Reading
+from gateway.proxy.story import pause
 
 HEAD_BYTES_MAX = 256 * 1024
 """Largest head or trailer section taken from an upstream; larger ones are a failure (502)."""
@@ -43,6 +44,7 @@ class AnswerSink(Protocol):
 
     def answer_data(self, data: bytes) -> None: ...
     def answer_interim(self, status: int, reason: bytes, fields: Fields) -> None: ...
+    def resume(self) -> None: ...
 
 
 class Answer:
@@ -74,7 +76,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answer", "_error", "_fields", "_head_bytes", "_interim", "_interims", "_is_head_request",
-        "_loop", "_on_closed", "_parser", "_reason", "_waiter", "answered", "body_done", "endpoint",
+        "_loop", "_on_closed", "_parser", "_reason", "answered", "body_done", "endpoint",
         "expires_at", "is_closed", "is_streaming", "keep_alive", "reading", "request_chunked", "request_sent",
         "sink", "touched_at", "transport", "tunnel", "uses", "write_paused", "write_resumed",
     )  # fmt: skip
@@ -104,7 +106,6 @@ class UpstreamConnection(asyncio.Protocol):
     def _reset(self) -> None:
         self._answer: Answer | None = None
         self._error: UpstreamError | None = None
-        self._waiter: asyncio.Future[None] | None = None
         self._fields: Fields = []
         self._reason = b""
         self._head_bytes = 0
@@ -159,7 +160,7 @@ class UpstreamConnection(asyncio.Protocol):
         while self._answer is None:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            await pause()
         return self._answer
 
     async def answer_end(self) -> None:
@@ -173,7 +174,7 @@ class UpstreamConnection(asyncio.Protocol):
         while not answer.complete:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            await pause()
 
     def stream(self) -> list[bytes]:
         """Return what waits of the body; from now on the sink gets the rest as it comes."""
@@ -221,17 +222,9 @@ class UpstreamConnection(asyncio.Protocol):
         """Forget the finished request."""
         self._reset()
 
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
     def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self.sink is not None:
+            self.sink.resume()
 
     # asyncio.Protocol
 

@@ -5,7 +5,7 @@ Source: design sections 5, 6 and 9; requirements A6, A10, A11, N1, N6.
 
 from dataclasses import dataclass
 
-from gateway.rules.charge import Charge, Counts, Entry
+from gateway.rules.charge import Charge, ChargeTemplate, Counts, Entry
 from gateway.rules.limits import Action, LimitKind
 from gateway.rules.units import MICRO, UNLIMITED, ceil_units
 from gateway.rules.windows import NEVER_MICRO, WindowKind
@@ -39,6 +39,14 @@ class Violation:
 def seconds_until(end_micro: int, now_micro: int) -> int:
     """Return whole seconds until an instant, rounded up, at least 1."""
     return max(1, -((now_micro - end_micro) // MICRO))
+
+
+def is_within_limits(template: ChargeTemplate, after_micro: tuple[int, ...]) -> bool:
+    """Return whether no counter passed its advertised limit: then there is nothing to flag."""
+    for entry, count_micro in zip(template.entries, after_micro, strict=True):
+        if count_micro > entry.ladder.soft.limit_micro:
+            return False
+    return True
 
 
 def flags_of(charge: Charge, counts: Counts) -> list[str]:

@@ -77,7 +77,7 @@ def settle(
             quotas are still owed and are counted by the correction.
     """
     quantities = {**reserved_micro, **actual_micro} if actual_micro else reserved_micro
-    if charge is None or repeat:
+    if charge is None or repeat or (billable and counted and not actual_micro):
         deltas: list[CounterDelta] = []
     else:
         deltas = _deltas(charge, quantities, billable=billable, counted=counted)

@@ -1,0 +1,63 @@
+"""Drives one request's coroutine without a task: what it waits for resumes it by a plain call.
+
+A task, a future and a turn of the loop for each wait would cost more than all decisions together
+(docs/decisions). Inside a story, ``await pause()`` gives way until ``resume`` is called; whoever
+pauses looks again at what it waits for, since a story may be resumed early. Awaiting a future of
+asyncio works as well and is what rare, slow paths do.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from types import coroutine
+from typing import Any
+
+
+@coroutine
+def pause() -> Generator[None, None, None]:
+    """Give way until the story is resumed. Only inside a story."""
+    yield
+
+
+class Story:
+    """One coroutine on its way; never resumed while it runs, never cancelled from outside."""
+
+    __slots__ = ("_coroutine", "_failed", "_is_running", "_waits_for_future", "is_over")
+
+    def __init__(
+        self, told: Coroutine[Any, Any, None], failed: Callable[[BaseException], None]
+    ) -> None:
+        self._coroutine = told
+        self._failed = failed
+        self._is_running = False
+        self._waits_for_future = False
+        self.is_over = False
+
+    def resume(self) -> None:
+        """Go on, if the story has paused; ignored while it runs or waits for a future."""
+        if not (self._is_running or self._waits_for_future or self.is_over):
+            self._step()
+
+    def _step(self) -> None:
+        self._is_running = True
+        try:
+            waits_for = self._coroutine.send(None)
+        except StopIteration:
+            self.is_over = True
+            return
+        except BaseException as error:  # noqa: BLE001 - handed to whoever began the story
+            self.is_over = True
+            self._failed(error)
+            return
+        finally:
+            self._is_running = False
+        if waits_for is not None:
+            self._wait_for(waits_for)
+
+    def _wait_for(self, future: "asyncio.Future[Any]") -> None:
+        future._asyncio_future_blocking = False  # noqa: SLF001 - asyncio's protocol with its driver
+        self._waits_for_future = True
+        future.add_done_callback(self._future_done)
+
+    def _future_done(self, _future: "asyncio.Future[Any]") -> None:
+        self._waits_for_future = False
+        self._step()
