@@ -1,4 +1,4 @@
-"""How the journal's lines are written and read: one kind letter, a CRC-32, JSON, a line feed.
+"""How the journal's lines are written and read: one kind letter, a CRC-32, a JSON array.
 
 ``R`` is a record that owes the counter store nothing, ``C`` a record that owes it a correction,
 ``A`` a list of hold ids whose corrections the store has acknowledged. The CRC starts from the kind,
@@ -9,7 +9,7 @@ Source: design section 8; requirement X6.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -35,7 +35,18 @@ _SEEDS: Final = {
 }
 _PAYLOAD_AT: Final = 10
 """One kind letter, eight hexadecimal digits, one space."""
-_RECORD_FIELDS: Final = frozenset(field.name for field in fields(Record))
+_SETTLED_FIELDS: Final = (
+    "event_id", "request_id", "occurred_at_micro", "workspace_id", "key_id", "plan", "route",
+    "method", "run_id", "status", "outcome", "code", "billable", "reason", "repeat",
+    "quantities_micro", "charged_micro", "pricing_version", "period", "flags", "violated",
+    "bytes_in", "bytes_out", "latency_micro", "upstream_micro", "v",
+)  # fmt: skip
+"""What every line says, in this order, which is the format: new fields go to the end of
+``_FIELDS``, anything else is a new ``FORMAT_VERSION``."""
+_FIELDS: Final = (*_SETTLED_FIELDS, "deltas", "run_key")
+
+_settled_values = attrgetter(*_SETTLED_FIELDS)
+_all_values = attrgetter(*_FIELDS)
 
 
 class Position(NamedTuple):
@@ -65,50 +76,18 @@ def owes_correction(record: Record) -> bool:
 
 
 def encode_record(record: Record) -> bytes:
-    """Return a record's line. Fields that are rarely filled are left out when empty.
+    """Return a record's line: its values in the order of ``_FIELDS``.
 
-    A dict literal of the common fields is twice as fast as ``orjson`` walking the dataclass.
+    An array takes half the time and half the bytes of an object that repeats its names.
 
     Raises:
         TypeError: a value is no JSON: a lone surrogate, an integer beyond 64 bits.
     """
-    values: dict[str, object] = {
-        "event_id": record.event_id,
-        "request_id": record.request_id,
-        "occurred_at_micro": record.occurred_at_micro,
-        "workspace_id": record.workspace_id,
-        "key_id": record.key_id,
-        "plan": record.plan,
-        "route": record.route,
-        "method": record.method,
-        "run_id": record.run_id,
-        "status": record.status,
-        "outcome": record.outcome,
-        "code": record.code,
-        "billable": record.billable,
-        "reason": record.reason,
-        "repeat": record.repeat,
-        "quantities_micro": record.quantities_micro,
-        "charged_micro": record.charged_micro,
-        "pricing_version": record.pricing_version,
-        "period": record.period,
-        "bytes_in": record.bytes_in,
-        "bytes_out": record.bytes_out,
-        "latency_micro": record.latency_micro,
-        "upstream_micro": record.upstream_micro,
-        "v": record.v,
-    }
-    if record.flags:
-        values["flags"] = record.flags
-    if record.violated:
-        values["violated"] = record.violated
-    if not (record.deltas or record.run_key):
-        payload = orjson.dumps(values)
-        return b"R%08x %b\n" % (crc32(payload, _RECORD_SEED), payload)
-    values["deltas"] = record.deltas
-    values["run_key"] = record.run_key
-    payload = orjson.dumps(values)
-    return b"C%08x %b\n" % (crc32(payload, _CORRECTED_SEED), payload)
+    if record.deltas or record.run_key:
+        payload = orjson.dumps(_all_values(record))
+        return b"C%08x %b\n" % (crc32(payload, _CORRECTED_SEED), payload)
+    payload = orjson.dumps(_settled_values(record))
+    return b"R%08x %b\n" % (crc32(payload, _RECORD_SEED), payload)
 
 
 def encode_acknowledgement(hold_ids: Iterable[str]) -> bytes:
@@ -118,21 +97,20 @@ def encode_acknowledgement(hold_ids: Iterable[str]) -> bytes:
 
 
 def decode_record(payload: bytes) -> Record:
-    """Return the record of a line whose checksum is right; fields of later versions are ignored.
+    """Return the record of a line whose checksum is right; values of later versions are ignored.
 
     Raises:
         ValueError: it is not a record.
     """
     values = orjson.loads(payload)
-    try:
-        return Record(**{name: value for name, value in values.items() if name in _RECORD_FIELDS})
-    except (TypeError, AttributeError) as error:
-        raise ValueError("not a record") from error
+    if not isinstance(values, list) or len(values) < len(_SETTLED_FIELDS):
+        raise ValueError("not a record")
+    return Record(**dict(zip(_FIELDS, values, strict=False)))
 
 
 def hold_id_of(payload: bytes) -> str:
     """Return the hold id of a record's line whose checksum is right."""
-    return str(orjson.loads(payload)["event_id"])
+    return str(orjson.loads(payload)[0])
 
 
 def decode_acknowledgement(payload: bytes) -> list[str]:

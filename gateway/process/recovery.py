@@ -42,8 +42,8 @@ class RestorableStore(Protocol):
         """Set a counter."""
         ...
 
-    def restore_run(self, run_key: str, expires_at_seconds: int) -> None:
-        """Remember that a run was charged."""
+    def restore_run(self, run_key: str, hold_id: str, expires_at_seconds: int) -> None:
+        """Remember that a run was charged; called with the newest first."""
         ...
 
 
@@ -104,8 +104,9 @@ async def rebuild_memory(
     rebuilt = await asyncio.to_thread(compute, ledger, journal, snapshot, now_micro)
     for key, counter in rebuilt.counters.items():
         store.restore(key, counter.value_micro, counter.expires_at_seconds)
-    for run in reversed(rebuilt.runs):  # the newest last: it is the last to be forgotten
-        store.restore_run(run.key, run.expires_at_seconds)
+    for run in rebuilt.runs:
+        # No hold: these runs are settled, no correction will ever release them.
+        store.restore_run(run.key, "", run.expires_at_seconds)
     _log.info("recovery.memory_rebuilt", counters=len(rebuilt.counters), runs=len(rebuilt.runs))
     return rebuilt
 
