@@ -25,47 +25,6 @@ def ready() -> list[str]:
     return []
 
 
-async def test_alive_is_told_even_when_not_ready(aiohttp_client: Client) -> None:
-    client = await aiohttp_client(create_app(lambda: ["draining"], registry()))
-
-    answer = await client.get("/healthz")
-
-    assert answer.status == 200
-    assert await answer.json() == {"status": "alive"}
-
-
-async def test_ready_when_there_is_no_reason_against_it(aiohttp_client: Client) -> None:
-    client = await aiohttp_client(create_app(ready, registry()))
-
-    answer = await client.get("/readyz")
-
-    assert answer.status == 200
-    assert await answer.json() == {"status": "ready"}
-    assert answer.headers["Cache-Control"] == "no-store"
-
-
-async def test_not_ready_says_all_reasons(aiohttp_client: Client) -> None:
-    """SIGTERM: readiness turns false first, so that new requests go elsewhere."""
-    client = await aiohttp_client(create_app(lambda: ["draining", "journal"], registry()))
-
-    answer = await client.get("/readyz")
-
-    assert answer.status == 503
-    assert await answer.json() == {"status": "not_ready", "reasons": ["draining", "journal"]}
-
-
-async def test_metrics_speak_both_dialects(aiohttp_client: Client) -> None:
-    client = await aiohttp_client(create_app(ready, registry()))
-
-    plain = await client.get("/metrics")
-    open_metrics = await client.get("/metrics", headers={"Accept": "application/openmetrics-text"})
-
-    assert plain.content_type == "text/plain"
-    assert 'gateway_build_info{version="1.2.3"} 1.0' in await plain.text()
-    assert open_metrics.content_type == "application/openmetrics-text"
-    assert (await open_metrics.text()).endswith("# EOF\n")
-
-
 @pytest.mark.parametrize("path", ["/", "/v1/runs", "/admin", "/healthz/", "/metrics/x"])
 async def test_there_is_nothing_else(aiohttp_client: Client, path: str) -> None:
     client = await aiohttp_client(create_app(ready, registry()))

@@ -17,14 +17,16 @@ from gateway.control.workspaces import create_workspace
 from gateway.errors import GatewayError
 from gateway.rules.access import key_refusal
 from gateway.rules.units import MICRO
-from tests.support.control_fakes import FakeClock, MemoryRegistry, pricing
+from tests.support.control_fakes import MemoryRegistry, pricing
+from tests.support.fake_clock import FakeClock
+from tests.support.plans import NOW_MICRO
 
 DAY_MICRO = 86_400 * MICRO
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(NOW_MICRO)
 
 
 @pytest.fixture
@@ -93,10 +95,10 @@ def test_a_revoked_key_ends_now_and_stays_ended(registry: MemoryRegistry, clock:
     key_id = create_key(registry, pricing(), clock, KeyRequest("acme")).key.key_id
 
     first = revoke_key(registry, clock, key_id)
-    clock.micro += DAY_MICRO
+    clock.advance(86_400)
     second = revoke_key(registry, clock, key_id)
 
-    assert not is_usable(registry, key_id, clock.micro)
+    assert not is_usable(registry, key_id, clock.now_micro())
     assert second.revoked_at_micro == first.revoked_at_micro
 
 
@@ -104,11 +106,11 @@ def test_revoking_ends_a_key_that_was_to_end_later(
     registry: MemoryRegistry, clock: FakeClock
 ) -> None:
     key_id = create_key(registry, pricing(), clock, KeyRequest("acme")).key.key_id
-    expire_key(registry, clock, key_id, clock.micro + DAY_MICRO)
+    expire_key(registry, clock, key_id, clock.now_micro() + DAY_MICRO)
 
     revoke_key(registry, clock, key_id)
 
-    assert not is_usable(registry, key_id, clock.micro)
+    assert not is_usable(registry, key_id, clock.now_micro())
 
 
 def test_an_old_key_lives_through_the_overlap(registry: MemoryRegistry, clock: FakeClock) -> None:
@@ -126,7 +128,7 @@ def test_an_old_key_lives_through_the_overlap(registry: MemoryRegistry, clock: F
     assert (new.name, new.features, new.networks) == ("ci", ("replay",), ("10.0.0.0/8",))
     assert new.prefix.startswith("egw_test_")
     assert rotation.created.secret != old.secret
-    end_micro = clock.micro + 3_600 * MICRO
+    end_micro = clock.now_micro() + 3_600 * MICRO
     assert is_usable(registry, old.key.key_id, end_micro - 1)
     assert not is_usable(registry, old.key.key_id, end_micro)
     assert is_usable(registry, new.key_id, end_micro)
@@ -136,7 +138,7 @@ def test_a_rotation_never_prolongs_a_key_that_ends_sooner(
     registry: MemoryRegistry, clock: FakeClock
 ) -> None:
     key_id = create_key(registry, pricing(), clock, KeyRequest("acme")).key.key_id
-    soon_micro = clock.micro + 60 * MICRO
+    soon_micro = clock.now_micro() + 60 * MICRO
     expire_key(registry, clock, key_id, soon_micro)
 
     rotation = rotate_key(registry, pricing(), clock, key_id, overlap_seconds=86_400)
@@ -148,11 +150,11 @@ def test_a_rotation_never_prolongs_a_key_that_ends_sooner(
 def test_an_ended_key_is_not_rotated_back_to_life(
     registry: MemoryRegistry, clock: FakeClock, how: str
 ) -> None:
-    request = KeyRequest("acme", expires_at_micro=clock.micro + DAY_MICRO)
+    request = KeyRequest("acme", expires_at_micro=clock.now_micro() + DAY_MICRO)
     key_id = create_key(registry, pricing(), clock, request).key.key_id
     if how == "revoked":
         revoke_key(registry, clock, key_id)
-    clock.micro += 2 * DAY_MICRO
+    clock.advance(2 * 86_400)
 
     with pytest.raises(GatewayError) as caught:
         rotate_key(registry, pricing(), clock, key_id, overlap_seconds=0)
@@ -165,7 +167,7 @@ def test_an_end_in_the_past_is_refused(registry: MemoryRegistry, clock: FakeCloc
     key_id = create_key(registry, pricing(), clock, KeyRequest("acme")).key.key_id
 
     with pytest.raises(GatewayError) as caught:
-        expire_key(registry, clock, key_id, clock.micro)
+        expire_key(registry, clock, key_id, clock.now_micro())
 
     assert caught.value.code == "key.expiry_in_past"
 

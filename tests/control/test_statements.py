@@ -14,12 +14,12 @@ from gateway.errors import GatewayError
 from gateway.ledger.port import UsageRow
 from gateway.rules.units import MICRO
 from tests.support.control_fakes import (
-    FakeClock,
     MemoryLedger,
     MemoryRegistry,
     pricing,
     snapshot,
 )
+from tests.support.fake_clock import FakeClock
 from tests.support.plans import NOW_MICRO
 
 DECEMBER_MICRO = 1_796_083_200 * MICRO
@@ -32,7 +32,7 @@ def row(charged: int, *, meter: str = "dc", workspace: str = "acme") -> UsageRow
 @pytest.fixture
 def registry() -> MemoryRegistry:
     registry = MemoryRegistry()
-    create_workspace(registry, pricing(), FakeClock(), workspace_id="acme", plan="STARTER")
+    create_workspace(registry, pricing(), FakeClock(NOW_MICRO), workspace_id="acme", plan="STARTER")
     return registry
 
 
@@ -41,7 +41,7 @@ def test_a_starter_at_the_spending_limit_pays_107000(registry: MemoryRegistry) -
     ledger = MemoryLedger([row(3_020), row(5, meter="tokens"), row(9, workspace="other")])
 
     bill = statement_of(
-        registry, ledger, snapshot(), FakeClock(), workspace_id="acme", period_id="2026-11"
+        registry, ledger, snapshot(), FakeClock(NOW_MICRO), workspace_id="acme", period_id="2026-11"
     )
 
     assert bill.statement.amount_minor == 107_000
@@ -94,7 +94,7 @@ def test_a_period_that_can_not_be_billed_is_refused(
             registry,
             MemoryLedger(),
             snapshot(),
-            FakeClock(),
+            FakeClock(NOW_MICRO),
             workspace_id="acme",
             period_id=period,
         )
@@ -108,7 +108,7 @@ def test_a_ledger_below_zero_is_reported_not_billed(registry: MemoryRegistry) ->
             registry,
             MemoryLedger([row(-1)]),
             snapshot(),
-            FakeClock(),
+            FakeClock(NOW_MICRO),
             workspace_id="acme",
             period_id="2026-11",
         )
@@ -124,7 +124,7 @@ def test_a_month_is_the_calendars_in_the_files_time_zone() -> None:
 
 
 def test_the_current_period_is_the_clocks(registry: MemoryRegistry) -> None:
-    assert current_period(snapshot(), FakeClock()) == "2026-11"
+    assert current_period(snapshot(), FakeClock(NOW_MICRO)) == "2026-11"
 
 
 def test_no_price_list_in_force_is_said() -> None:

@@ -5,7 +5,8 @@ import pytest
 from gateway.control.workspaces import change_workspace, create_workspace, find_workspace
 from gateway.errors import GatewayError
 from gateway.keys.port import WorkspaceStatus
-from tests.support.control_fakes import FakeClock, MemoryRegistry, pricing
+from tests.support.control_fakes import MemoryRegistry, pricing
+from tests.support.fake_clock import FakeClock
 from tests.support.plans import NOW_MICRO
 
 
@@ -15,7 +16,9 @@ def registry() -> MemoryRegistry:
 
 
 def create(registry: MemoryRegistry, workspace_id: str = "acme", plan: str = "STARTER") -> None:
-    create_workspace(registry, pricing(), FakeClock(), workspace_id=workspace_id, plan=plan)
+    create_workspace(
+        registry, pricing(), FakeClock(NOW_MICRO), workspace_id=workspace_id, plan=plan
+    )
 
 
 def test_a_new_workspace_is_active_on_its_plan(registry: MemoryRegistry) -> None:

@@ -29,22 +29,9 @@ from gateway.rules.limits import Ladder
 from gateway.rules.plan import Aggregation, Currency, Grace, GracePolicy, Meter, Pricing, Tier
 from gateway.rules.record import Record
 from gateway.rules.units import MICRO, UNLIMITED
-from tests.support.plans import ANSWERS, BILLING, NOW_MICRO, monthly, rpm
+from tests.support.plans import ANSWERS, BILLING, monthly, rpm
 
 MARCH_2026_MICRO = 1_772_323_200 * MICRO
-
-
-class FakeClock:
-    """A clock that moves when told."""
-
-    def __init__(self, now_micro: int = NOW_MICRO) -> None:
-        self.micro = now_micro
-
-    def now_micro(self) -> int:
-        return self.micro
-
-    def monotonic_micro(self) -> int:
-        return self.micro
 
 
 class MemoryRegistry:
