@@ -177,7 +177,7 @@ def _counts(charging: _Charging, period: Period, totals: Iterable[ChargedTotal])
             ladder, total.workspace_id, period, key_id=total.key_id, route=total.route
         )
         counts[key] = counts.get(key, 0) + value_micro
-    return counts
+    return {key: value_micro for key, value_micro in counts.items() if value_micro > 0}
 
 
 def _totals_of(records: Sequence[Record], period: Period, meter: str) -> Iterator[ChargedTotal]:
