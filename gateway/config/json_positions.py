@@ -1,8 +1,8 @@
 """JSON text to values, with the line and column of every member and item.
 
 Containers are walked here, because the standard library forgets where they stood; strings, numbers
-and literals are read by it. Stricter than it: a key given twice, ``NaN``, a lone surrogate, more
-than 64 levels are errors. Numbers with a point or an exponent become ``Decimal``, exactly.
+and literals are read by it. Stricter than it: ``NaN``, a lone surrogate, more than 64 levels are
+errors, keys given twice are told. Numbers with a point or an exponent become ``Decimal``, exactly.
 Source: RFC 8259; RFC 7493 2.3 (duplicate names).
 """
 
@@ -34,7 +34,7 @@ class Position:
 
 
 class JsonSyntaxError(ValueError):
-    """The text is not JSON, or says something twice."""
+    """The text is not JSON."""
 
     def __init__(self, message: str, position: Position, path: JsonPath = ()) -> None:
         super().__init__(message)
@@ -51,11 +51,14 @@ class JsonDocument:
         value: The whole value.
         values: Where each value begins, by path; the root is ``()``.
         keys: Where each member's name begins, by the member's path.
+        repeated: Members whose name stood in the object before, with the place of the first; the
+            last one counts in ``value``.
     """
 
     value: JsonValue
     values: Mapping[JsonPath, Position]
     keys: Mapping[JsonPath, Position]
+    repeated: Mapping[JsonPath, Position]
 
     def value_at(self, path: JsonPath) -> Position:
         """Return where the value at ``path`` begins, or its nearest ancestor that exists."""
@@ -89,7 +92,7 @@ def parse_json(text: str) -> JsonDocument:
     """Return the value of a JSON text and where its parts stand.
 
     Raises:
-        JsonSyntaxError: at the first place where the text is not JSON or repeats a key.
+        JsonSyntaxError: at the first place where the text is not JSON.
     """
     return _Reader(text).read()
 
@@ -102,6 +105,7 @@ class _Reader:
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
         self._values: dict[JsonPath, Position] = {}
         self._keys: dict[JsonPath, Position] = {}
+        self._repeated: dict[JsonPath, Position] = {}
         self._scan = json.JSONDecoder(
             parse_float=Decimal, parse_constant=_refuse_constant
         ).raw_decode
@@ -113,7 +117,7 @@ class _Reader:
         at = self._skip(at)
         if at != len(self._text):
             self._fail("something follows the JSON value", at)
-        return JsonDocument(value, self._values, self._keys)
+        return JsonDocument(value, self._values, self._keys, self._repeated)
 
     def _value(self, at: int, path: JsonPath) -> tuple[JsonValue, int]:
         if len(path) > DEPTH_MAX:
@@ -139,8 +143,7 @@ class _Reader:
             assert isinstance(name, str)
             member = (*path, name)
             if name in members:
-                first = self._keys[member]
-                self._fail(f"the key {name!r} stands twice, first in line {first.line}", at, member)
+                self._repeated.setdefault(member, self._keys[member])
             self._keys[member] = self._position(at)
             at = self._expect(":", self._skip(after), member)
             members[name], at = self._value(self._skip(at), member)

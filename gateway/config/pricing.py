@@ -23,9 +23,11 @@ from gateway.config.pricing_build import build_pricing
 from gateway.config.pricing_checks import check, sound_sections
 from gateway.config.pricing_faults import Faults
 from gateway.config.pricing_models import PricingFile
-from gateway.config.pricing_schema import validator
+from gateway.config.pricing_schema import schema_bytes, validator
 from gateway.errors import ConfigError, Fault
 from gateway.rules.plan import Pricing
+
+__all__ = ["FILE_BYTES_MAX", "load_pricing", "load_pricings", "schema_bytes"]
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
 """Far above any real price list; a wrong path must not fill the memory."""
@@ -78,7 +80,7 @@ def load_pricings(paths: Sequence[Path]) -> tuple[Pricing, ...]:
         replace(pricing, effective_to_micro=following.effective_from_micro)
         if pricing.effective_to_micro is None and following is not None
         else pricing
-        for pricing, following in zip(pricings, [*pricings[1:], None], strict=True)
+        for pricing, following in zip(pricings, [*pricings[1:], None], strict=False)
     )
 
 
@@ -106,6 +108,8 @@ def _clashes(loaded: list[_Loaded]) -> list[Fault]:
 def _load(path: Path) -> _Loaded:
     document = _parse(path)
     faults = Faults(str(path), document)
+    for repeated, first in document.repeated.items():
+        faults.add(repeated, f"the key stands twice, first in line {first.line}", at_key=True)
     faults.add_schema_errors(validator().iter_errors(document.value))
     file = None
     try:

@@ -16,9 +16,10 @@ from gateway.config.pricing_models import (
     BillingRulesFile,
     ExtraLimitFile,
     GraceFile,
-    HttpFile,
     MeterFile,
     PolicyNamesFile,
+    ProblemDetailsFile,
+    RateLimitFieldsFile,
     TierFile,
     UnlimitedFile,
     instant_micro,
@@ -59,7 +60,8 @@ class Sections:
     unlimited: UnlimitedFile | None
     meter: MeterFile | None
     grace: GraceFile | None
-    http: HttpFile | None
+    details: ProblemDetailsFile | None
+    fields: RateLimitFieldsFile | None
     billing: BillingRulesFile | None
     tiers: tuple[TierFile | None, ...]
 
@@ -73,12 +75,17 @@ def sound_sections(root: Mapping[str, JsonValue], faults: Faults) -> Sections:
     def member(model: type[Section], name: str) -> Section | None:
         return section(model, root.get(name), (name,))
 
+    def http_member(model: type[Section], name: str) -> Section | None:
+        http = root.get("http")
+        return section(model, http.get(name), ("http", name)) if isinstance(http, dict) else None
+
     tiers = root.get("tiers")
     return Sections(
         unlimited=member(UnlimitedFile, "unlimited_semantics"),
         meter=member(MeterFile, "meter"),
         grace=member(GraceFile, "grace_overage"),
-        http=member(HttpFile, "http"),
+        details=http_member(ProblemDetailsFile, "problem_details"),
+        fields=http_member(RateLimitFieldsFile, "ratelimit_headers"),
         billing=member(BillingRulesFile, "billing_rules"),
         tiers=tuple(
             section(TierFile, tier, ("tiers", index))
@@ -152,22 +159,22 @@ def _check_meters(root: Mapping[str, JsonValue], faults: Faults) -> None:
 
 
 def _check_http(sections: Sections, faults: Faults) -> None:
-    if sections.http is None:
-        return
-    path: JsonPath = ("http", "ratelimit_headers")
-    fields = sections.http.ratelimit_headers
-    for member in ("policy_header", "limit_header"):
-        name = getattr(fields, member)
-        if name.lower() in _FIELDS_IN_USE:
-            faults.add((*path, member), f"{name!r} has a meaning of its own in HTTP")
-    if fields.policy_header.lower() == fields.limit_header.lower():
-        faults.add((*path, "limit_header"), "is the same field as policy_header")
-    extensions = sections.http.problem_details.extensions
-    if extensions.violated_policy_name_member in _VIOLATION_MEMBERS:
-        faults.add(
-            ("http", "problem_details", "extensions", "violated_policy_name_member"),
-            f"{extensions.violated_policy_name_member!r} is a member of its own there",
-        )
+    fields, details = sections.fields, sections.details
+    if fields is not None:
+        path: JsonPath = ("http", "ratelimit_headers")
+        names = {"policy_header": fields.policy_header, "limit_header": fields.limit_header}
+        for member, name in names.items():
+            if name.lower() in _FIELDS_IN_USE:
+                faults.add((*path, member), f"{name!r} has a meaning of its own in HTTP")
+        if fields.policy_header.lower() == fields.limit_header.lower():
+            faults.add((*path, "limit_header"), "is the same field as policy_header")
+    if details is not None:
+        name = details.extensions.violated_policy_name_member
+        if name in _VIOLATION_MEMBERS:
+            faults.add(
+                ("http", "problem_details", "extensions", "violated_policy_name_member"),
+                f"{name!r} is a member of its own there",
+            )
 
 
 def _check_billing(sections: Sections, faults: Faults) -> None:
@@ -187,9 +194,9 @@ def _check_billing(sections: Sections, faults: Faults) -> None:
             ("billing_rules", "limit_exceeded_problem", "violated_policies_field"),
             f"{problem.violated_policies_field!r} is a member of its own in problems",
         )
-    if sections.http is None:
+    details = sections.details
+    if details is None:
         return
-    details = sections.http.problem_details
     said_twice = (
         (("type_uris", "quota_exceeded"), details.type_uris.quota_exceeded, "type", problem.type),
         (
@@ -227,9 +234,9 @@ def _check_tier_names(root: Mapping[str, JsonValue], sections: Sections, faults:
 
 
 def _check_policy_names(tier: TierFile, index: int, sections: Sections, faults: Faults) -> None:
-    if sections.http is None:
+    if sections.fields is None:
         return
-    conventions = sections.http.ratelimit_headers.policy_name_conventions
+    conventions = sections.fields.policy_name_conventions
     places: list[tuple[JsonPath, str]] = [
         (("policies", f"{ladder}_policy_name"), wire)
         for ladder, wire in wire_names(tier, conventions).items()

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.config.json_positions import JsonDocument, JsonPath, path_text
+from gateway.config.pricing_models import PATTERN_WORDS
 from gateway.errors import Fault
 
 LATER = {
@@ -138,14 +139,17 @@ def _expected(error: SchemaError) -> str:
         case "maximum" | "maxLength":
             return f"at most {wanted}"
         case "pattern":
-            return f"must match {wanted}"
+            return PATTERN_WORDS[wanted]
         case _:
             return ""
 
 
 def _model_message(detail: ErrorDetails) -> str:
     """Return a model's own message; what the schema knows too is told by the schema."""
-    cause = detail.get("ctx", {}).get("error")
+    context = detail.get("ctx", {})
+    if detail["type"] == "string_pattern_mismatch":  # Python's own $ lets a line end follow
+        return f"{_shown(detail['input'])} has the wrong form"
+    cause = context.get("error")
     return str(cause) if isinstance(cause, ValueError) else detail["msg"]
 
 
@@ -169,7 +173,8 @@ def _known_keys(error: SchemaError, name: str) -> str:
     schema: dict[str, Any] = dict(error.schema) if isinstance(error.schema, dict) else {}
     known = list(schema.get("properties", {}))
     if not known:
-        return "keys must match " + " or ".join(schema.get("patternProperties", {}))
+        (pattern,) = schema["patternProperties"]
+        return f"a key is {PATTERN_WORDS[pattern]}"
     close = get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
@@ -180,5 +185,9 @@ def _described(schema: object, name: str) -> str:
 
 
 def _shown(value: object) -> str:
-    text = str(value) if isinstance(value, Decimal) else json.dumps(value, default=str)
+    text = (
+        str(value)
+        if isinstance(value, Decimal)
+        else json.dumps(value, default=str, ensure_ascii=False)
+    )
     return text if len(text) <= _SHOWN_MAX else f"{text[: _SHOWN_MAX - 3]}..."

@@ -106,6 +106,39 @@ def _checked_percent(percent: Decimal) -> Decimal:
     return percent
 
 
+CURRENCY = r"^[A-Z]{3}$"
+TEXT = r"^[ -~]{1,200}$"
+TITLE = r"^[^\x00-\x1f\x7f]{1,200}$"
+NAME = r"^[!-~]([ -~]{0,62}[!-~])?$"
+WIRE_NAME = r"^[!#-\[\]-~]([ !#-\[\]-~]{0,62}[!#-\[\]-~])?$"
+MEMBER = r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$"
+LIMIT_NAME = r"^[a-z][a-z0-9_.-]{0,62}$"
+FIELD_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$"
+MEDIA_TYPE = r"^[A-Za-z0-9_.+-]{1,80}/[A-Za-z0-9_.+-]{1,80}(; ?charset=[A-Za-z0-9-]+)?$"
+URI = r"^[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-\[\]_a-z~%]+$"
+WEB_URL = r"^https?://[!#-;=?-\[\]_a-z~%]+$"
+RULE = r"^(success|http_[1-5]([0-9][0-9]|xx))$"
+WINDOW = r"^(hour|day|calendar_month|none|seconds\([1-9][0-9]{0,6}\))$"
+VERSION = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\.v[0-9]+\.[0-9]+\.[0-9]+$"
+
+PATTERN_WORDS = {
+    CURRENCY: "three capital letters",
+    TEXT: "1 to 200 printable ASCII characters",
+    TITLE: "1 to 200 characters without control characters",
+    NAME: "1 to 64 printable ASCII characters, no space at the ends",
+    WIRE_NAME: "1 to 64 printable ASCII characters, no quotes, backslashes or spaces at the ends",
+    MEMBER: "a letter, then up to 63 letters, digits, _ . -",
+    LIMIT_NAME: "a small letter, then up to 62 small letters, digits, _ . -",
+    FIELD_NAME: "the name of an HTTP field",
+    MEDIA_TYPE: "a media type such as application/problem+json",
+    URI: "an absolute URI",
+    WEB_URL: "an http or https URL",
+    RULE: "success, http_404 or http_4xx",
+    WINDOW: "seconds(60), hour, day, calendar_month or none",
+    VERSION: "a date and a version such as 2026-02-14.v0.2.1",
+}
+"""What each pattern means to an operator."""
+
 Instant = Annotated[
     str,
     AfterValidator(_checked_instant),
@@ -113,7 +146,7 @@ Instant = Annotated[
 ]
 TimeZone = Annotated[str, AfterValidator(_checked_timezone)]
 CurrencyCode = Annotated[
-    str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_checked_currency)
+    str, StringConstraints(pattern=CURRENCY), AfterValidator(_checked_currency)
 ]
 Percent = Annotated[
     Decimal,
@@ -121,44 +154,25 @@ Percent = Annotated[
     AfterValidator(_checked_percent),
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": GRACE_PERCENT_MAX}),
 ]
-Text = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,200}$")]
-"""Printable ASCII."""
-Title = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
-"""Any language, no control characters."""
-Name = Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]{0,62}[!-~])?$")]
-"""Printable ASCII, 1 to 64 characters, no space at either end: it travels in header fields."""
-WireName = Annotated[
-    str, StringConstraints(pattern=r"^[!#-\[\]-~]([ !#-\[\]-~]{0,62}[!#-\[\]-~])?$")
-]
-"""A ``Name`` without quotes and backslashes: it is a quoted string in the RateLimit fields."""
-Member = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
+Text = Annotated[str, StringConstraints(pattern=TEXT)]
+Title = Annotated[str, StringConstraints(pattern=TITLE)]
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+"""It travels in header fields."""
+WireName = Annotated[str, StringConstraints(pattern=WIRE_NAME)]
+"""It is a quoted string in the RateLimit fields."""
+Member = Annotated[str, StringConstraints(pattern=MEMBER)]
 """A member's name in JSON that the gateway writes."""
-LimitName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,62}$")]
+LimitName = Annotated[str, StringConstraints(pattern=LIMIT_NAME)]
 """A limit's or a meter's name; it becomes part of counter keys."""
-FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")]
+FieldName = Annotated[str, StringConstraints(pattern=FIELD_NAME)]
 """A token of RFC 9110 5.6.2."""
-MediaType = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^[A-Za-z0-9_.+-]{1,80}/[A-Za-z0-9_.+-]{1,80}(; ?charset=[A-Za-z0-9-]+)?$"
-    ),
-]
-Uri = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-\[\]_a-z~%]+$"),
-    Field(json_schema_extra={"format": "uri"}),
-]
+MediaType = Annotated[str, StringConstraints(pattern=MEDIA_TYPE)]
+Uri = Annotated[str, StringConstraints(pattern=URI), Field(json_schema_extra={"format": "uri"})]
 WebUrl = Annotated[
-    str,
-    StringConstraints(pattern=r"^https?://[!#-;=?-\[\]_a-z~%]+$"),
-    Field(json_schema_extra={"format": "uri"}),
+    str, StringConstraints(pattern=WEB_URL), Field(json_schema_extra={"format": "uri"})
 ]
-Rule = Annotated[str, StringConstraints(pattern=r"^(success|http_[1-5]([0-9][0-9]|xx))$")]
-WindowText = Annotated[
-    str,
-    StringConstraints(pattern=r"^(hour|day|calendar_month|none|seconds\([1-9][0-9]{0,6}\))$"),
-    AfterValidator(_checked_window),
-]
+Rule = Annotated[str, StringConstraints(pattern=RULE)]
+WindowText = Annotated[str, StringConstraints(pattern=WINDOW), AfterValidator(_checked_window)]
 Units = Annotated[int, Field(ge=0, le=QUANTITY_UNITS_MAX)]
 PositiveUnits = Annotated[int, Field(ge=1, le=QUANTITY_UNITS_MAX)]
 Status = Annotated[int, Field(ge=400, le=599)]
@@ -433,9 +447,9 @@ class PricingFile(_Section):
     schema_reference: str | None = Field(
         default=None, alias="$schema", description="Extension: lets editors complete the file."
     )
-    pricing_version: Annotated[
-        str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\.v[0-9]+\.[0-9]+\.[0-9]+$")
-    ] = Field(description="Date and version; stands in every record and statement.")
+    pricing_version: Annotated[str, StringConstraints(pattern=VERSION)] = Field(
+        description="Date and version; stands in every record and statement."
+    )
     effective_from: Instant = Field(description="First instant at which the file is in force.")
     effective_to: Instant | None = Field(
         default=None, description="First instant at which it no longer is; null: until replaced."

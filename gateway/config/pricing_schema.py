@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from gateway.config.pricing_models import PricingFile
+from gateway.config.pricing_models import PATTERN_WORDS, PricingFile
 
 
 def schema_bytes() -> bytes:
@@ -38,7 +38,7 @@ def generate() -> bytes:
 
 
 def _tidy(node: Any) -> Any:  # noqa: ANN401 - JSON of any shape
-    """Drop titles made from names, and write "this or null" as one type."""
+    """Drop titles made from names, write "this or null" as one type, put patterns into words."""
     if isinstance(node, list):
         return [_tidy(item) for item in node]
     if not isinstance(node, dict):
@@ -49,6 +49,8 @@ def _tidy(node: Any) -> Any:  # noqa: ANN401 - JSON of any shape
         if not (name == "title" and isinstance(member, str))
         and not (name == "default" and member is None)
     }
+    if "pattern" in tidied:
+        tidied["patternErrorMessage"] = PATTERN_WORDS[tidied["pattern"]]  # editors show it
     choices = tidied.pop("anyOf", None)
     if choices is None:
         return tidied
