@@ -1,0 +1,207 @@
+"""The shipper and a real ledger (SQLite): away and back, poison, crash points, drain."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from gateway.database.engine import create_engine_for
+from gateway.database.schema import migrate
+from gateway.errors import LedgerUnavailable
+from gateway.ledger.sql import SqlLedger
+from gateway.metering.journal import Journal
+from gateway.metering.quarantine import QUARANTINE_NAME
+from gateway.metering.shipper import LedgerRefusesAll, Shipper
+from gateway.rules.record import Record
+from gateway.telemetry.metrics import ShipperStats
+from tests.metering.journals import FixedClock, ids, journal_in, keep, record, until
+
+POISON = "poison"
+"""A run id that the ledger of these tests refuses."""
+
+
+class Ledger(SqlLedger):
+    """The real ledger behind a door, and with one rule more about what it refuses."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.is_away = False
+        self.is_broken = False
+        self.calls = 0
+
+    def append(self, records: Sequence[Record]) -> int:
+        self.calls += 1
+        if self.is_away:
+            raise LedgerUnavailable("ledger.unavailable", "away", "")
+        if self.is_broken or any(one.run_id == POISON for one in records):
+            raise ValueError("no such column")
+        return super().append(records)
+
+    def ids(self) -> list[str]:
+        return ids(self.events(workspace_id=None, period=None, limit=100_000))
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    engine = create_engine_for(f"sqlite:///{tmp_path / 'ledger.db'}")
+    migrate(engine)
+    yield Ledger(engine)
+    engine.dispose()
+
+
+def made(
+    folder: Path, ledger: Ledger, *, batch: int = 10, stats: ShipperStats | None = None
+) -> tuple[Journal, Shipper]:
+    journal = journal_in(folder / "journal", segment_bytes_max=2000)
+    return journal, Shipper(
+        journal,
+        ledger,
+        clock=FixedClock(),
+        stats=stats or ShipperStats(),
+        interval_seconds=0.002,
+        batch=batch,
+    )
+
+
+async def test_records_arrive_in_the_background(tmp_path: Path, ledger: Ledger) -> None:
+    """X6: metering is asynchronous and complete."""
+    stats = ShipperStats()
+    journal, shipper = made(tmp_path, ledger, stats=stats)
+    shipper.start()
+    await keep(journal, [record(number) for number in range(25)])
+    await until(lambda: stats.shipped == 25)
+    await shipper.close()
+    assert ledger.ids() == ids([record(number) for number in range(25)])
+    assert (stats.batches, stats.lag_records, stats.errors) == (3, 0, 0)
+    await journal.close()
+
+
+async def test_the_ledger_may_go_and_come_back(tmp_path: Path, ledger: Ledger) -> None:
+    """Design 13: ledger gone: nothing is lost, the journal's files go only afterwards."""
+    stats = ShipperStats()
+    journal, shipper = made(tmp_path, ledger, stats=stats)
+    ledger.is_away = True
+    shipper.start()
+    await keep(journal, [record(number) for number in range(50)])
+    await until(lambda: stats.errors > 1)
+    assert not shipper.is_ledger_available
+    assert (stats.lag_records, stats.oldest_unshipped_micro) == (50, record(0).occurred_at_micro)
+    assert not await shipper.flush(0.01)
+    ledger.is_away = False
+    assert await shipper.flush(5)
+    assert shipper.is_ledger_available
+    await shipper.close()
+    assert len(ledger.ids()) == 50
+    await journal.flush()
+    journal.free()
+    assert len(list((tmp_path / "journal").glob("*.journal"))) == 1
+    await journal.close()
+
+
+async def test_a_batch_that_was_appended_but_not_noted_counts_once(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    """D1: killed between the ledger's commit and the checkpoint: shipped again, counted once."""
+    journal, shipper = made(tmp_path, ledger)
+    await keep(journal, [record(number) for number in range(5)])
+    ledger.append(journal.read_unshipped(3).records)
+    await journal.close()
+    journal, shipper = made(tmp_path, ledger)
+    assert await shipper.flush(5)
+    assert ledger.ids() == ids([record(number) for number in range(5)])
+    (total,) = ledger.charged_between(0, 2**60, meter="dc")
+    assert total.charged_micro == 5_000_000
+    await journal.close()
+
+
+async def test_a_poison_record_is_set_aside_and_holds_nobody_up(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    """T36: never dropped in silence, never in the way of others."""
+    stats = ShipperStats()
+    journal, shipper = made(tmp_path, ledger, stats=stats)
+    bad = {3, 4, 17}
+    records = [record(number, run_id=POISON if number in bad else None) for number in range(20)]
+    await keep(journal, records)
+    assert await shipper.flush(5)
+    assert ledger.ids() == ids([one for one in records if one.run_id is None])
+    lines = (tmp_path / "journal" / QUARANTINE_NAME).read_text().splitlines()
+    kept = [json.loads(line) for line in lines]
+    assert [one["record"]["event_id"] for one in kept] == ids([records[at] for at in sorted(bad)])
+    assert {one["error"] for one in kept} == {"no such column"}
+    assert stats.errors == 3
+    await journal.close()
+
+
+async def test_more_poison_than_a_batch_is_set_aside_once_a_good_record_is_met(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    journal, shipper = made(tmp_path, ledger, batch=2)
+    await keep(journal, [record(number, run_id=POISON) for number in range(7)])
+    assert not await shipper.flush(0.03)
+    assert not (tmp_path / "journal" / QUARANTINE_NAME).exists()
+    await keep(journal, [record(100)])
+    assert await shipper.flush(5)
+    assert ledger.ids() == [record(100).event_id]
+    assert len((tmp_path / "journal" / QUARANTINE_NAME).read_text().splitlines()) == 7
+    await journal.close()
+
+
+async def test_a_ledger_that_refuses_everything_is_at_fault_itself(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    """A ledger whose schema is wrong must not turn the whole journal into quarantine."""
+    journal, shipper = made(tmp_path, ledger)
+    ledger.is_broken = True
+    await keep(journal, [record(number) for number in range(30)])
+    with pytest.raises(LedgerRefusesAll):
+        await asyncio.to_thread(shipper._delivery.ship_batch)
+    assert not await shipper.flush(0.02)
+    ledger.is_broken = False
+    assert await shipper.flush(5)
+    assert len(ledger.ids()) == 30
+    assert not (tmp_path / "journal" / QUARANTINE_NAME).exists()
+    await journal.close()
+
+
+async def test_what_the_database_itself_refuses_is_poison_too(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    journal, shipper = made(tmp_path, ledger)
+    await keep(journal, [record(1), record(2, status=None), record(3)])
+    assert await shipper.flush(5)
+    assert ledger.ids() == ids([record(1), record(3)])
+    assert record(2).event_id in (tmp_path / "journal" / QUARANTINE_NAME).read_text()
+    await journal.close()
+
+
+async def test_a_record_that_can_not_be_set_aside_stays_in_the_journal(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    journal, shipper = made(tmp_path, ledger)
+    await keep(journal, [record(1), record(2, run_id=POISON)])
+    obstacle = tmp_path / "journal" / QUARANTINE_NAME
+    obstacle.mkdir()  # a name that can't be opened for writing
+    assert not await shipper.flush(0.01)
+    assert journal.unshipped_records == 2
+    obstacle.rmdir()
+    assert await shipper.flush(5)
+    assert record(2).event_id in obstacle.read_text()
+    await journal.close()
+
+
+async def test_the_end_waits_for_the_batch_that_is_under_way(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    """Design 13, SIGTERM: journal flushed and shipped."""
+    journal, shipper = made(tmp_path, ledger, batch=100)
+    await keep(journal, [record(number) for number in range(100)])
+    shipper.start()
+    await until(lambda: ledger.calls)
+    await shipper.close()
+    assert len(ledger.ids()) == 100
+    assert journal.unshipped_records == 0
+    await journal.close()
