@@ -199,7 +199,7 @@ def _find_route(found: Explanation, snapshot: Snapshot, question: Question) -> R
         )
     except AmbiguousPath as error:
         raise Refusal(RefusalCode.BAD_REQUEST, detail=f"The path has {error}.") from error
-    host = question.host.lower().encode()
+    host = question.host.encode()
     route = snapshot.matcher.match(question.method.upper().encode(), host, path)
     if route is None:
         allowed = snapshot.matcher.allowed_methods(host, path)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from gateway.config.matcher import RouteMatcher
 from gateway.config.snapshot import (
     AccessLog,
     Auth,
@@ -244,6 +245,7 @@ def snapshot(*routes: Route, pricings: tuple[Pricing, ...] | None = None) -> Sna
         source_digest="",
         pricings=pricings or (pricing(),),
         routes=chosen,
+        matcher=RouteMatcher(chosen),
         upstreams=tuple({entry.upstream.name: entry.upstream for entry in chosen}.values()),
         limits=ClientLimits(16_384, 100, 8_192, 10, 30, 60, 65_536, 1_000, 16),
         paths=PathPolicy(normalise=False, merge_slashes=False),

@@ -1,0 +1,238 @@
+"""A dry run says what a real request would meet, by the same rules, and counts nothing (N6, C5)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+
+from gateway.config.snapshot import KeyPlace, Segment, Snapshot
+from gateway.control.explain import (
+    AskedCaller,
+    CountReader,
+    Explanation,
+    Question,
+    caller_of_key,
+    explain,
+)
+from gateway.keys.port import KeyDescription, Workspace, WorkspaceStatus
+from gateway.rules.charge import ChargeTemplate
+from gateway.rules.limits import LimitKind, Scope
+from gateway.rules.units import MICRO
+from gateway.rules.windows import Window, WindowKind
+from tests.support.control_fakes import (
+    DC_FROM_BODY,
+    RUNS,
+    MemoryRegistry,
+    pricing,
+    route,
+    snapshot,
+)
+from tests.support.fake_clock import FakeClock
+from tests.support.plans import NOW_MICRO, extra
+
+STARTER = Workspace("acme", "STARTER", WorkspaceStatus.ACTIVE, 0)
+SANDBOX = replace(STARTER, plan="SANDBOX")
+KEY = KeyDescription("key_a", "egw_live_abcd", "acme", "", 0, None, None, None, None, ())
+RUN = Question("POST", "/v1/runs")
+
+
+def reader(counts: Mapping[str, int | None]) -> CountReader:
+    async def read(template: ChargeTemplate) -> Sequence[int | None]:
+        found = [counts.get(entry.ladder.id, 0) for entry in template.entries]
+        return [None if count is None else count * MICRO for count in found]
+
+    return read
+
+
+async def ask(
+    question: Question = RUN,
+    workspace: Workspace | None = STARTER,
+    key: KeyDescription | None = None,
+    found: Snapshot | None = None,
+    **counts: int | None,
+) -> Explanation:
+    caller = None if workspace is None else AskedCaller(workspace, key)
+    return await explain(
+        found or snapshot(), FakeClock(NOW_MICRO), question, caller, reader(counts)
+    )
+
+
+async def test_a_request_within_all_limits_would_be_forwarded() -> None:
+    answer = await ask(Question("post", "/v1/runs?x=1", body=b'{"estimated_dc": 2.5}'), rpm=7)
+
+    assert answer.forwards
+    assert (answer.route, answer.upstream, answer.plan) == ("create-run", "runs", "STARTER")
+    assert answer.cost == {"dc": "2.5"}
+    assert [(policy.policy, policy.count, policy.cost) for policy in answer.policies] == [
+        ("rpm", "7", "1"),
+        ("monthly_dc", "0", "2.5"),
+    ]
+    assert all(policy.allows for policy in answer.policies)
+    assert [step.name for step in answer.steps] == ["route", "caller", "cost", "limits"]
+
+
+@pytest.mark.parametrize(("used", "forwards"), [(3_029, True), (3_030, False)])
+async def test_the_very_edge_of_the_grace_is_told_right(used: int, forwards: bool) -> None:
+    """T4: STARTER passes up to 3030 and is refused 3031."""
+    answer = await ask(monthly_dc=used)
+
+    assert answer.forwards is forwards
+    if forwards:
+        assert answer.flags == ["overage", "grace"]
+    else:
+        assert (answer.status, answer.code) == (429, "quota_exceeded")
+
+
+async def test_sandbox_has_no_overage() -> None:
+    """T4: a hard cap of 0 beside a finite quota means none, never endless."""
+    answer = await ask(workspace=SANDBOX, monthly_dc=50)
+
+    assert answer.status == 429
+    assert [policy.allows for policy in answer.policies] == [True, False]
+
+
+async def test_the_wait_is_until_the_same_request_could_pass() -> None:
+    """T26: no fixed Retry-After."""
+    answer = await ask(rpm=600)
+
+    assert answer.retry_after_seconds == 60
+
+
+async def test_a_count_that_is_not_known_is_said_to_be_unknown() -> None:
+    answer = await ask(rpm=None)
+
+    assert answer.forwards
+    assert answer.policies[0].count is None
+
+
+async def test_a_plan_without_limits_is_not_limited() -> None:
+    """A12, T37: unlimited is no number."""
+    answer = await ask(workspace=replace(STARTER, plan="ENTERPRISE"))
+
+    assert answer.forwards
+    assert answer.policies == []
+
+
+@pytest.mark.parametrize(
+    ("question", "status", "code"),
+    [
+        (Question("GET", "/v1/nothing"), 404, "route_unknown"),
+        (Question("DELETE", "/v1/runs"), 405, "method_not_allowed"),
+        (Question("POST", "/v1/%2e%2e/v1/runs"), 400, "bad_request"),
+        (Question("POST", "/v1/runs", body=b"x" * 1_001), 413, "body_too_large"),
+        (Question("POST", "/v1/runs", body=b"{"), 400, "cost_invalid"),
+        (Question("POST", "/v1/runs", body=b'{"estimated_dc": -1}'), 400, "cost_invalid"),
+    ],
+)
+async def test_what_is_wrong_with_the_request_is_said(
+    question: Question, status: int, code: str
+) -> None:
+    answer = await ask(question)
+
+    assert (answer.forwards, answer.status, answer.code) == (False, status, code)
+    assert str(status) in answer.summary
+    assert not answer.steps[-1].passed
+
+
+@pytest.mark.parametrize(
+    ("workspace", "key", "status", "code"),
+    [
+        (None, None, 401, "key_missing"),
+        (replace(STARTER, status=WorkspaceStatus.SUSPENDED), None, 403, "workspace_suspended"),
+        (
+            replace(STARTER, status=WorkspaceStatus.PAYMENT_REQUIRED),
+            None,
+            402,
+            "payment_required",
+        ),
+        (replace(STARTER, plan="PRO"), None, 403, "plan_unknown"),
+        (STARTER, replace(KEY, revoked_at_micro=1), 401, "key_revoked"),
+        (STARTER, replace(KEY, expires_at_micro=1), 401, "key_expired"),
+        (STARTER, replace(KEY, networks=("10.0.0.0/8",)), 403, "address_not_allowed"),
+    ],
+)
+async def test_what_is_wrong_with_the_caller_is_said(
+    workspace: Workspace | None, key: KeyDescription | None, status: int, code: str
+) -> None:
+    answer = await ask(replace(RUN, address="192.0.2.1"), workspace, key)
+
+    assert (answer.status, answer.code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("plan", "features", "forwards"),
+    [
+        ("STARTER", None, False),
+        ("ENTERPRISE", None, True),
+        ("ENTERPRISE", ("sso",), False),
+        ("ENTERPRISE", ("sso", "replay"), True),
+    ],
+)
+async def test_features_are_the_plans_within_the_keys(
+    plan: str, features: tuple[str, ...] | None, forwards: bool
+) -> None:
+    """A14."""
+    found = snapshot(route("replay", RUNS, requires=frozenset({"replay"})))
+
+    answer = await ask(
+        workspace=replace(STARTER, plan=plan), key=replace(KEY, features=features), found=found
+    )
+
+    assert answer.forwards is forwards
+    if not forwards:
+        assert answer.code == "feature_unavailable"
+        assert "replay" in answer.summary
+
+
+async def test_an_address_in_the_keys_networks_passes() -> None:
+    key = replace(KEY, networks=("10.0.0.0/8",))
+
+    answer = await ask(replace(RUN, address="10.1.2.3"), STARTER, key)
+
+    assert answer.forwards
+    assert "address" in [step.name for step in answer.steps]
+
+
+@pytest.mark.parametrize(
+    ("headers", "forwards"), [({}, False), ({"idempotency-key": "run-1"}, True)]
+)
+async def test_a_run_id_may_be_required(headers: dict[str, str], forwards: bool) -> None:
+    found = snapshot(route("create-run", RUNS, cost=(DC_FROM_BODY,), run_id_required=True))
+
+    answer = await ask(replace(RUN, headers=headers), found=found)
+
+    assert answer.forwards is forwards
+    if forwards:
+        assert "run id" in [step.name for step in answer.steps]
+
+
+async def test_an_open_route_asks_for_no_key_and_may_limit_addresses() -> None:
+    window = Window(WindowKind.SECONDS, 60)
+    per_address = extra(
+        "burst", 5, window, kind=LimitKind.RATE, meter="requests", scope=Scope.ADDRESS
+    )
+    places: tuple[KeyPlace, ...] = ()
+    found = snapshot(
+        route("status", (Segment(b"status"),), places=places, own_limits=(per_address,))
+    )
+
+    passed = await ask(Question("POST", "/status", address="192.0.2.1"), None, None, found)
+    refused = await ask(
+        Question("POST", "/status", address="192.0.2.1"), None, None, found, burst=5
+    )
+
+    assert passed.forwards
+    assert refused.status == 429
+
+
+async def test_no_price_list_in_force_means_no_plan_is_known() -> None:
+    later = snapshot(pricings=(pricing(effective_from_micro=NOW_MICRO + 1),))
+
+    assert (await ask(found=later)).code == "plan_unknown"
+
+
+def test_a_key_stands_for_its_workspace() -> None:
+    registry = MemoryRegistry()
+    registry.create_workspace(STARTER)
+
+    assert caller_of_key(registry, KEY) == AskedCaller(STARTER, KEY)
