@@ -93,6 +93,8 @@ def _write_routes(folder: Path, upstream_port: int) -> Path:
     document = {
         "version": 1,
         "pricing": "pricing.json",
+        "ledger": f"sqlite:///{folder}/data/ledger.db",
+        "access_log": {"sample": 0},
         "upstreams": {"target": {"endpoints": [f"http://127.0.0.1:{upstream_port}"]}},
         "routes": [route],
     }
