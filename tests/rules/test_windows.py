@@ -220,6 +220,18 @@ def test_a_period_without_end_is_all_of_time() -> None:
             "2026-10-04T02:45:00+11:00",
             ("2026-10-04T02+1100", "2026-10-04T02:30:00+11:00", "2026-10-04T03:00:00+11:00"),
         ),
+        (  # the offset changes one minute into the hour: that minute is a period of its own
+            WindowKind.HOUR,
+            "America/St_Johns",
+            "2010-11-07T00:00:30.5-02:30",
+            ("2010-11-07T00-0230", "2010-11-07T00:00:00-02:30", "2010-11-07T00:01:00-02:30"),
+        ),
+        (
+            WindowKind.HOUR,
+            "America/St_Johns",
+            "2010-11-06T23:30:00.5-03:30",
+            ("2010-11-06T23-0330", "2010-11-06T23:01:00-03:30", "2010-11-07T00:00:00-03:30"),
+        ),
         (
             WindowKind.HOUR,
             "Asia/Kathmandu",
