@@ -181,3 +181,15 @@ async def test_a_folder_that_takes_no_new_file_is_a_lost_disk(
     assert await keep(journal, [record(2)]) == [True]
     assert ids(ship(journal)) == ids([record(1), record(2)])
     await journal.close()
+
+
+async def test_the_end_may_come_while_the_disk_is_lost(tmp_path: Path) -> None:
+    """Design 13: SIGTERM on a full disk ends the process; what was kept before is kept."""
+    journal = journal_in(tmp_path, probe_seconds=60)
+    with files_no_larger_than(3_000):
+        while journal.is_available:
+            await keep(journal, [record(1)])
+        await journal.close()
+    again = journal_in(tmp_path)
+    assert set(ids(list(again.replay()))) == {record(1).event_id}
+    await again.close()
