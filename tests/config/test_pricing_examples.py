@@ -90,7 +90,7 @@ def test_a_field_example_is_what_the_gateway_sends(name: str) -> None:
 
 
 def test_figures_of_the_fields_follow_from_the_calendar() -> None:
-    """Counted by hand: 00:00:43 on the 20th, 17 s before a minute and 11 days before a month end."""
+    """Counted by hand: 17 s before a minute ends, 11 days less 43 s before the month does."""
     november = FIELDS["monthly_dc_headers_starter"]["headers"]["RateLimit-Policy"]
     december = FIELDS["monthly_dc_headers_december"]["headers"]["RateLimit-Policy"]
 
