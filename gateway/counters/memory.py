@@ -7,6 +7,7 @@ corrections have a largest number, beyond which the oldest are forgotten, loudly
 import heapq
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -19,13 +20,19 @@ from gateway.telemetry.metrics import StoreStats
 _log = structlog.get_logger("counters")
 
 PURGED_PER_CALL: Final = 32
-"""Expired things dropped per call: more than a charge creates, few enough not to be felt."""
+"""Expired things dropped at a time: more than a charge creates, few enough not to be felt."""
 
 CORRECTION_REMEMBERED_SECONDS: Final = 7 * 86_400
 """As in the Redis adapter."""
 
 EVICTIONS_PER_LOG_LINE: Final = 10_000
 """The first eviction is logged, then every so-manieth: under pressure each charge evicts."""
+
+
+@dataclass(slots=True, eq=False)
+class _Counter:
+    value_micro: int
+    expires_at_micro: int
 
 
 class _Remembered:
@@ -95,8 +102,7 @@ class MemoryCounterStore:
     def __init__(self, clock: Clock, *, run_ids_max: int = 1_000_000, stats: StoreStats) -> None:
         self._now_micro = clock.now_micro
         self._stats = stats
-        self._counters: dict[str, tuple[int, int]] = {}
-        """Value in micro-units and Unix second of expiry."""
+        self._counters: dict[str, _Counter] = {}
         self._expiries: list[int] = []
         """A heap of the seconds at which something expires."""
         self._expiring: dict[int, list[str]] = {}
@@ -112,110 +118,119 @@ class MemoryCounterStore:
         """Add all amounts, or none. See ``CounterStore``; never suspends."""
         now_micro = self._now_micro()
         now_seconds = now_micro // MICRO
-        self._purge(now_seconds)
+        if self._expiries and self._expiries[0] <= now_seconds:
+            self._purge(now_seconds)
         run_key = charge.run_key
         is_repeat = run_key is not None and self._runs.get(run_key, now_seconds) is not None
-        admitted, counts, added = self._judge(charge, now_micro, is_repeat=is_repeat)
+        admitted, counters = self._judge(charge, now_micro, is_repeat=is_repeat)
         if admitted:
-            entries, amounts = charge.template.entries, charge.amounts_micro
-            for index in added:
-                entry = entries[index]
-                counts[index] += amounts[index]
-                self._put(entry.key, counts[index], entry.expires_at_seconds)
+            self._add(charge, counters, is_repeat=is_repeat)
             if run_key is not None and not is_repeat:
+                self._runs.purge(now_seconds)
                 self._runs.add(run_key, charge.hold_id, charge.run_expires_at_seconds)
-        return Counts(admitted, is_repeat, now_micro, tuple(counts))
+        counts = tuple([0 if counter is None else counter.value_micro for counter in counters])
+        return Counts(admitted, is_repeat, now_micro, counts)
 
     def _judge(
         self, charge: Charge, now_micro: int, *, is_repeat: bool
-    ) -> tuple[bool, list[int], list[int]]:
-        """Return whether all amounts fit, the counts before, and which entries would be added."""
-        counters, now_seconds = self._counters, now_micro // MICRO
+    ) -> tuple[bool, list[_Counter | None]]:
+        """Return whether all amounts fit, and the counters as far as they exist."""
         admitted = True
-        counts: list[int] = []
-        added: list[int] = []
-        for index, entry in enumerate(charge.template.entries):
+        counters: list[_Counter | None] = []
+        for entry, amount_micro in zip(charge.template.entries, charge.amounts_micro, strict=True):
             period = entry.period
             if not period.start_micro <= now_micro < period.end_micro:
                 raise StaleTemplate(now_micro)
-            counter = counters.get(entry.key)
-            count = counter[0] if counter is not None and counter[1] > now_seconds else 0
-            counts.append(count)
-            amount = charge.amounts_micro[index]
-            if amount and (entry.counts_repeats or not is_repeat):
-                added.append(index)
-                cap = entry.cap_micro
-                if cap is not UNLIMITED and count + amount > cap:
-                    admitted = False
-        return admitted, counts, added
+            counter = self._counters.get(entry.key)
+            if counter is not None and counter.expires_at_micro <= now_micro:
+                counter = None
+            counters.append(counter)
+            cap_micro = entry.cap_micro
+            if (
+                cap_micro is not UNLIMITED
+                and amount_micro
+                and (counter.value_micro if counter is not None else 0) + amount_micro > cap_micro
+                and (entry.counts_repeats or not is_repeat)
+            ):
+                admitted = False
+        return admitted, counters
 
-    def _put(self, key: str, value_micro: int, expires_at_seconds: int) -> None:
-        """Write a counter; one that exists keeps its expiry."""
-        known = self._counters.get(key)
-        if known is not None and known[1] > self._now_micro() // MICRO:
-            self._counters[key] = (value_micro, known[1])
-            return
-        self._counters[key] = (value_micro, expires_at_seconds)
+    def _add(self, charge: Charge, counters: list[_Counter | None], *, is_repeat: bool) -> None:
+        """Add the amounts; ``counters`` gets the ones that had to be made."""
+        entries = charge.template.entries
+        for index, amount_micro in enumerate(charge.amounts_micro):
+            entry = entries[index]
+            if not amount_micro or (is_repeat and not entry.counts_repeats):
+                continue
+            counter = counters[index]
+            if counter is None:
+                counters[index] = self._make(entry.key, amount_micro, entry.expires_at_seconds)
+            else:
+                counter.value_micro += amount_micro
+
+    def _make(self, key: str, value_micro: int, expires_at_seconds: int) -> _Counter:
+        """Make a counter; an expired one of that name goes."""
+        counter = self._counters[key] = _Counter(value_micro, expires_at_seconds * MICRO)
         keys = self._expiring.get(expires_at_seconds)
         if keys is None:
             self._expiring[expires_at_seconds] = [key]
             heapq.heappush(self._expiries, expires_at_seconds)
         else:
             keys.append(key)
+        return counter
+
+    def _existing(self, key: str, now_micro: int) -> _Counter | None:
+        counter = self._counters.get(key)
+        return counter if counter is not None and counter.expires_at_micro > now_micro else None
 
     def _purge(self, now_seconds: int) -> None:
-        """Drop a few expired things."""
-        expiries = self._expiries
-        if expiries and expiries[0] <= now_seconds:
-            second = expiries[0]
-            keys = self._expiring[second]
-            for key in keys[-PURGED_PER_CALL:]:
-                counter = self._counters.get(key)
-                # A key may have been written anew since, with a later expiry.
-                if counter is not None and counter[1] <= now_seconds:
-                    del self._counters[key]
-            del keys[-PURGED_PER_CALL:]
-            if not keys:
-                del self._expiring[second]
-                heapq.heappop(expiries)
-        self._runs.purge(now_seconds)
-        self._corrections.purge(now_seconds)
+        """Drop a few counters of the second that expired first."""
+        second = self._expiries[0]
+        keys = self._expiring[second]
+        for key in keys[-PURGED_PER_CALL:]:
+            # A key may have been made anew since, with a later expiry.
+            if key in self._counters and self._existing(key, now_seconds * MICRO) is None:
+                del self._counters[key]
+        del keys[-PURGED_PER_CALL:]
+        if not keys:
+            del self._expiring[second]
+            heapq.heappop(self._expiries)
 
     async def correct(self, corrections: Sequence[Correction]) -> None:
         """Apply each correction once. See ``CounterStore``; never suspends."""
-        now_seconds = self._now_micro() // MICRO
+        now_micro = self._now_micro()
+        now_seconds = now_micro // MICRO
         for correction in corrections:
-            self._purge(now_seconds)
             if self._corrections.get(correction.hold_id, now_seconds) is None:
-                self._correct(correction, now_seconds)
+                self._corrections.purge(now_seconds)
+                self._corrections.add(
+                    correction.hold_id, "", now_seconds + CORRECTION_REMEMBERED_SECONDS
+                )
+                self._correct(correction, now_micro)
         self._stats.corrections += len(corrections)
 
-    def _correct(self, correction: Correction, now_seconds: int) -> None:
-        self._corrections.add(correction.hold_id, "", now_seconds + CORRECTION_REMEMBERED_SECONDS)
+    def _correct(self, correction: Correction, now_micro: int) -> None:
         for delta in correction.deltas:
-            counter = self._counters.get(delta.key)
-            exists = counter is not None and counter[1] > now_seconds
-            if counter is not None and exists:
-                value_micro = max(0, counter[0] + delta.delta_micro)
-                self._counters[delta.key] = (value_micro, counter[1])
-            elif delta.delta_micro > 0 and delta.expires_at_seconds > now_seconds:
-                self._put(delta.key, delta.delta_micro, delta.expires_at_seconds)
+            counter = self._existing(delta.key, now_micro)
+            if counter is not None:
+                counter.value_micro = max(0, counter.value_micro + delta.delta_micro)
+            elif delta.delta_micro > 0 and delta.expires_at_seconds * MICRO > now_micro:
+                self._make(delta.key, delta.delta_micro, delta.expires_at_seconds)
         run_key = correction.run_key
-        if (
-            correction.release_run
-            and run_key is not None
-            and self._runs.get(run_key, now_seconds) == correction.hold_id
-        ):
-            self._runs.remove(run_key)
+        if correction.release_run and run_key is not None:
+            holder = self._runs.get(run_key, now_micro // MICRO)
+            if holder == correction.hold_id:
+                self._runs.remove(run_key)
 
-    async def read(self, tag: str, keys: Sequence[str]) -> tuple[int, ...]:  # noqa: ARG002 - the port's
+    async def read(
+        self,
+        tag: str,  # noqa: ARG002 - one process needs no tag to find a counter
+        keys: Sequence[str],
+    ) -> tuple[int, ...]:
         """Return the counters' values. See ``CounterStore``."""
-        now_seconds = self._now_micro() // MICRO
-        found = [self._counters.get(key) for key in keys]
-        return tuple(
-            counter[0] if counter is not None and counter[1] > now_seconds else 0
-            for counter in found
-        )
+        now_micro = self._now_micro()
+        found = [self._existing(key, now_micro) for key in keys]
+        return tuple(0 if counter is None else counter.value_micro for counter in found)
 
     def restore(self, key: str, value_micro: int, expires_at_seconds: int) -> None:
         """Set a counter to what the ledger and the journal say, whatever it holds now.
@@ -223,17 +238,22 @@ class MemoryCounterStore:
         Args:
             key: The counter's full name; sum what belongs to it first.
             value_micro: Micro-units, not negative.
-            expires_at_seconds: Unix time; what has expired already is not restored.
+            expires_at_seconds: Unix time; what has expired already is not restored. A counter that
+                exists keeps its own.
         """
-        if expires_at_seconds > self._now_micro() // MICRO:
-            self._put(key, value_micro, expires_at_seconds)
+        now_micro = self._now_micro()
+        counter = self._existing(key, now_micro)
+        if counter is not None:
+            counter.value_micro = value_micro
+        elif expires_at_seconds * MICRO > now_micro:
+            self._make(key, value_micro, expires_at_seconds)
 
     def restore_run(self, run_key: str, hold_id: str, expires_at_seconds: int) -> None:
         """Remember a run that was charged before the restart. Call with the newest first.
 
         A run that is known already stays as it is; restored ones count as older than all others.
         """
-        if expires_at_seconds > self._now_micro() // MICRO:
+        if expires_at_seconds * MICRO > self._now_micro():
             self._runs.add_oldest(run_key, hold_id, expires_at_seconds)
 
     def now_micro(self) -> int:

@@ -26,7 +26,6 @@ from gateway.counters.redis_commands import (
     charge_command,
     correction_command,
     counts_of,
-    is_correction_empty,
     mget_command,
 )
 from gateway.counters.redis_connection import BreakerSettings, RedisConnection
@@ -117,11 +116,7 @@ class RedisCounterStore:
 
     async def correct(self, corrections: Sequence[Correction]) -> None:
         """Apply each correction once. See ``CounterStore``."""
-        commands = [
-            correction_command(correction)
-            for correction in corrections
-            if not is_correction_empty(correction)
-        ]
+        commands = [correction_command(correction) for correction in corrections]
         for start in range(0, len(commands), CORRECTIONS_PER_WRITE):
             await self._apply(commands[start : start + CORRECTIONS_PER_WRITE])
         self._stats.corrections += len(corrections)

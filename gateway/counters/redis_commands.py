@@ -151,12 +151,6 @@ def correction_command(correction: Correction, *, correction_id: str | None = No
     return pack("EVALSHA", CORRECT.digest, len(keys), *keys, *arguments)
 
 
-def is_correction_empty(correction: Correction) -> bool:
-    """Return whether there is nothing to tell the store."""
-    releases = correction.release_run and correction.run_key is not None
-    return not correction.deltas and not releases
-
-
 def mget_command(keys: Sequence[str]) -> bytes:
     """Return the packed MGET of some counters."""
     return pack("MGET", *keys)

@@ -53,8 +53,11 @@ def stored_in_memory() -> Stored:
     store = MemoryCounterStore(FakeClock(), stats=stats)
 
     def dump() -> dict[str, tuple[object, int]]:
-        runs = dict(store._runs._entries.items())
-        return {**store._counters, **runs}
+        counters = {
+            key: (counter.value_micro, counter.expires_at_micro // MICRO)
+            for key, counter in store._counters.items()
+        }
+        return {**counters, **store._runs._entries}
 
     async def another() -> CounterStore:
         return store
@@ -372,7 +375,6 @@ async def test_a_store_in_use_is_available(stored: Stored) -> None:
 
 async def test_nothing_to_do_is_done_at_once(stored: Stored) -> None:
     await stored.store.correct([])
-    await stored.store.correct([Correction("ws", "h", ())])
 
     assert await stored.store.read("ws", []) == ()
     assert (await stored.store.charge(charge(template()))).admitted
