@@ -6,6 +6,7 @@ Imports no pydantic, so that the data plane loads without it. Made by ``config.c
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
+from typing import Protocol
 
 from gateway.rules.limits import Ladder
 from gateway.rules.plan import Pricing
@@ -97,12 +98,13 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. ``total`` None means the plan's ``max_execution_seconds``."""
+    """Seconds; ``total_of_plan`` takes the plan's ``max_execution_seconds``, None is no bound."""
 
     connect_seconds: float
     first_byte_seconds: float
     idle_seconds: float
     total_seconds: float | None
+    total_of_plan: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,6 @@ class Route:
         own_limits: Limits of the route file itself, the same for all tiers.
         replace_upstream_ratelimit: Drop the upstream's own RateLimit fields instead of keeping them.
         body_bytes_max: Larger request bodies are refused with 413.
-        record_query: Whether the access log may show the query string.
     """
 
     name: str
@@ -180,9 +181,15 @@ class Route:
     legacy_fields: LegacyFields
     replace_upstream_ratelimit: bool
     body_bytes_max: int
-    record_query: bool
     strip_prefix: bytes = b""
     counters: RouteCounters = field(default_factory=RouteCounters, compare=False)
+
+
+class Matcher(Protocol):
+    """Finds the route of a request; ``config.matcher`` is the one there is."""
+
+    def match(self, method: bytes, host: bytes, path: bytes) -> Route | None: ...
+    def allowed_methods(self, host: bytes, path: bytes) -> frozenset[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +237,7 @@ class Snapshot:
     source_digest: str
     pricings: tuple[Pricing, ...]
     routes: tuple[Route, ...]
+    matcher: Matcher
     upstreams: tuple[Upstream, ...]
     limits: ClientLimits
     paths: PathPolicy

@@ -6,8 +6,7 @@ Made anew on reload and when a pricing version begins; requests hold the one the
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.config.matcher import RouteMatcher
-from gateway.config.snapshot import CostSource, LegacyFields, Route, RunIdReading, Snapshot
+from gateway.config.snapshot import CostSource, LegacyFields, Matcher, Route, RunIdReading, Snapshot
 from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP
 from gateway.proxy.pool import UpstreamPool, Upstreams
 from gateway.rules.charging import billing_period
@@ -64,7 +63,7 @@ class Active:
     """
 
     snapshot: Snapshot
-    matcher: RouteMatcher
+    matcher: Matcher
     plans: dict[str, RoutePlan]
     special: frozenset[bytes]
     pricing: Pricing | None

@@ -89,7 +89,7 @@ async def _ask(
 def _set_deadlines(exchange: Exchange, pool: UpstreamPool, tier: Tier | None) -> None:
     timeouts = pool.upstream.timeouts
     total = timeouts.total_seconds
-    if total is None and tier is not None:
+    if timeouts.total_of_plan and tier is not None:
         total = float(tier.max_execution_seconds)
     exchange.idle_seconds = timeouts.idle_seconds
     if total is not None and not exchange.wants_upgrade:

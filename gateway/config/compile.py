@@ -1,0 +1,477 @@
+"""Models to snapshot: everything is worked out once, every cross-check made, every fault collected.
+
+Unsafe combinations are refused here, not discovered by a caller: limits that can never apply, meters
+and features that nobody has, routes that hide each other.
+Source: design section 11; requirements X3, A1, T40.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from urllib.parse import urlsplit
+
+from gateway.config.matcher import RouteMatcher
+from gateway.config.routes import (
+    AuthModel,
+    MeterCostModel,
+    PolicyModel,
+    ReadingModel,
+    RouteFile,
+    RouteModel,
+    RunIdModel,
+    UpstreamModel,
+)
+from gateway.config.snapshot import (
+    AccessLog,
+    Auth,
+    ClientLimits,
+    CostReading,
+    CostSource,
+    Endpoint,
+    FailurePolicy,
+    KeyPlace,
+    LegacyFields,
+    MeterCost,
+    PathPolicy,
+    Route,
+    RunIdReading,
+    RunIdSource,
+    Segment,
+    Snapshot,
+    Timeouts,
+    Upstream,
+)
+from gateway.config.yaml_positions import Document, Path
+from gateway.errors import ConfigError, Fault
+from gateway.http.paths import AmbiguousPath, normalise
+from gateway.rules.charging import REQUESTS_METER
+from gateway.rules.limits import Action, Ladder, LimitKind, PolicyName, Scope
+from gateway.rules.plan import Pricing
+from gateway.rules.units import MICRO
+from gateway.rules.windows import Window, WindowKind
+
+TIER_LIMITS = ("rpm", "monthly_dc", "hard_overage_cap")
+GATEWAY_IDENTITY = frozenset(
+    {b"x-gateway-workspace", b"x-gateway-key-id", b"x-gateway-plan", b"x-gateway-event-id"}
+)
+_SIMPLE_PATH = "an absolute path of plain segments, {name} for one segment, ** only at the end"
+
+
+@dataclass(slots=True)
+class _Compiler:
+    """One compilation: the models, what they refer to, and the faults found so far."""
+
+    file: RouteFile
+    document: Document
+    pricings: tuple[Pricing, ...]
+    faults: list[Fault]
+
+    def fault(self, path: Path, message: str, expected: str = "") -> None:
+        """Note a fault at a place of the route file."""
+        self.faults.append(self.document.fault(path, message, expected))
+
+    @property
+    def meters(self) -> frozenset[str]:
+        """Every meter that something counts or bills."""
+        named = {
+            ladder.meter
+            for pricing in self.pricings
+            for tier in pricing.tiers.values()
+            for ladder in tier.ladders.values()
+        }
+        billed = {pricing.meter.name for pricing in self.pricings}
+        extra = {name for pricing in self.pricings for name in pricing.meter_units}
+        return frozenset(named | billed | extra | {REQUESTS_METER})
+
+    @property
+    def features(self) -> frozenset[str]:
+        """Every feature that a plan has."""
+        return frozenset().union(
+            *(tier.features for pricing in self.pricings for tier in pricing.tiers.values())
+        )
+
+    @property
+    def tier_limits(self) -> frozenset[str]:
+        """Every limit id that a plan has, and the standard ones, which a plan may leave unlimited."""
+        named = {
+            name
+            for pricing in self.pricings
+            for tier in pricing.tiers.values()
+            for name in tier.ladders
+        }
+        return frozenset(named | set(TIER_LIMITS))
+
+
+def compile_snapshot(
+    file: RouteFile,
+    document: Document,
+    pricings: tuple[Pricing, ...],
+    sources: Mapping[str, bytes],
+    *,
+    version: int = 1,
+) -> Snapshot:
+    """Return the snapshot of a route file.
+
+    Args:
+        file: The validated models.
+        document: Where everything stands.
+        pricings: The pricing versions that the file names.
+        sources: Content of every file read, for the digest.
+        version: Counts the snapshots of a process.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    work = _Compiler(file, document, pricings, [])
+    upstreams = {name: _upstream(work, name, model) for name, model in file.upstreams.items()}
+    policies = {
+        model.name: _policy(work, index, model) for index, model in enumerate(file.policies)
+    }
+    routes = tuple(
+        _route(work, index, model, upstreams, policies) for index, model in enumerate(file.routes)
+    )
+    _check_names(work)
+    _check_shadows(work, routes)
+    networks = _networks(work)
+    if work.faults:
+        raise ConfigError(work.faults)
+    return Snapshot(
+        version=version,
+        source_digest=digest(sources),
+        pricings=pricings,
+        routes=routes,
+        matcher=RouteMatcher(routes),
+        upstreams=tuple(upstreams.values()),
+        limits=_limits(file),
+        paths=PathPolicy(file.paths.ambiguous == "normalise", file.paths.merge_slashes),
+        access_log=AccessLog(file.access_log.sample),
+        trusted_proxies=networks,
+        identity_fields=GATEWAY_IDENTITY
+        | {name.lower().encode() for name in file.identity_headers},
+        via=file.via.encode(),
+        local_share_percent=file.store.local_share_percent,
+    )
+
+
+def digest(sources: Mapping[str, bytes]) -> str:
+    """Return one digest of all files, by name and content."""
+    whole = hashlib.sha256()
+    for name in sorted(sources):
+        whole.update(name.encode() + b"\0" + hashlib.sha256(sources[name]).digest())
+    return whole.hexdigest()
+
+
+def _limits(file: RouteFile) -> ClientLimits:
+    limits = file.limits
+    return ClientLimits(
+        head_bytes_max=limits.head,
+        header_count_max=limits.header_count,
+        target_bytes_max=limits.target,
+        head_seconds=limits.head_time,
+        body_idle_seconds=limits.body_idle,
+        keep_alive_seconds=limits.keep_alive,
+        json_body_bytes_max=limits.json_body,
+        connections_max=limits.connections,
+        pipelined_max=limits.pipelined,
+    )
+
+
+def _networks(work: _Compiler) -> tuple[IPv4Network | IPv6Network, ...]:
+    networks = []
+    for index, text in enumerate(work.file.trusted_proxies):
+        try:
+            networks.append(ip_network(text))
+        except ValueError as error:
+            work.fault(("trusted_proxies", index), str(error), "a network such as 10.0.0.0/8")
+    return tuple(networks)
+
+
+def _upstream(work: _Compiler, name: str, model: UpstreamModel) -> Upstream:
+    endpoints = tuple(
+        _endpoint(work, ("upstreams", name, "endpoints", index), text)
+        for index, text in enumerate(model.endpoints)
+    )
+    total = model.timeouts.total
+    return Upstream(
+        name=name,
+        endpoints=endpoints,
+        timeouts=Timeouts(
+            connect_seconds=model.timeouts.connect,
+            first_byte_seconds=model.timeouts.first_byte,
+            idle_seconds=model.timeouts.idle,
+            total_seconds=None if isinstance(total, str) else total,
+            total_of_plan=total == "plan",
+        ),
+        connections_max=model.connections_max,
+        idle_connections_max=model.idle_connections_max,
+        idle_seconds=model.idle,
+        preserve_host=model.preserve_host,
+        tls_ca_file=model.tls_ca_file,
+        tls_server_name=model.tls_server_name,
+    )
+
+
+def _endpoint(work: _Compiler, path: Path, text: str) -> Endpoint:
+    if text.startswith("unix:"):
+        return Endpoint("localhost", 0, tls=False, authority=b"localhost", unix_path=text[5:])
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        work.fault(path, "the port is not a number from 1 to 65535")
+        return Endpoint("", 0, tls=False, authority=b"")
+    if port == 0 or not parts.hostname:
+        work.fault(path, "not a host and port", "http://host:port")
+    tls = parts.scheme == "https"
+    return Endpoint(
+        parts.hostname or "", port or (443 if tls else 80), tls=tls, authority=parts.netloc.encode()
+    )
+
+
+def _policy(work: _Compiler, index: int, model: PolicyModel) -> Ladder:
+    if model.meter not in work.meters:
+        work.fault(
+            ("policies", index, "meter"), f"no meter is called {model.meter}", _any(work.meters)
+        )
+    zone = work.pricings[0].timezone if work.pricings else "UTC"
+    if isinstance(model.window, str):
+        window = Window(WindowKind(model.window), timezone=zone)
+    else:
+        if model.window < 1 or model.window != int(model.window):
+            work.fault(("policies", index, "window"), "a window is whole seconds, at least one")
+        window = Window(WindowKind.SECONDS, max(1, int(model.window)))
+    cap_micro = model.cap * MICRO
+    return Ladder(
+        id=model.name,
+        counter=f"policy-{model.name}",
+        kind=LimitKind(model.kind),
+        meter=model.meter,
+        window=window,
+        scope=Scope(model.scope),
+        soft=PolicyName(model.name, cap_micro),
+        hard=None,
+        block_cap_micro=cap_micro,
+        grace_from_micro=None,
+        retention_seconds=0,
+        alerts=False,
+        action=Action(model.action),
+    )
+
+
+def _route(
+    work: _Compiler,
+    index: int,
+    model: RouteModel,
+    upstreams: Mapping[str, Upstream],
+    policies: Mapping[str, Ladder],
+) -> Route:
+    at: Path = ("routes", index)
+    if model.upstream not in upstreams:
+        work.fault((*at, "upstream"), f"no upstream is called {model.upstream}", _any(upstreams))
+    for place, feature in enumerate(model.requires):
+        if feature not in work.features:
+            work.fault(
+                (*at, "requires", place), f"no plan has the feature {feature}", _any(work.features)
+            )
+    limits, own = _route_limits(work, at, model, policies)
+    return Route(
+        name=model.name,
+        methods=frozenset(method.encode() for method in model.match.methods),
+        hosts=frozenset(host.encode() for host in model.match.hosts),
+        path=_template(work, (*at, "match", "path"), model.match.path),
+        upstream=upstreams.get(model.upstream) or next(iter(upstreams.values())),
+        auth=_auth(model),
+        requires=frozenset(model.requires),
+        limits=limits,
+        own_limits=own,
+        cost=_cost(work, at, model),
+        run_id=_run_id(work, at, model),
+        on_store_failure=FailurePolicy(model.on_store_failure),
+        legacy_fields=LegacyFields(model.legacy_headers),
+        replace_upstream_ratelimit=model.ratelimit_upstream == "replace",
+        body_bytes_max=model.max_body,
+        strip_prefix=model.strip_prefix.encode(),
+    )
+
+
+def _auth(model: RouteModel) -> Auth:
+    if not isinstance(model.auth, AuthModel):
+        return Auth(())
+    places = tuple(
+        KeyPlace(b"authorization", bearer=True)
+        if text == "bearer"
+        else KeyPlace(text.removeprefix("header:").lower().encode(), bearer=False)
+        for text in model.auth.key
+    )
+    return Auth(places, model.auth.forward_key, model.auth.forward_identity)
+
+
+def _route_limits(
+    work: _Compiler, at: Path, model: RouteModel, policies: Mapping[str, Ladder]
+) -> tuple[tuple[str, ...], tuple[Ladder, ...]]:
+    is_open = model.auth == "none"
+    if model.limits is None:
+        return (() if is_open else tuple(sorted(work.tier_limits, key=_told_first))), ()
+    own: list[Ladder] = []
+    tier: list[str] = []
+    for place, name in enumerate(model.limits):
+        where = (*at, "limits", place)
+        if name in policies:
+            own.append(policies[name])
+            if is_open and policies[name].scope not in {Scope.ADDRESS, Scope.ROUTE}:
+                work.fault(
+                    where,
+                    f"{name} counts per {policies[name].scope.value}, which an open route does not know",
+                    "scope: address",
+                )
+        elif name not in work.tier_limits:
+            work.fault(
+                where, f"no limit is called {name}", _any(work.tier_limits | policies.keys())
+            )
+        elif is_open:
+            work.fault(where, f"{name} is a plan's limit and can never apply to an open route")
+        else:
+            tier.append(name)
+    wires = {ladder.soft.wire for ladder in own}
+    for pricing in work.pricings:
+        for plan in pricing.tiers.values():
+            for name in tier:
+                ladder = plan.ladders.get(name)
+                if ladder is not None and ladder.soft.wire in wires:
+                    work.fault(
+                        (*at, "limits"), f"two limits of this route are told as {ladder.soft.wire}"
+                    )
+                    return tuple(tier), tuple(own)
+    return tuple(tier), tuple(own)
+
+
+def _told_first(name: str) -> tuple[int, str]:
+    return (TIER_LIMITS.index(name) if name in TIER_LIMITS else len(TIER_LIMITS), name)
+
+
+def _template(work: _Compiler, at: Path, text: str) -> tuple[Segment, ...]:
+    segments: list[Segment] = []
+    parts = text[1:].split("/")
+    for place, part in enumerate(parts):
+        last = place == len(parts) - 1
+        if part == "**" and last:
+            segments.append(Segment(None, is_rest=True))
+        elif part.startswith("{") and part.endswith("}") and part[1:-1].isidentifier():
+            segments.append(Segment(None))
+        elif not set("{}*?#%") & set(part) and part.isascii() and (part or last):
+            segments.append(Segment(part.encode()))
+        else:
+            work.fault(at, f"{part!r} can't stand in a path template", _SIMPLE_PATH)
+            return (Segment(b""),)
+    literal = b"/" + b"/".join(segment.literal or b"x" for segment in segments)
+    try:
+        normalise(literal, resolve=False, merge_slashes=False)
+    except AmbiguousPath as error:
+        work.fault(at, f"no canonical path can match this template: {error}", _SIMPLE_PATH)
+    return tuple(segments)
+
+
+def _cost(work: _Compiler, at: Path, model: RouteModel) -> tuple[MeterCost, ...]:
+    if model.cost is None:
+        if model.auth == "none":
+            return ()
+        billed = work.pricings[0].meter.name if work.pricings else "dc"
+        return (MeterCost(billed, CostReading(CostSource.STATIC, MICRO)),)
+    costs = []
+    for meter, said in model.cost.items():
+        where = (*at, "cost", meter)
+        if meter == REQUESTS_METER or meter not in work.meters:
+            work.fault(
+                where,
+                f"{meter} is no meter that a route can charge",
+                _any(work.meters - {REQUESTS_METER}),
+            )
+        if model.auth == "none":
+            work.fault(where, "an open route has nobody to charge")
+        if isinstance(said, MeterCostModel):
+            settle = (
+                None if said.settle is None else _reading(work, (*where, "settle"), said.settle)
+            )
+            reserve = (
+                CostReading(CostSource.STATIC, said.reserve * MICRO)
+                if isinstance(said.reserve, int)
+                else _reading(work, (*where, "reserve"), said.reserve)
+            )
+            costs.append(MeterCost(meter, reserve, settle))
+        else:
+            costs.append(MeterCost(meter, CostReading(CostSource.STATIC, said * MICRO)))
+    return tuple(costs)
+
+
+def _reading(work: _Compiler, at: Path, model: ReadingModel) -> CostReading:
+    default_micro = None if model.default is None else model.default * MICRO
+    if (model.header is None) == (model.json_pointer is None):
+        work.fault(at, "exactly one of header and json says where the quantity stands")
+    if at[-1] == "settle" and model.default is not None:
+        work.fault((*at, "default"), "a settlement has no default: without one the estimate stands")
+    if model.header is not None:
+        return CostReading(CostSource.HEADER, default_micro, header=model.header.lower().encode())
+    return CostReading(CostSource.JSON, default_micro, pointer=_pointer(model.json_pointer or ""))
+
+
+def _pointer(text: str) -> tuple[str, ...]:
+    """Return the tokens of a JSON Pointer (RFC 6901 3)."""
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in text.split("/")[1:])
+
+
+def _run_id(work: _Compiler, at: Path, model: RouteModel) -> RunIdReading | None:
+    said = model.run_id
+    if said == "none" or model.auth == "none":
+        if isinstance(said, RunIdModel):
+            work.fault((*at, "run_id"), "an open route has no workspace that a run could belong to")
+        return None
+    if said is None:
+        return RunIdReading(RunIdSource.HEADER, header=b"idempotency-key")
+    given = [said.header, said.json_pointer, said.response_header]
+    if sum(value is not None for value in given) != 1:
+        work.fault((*at, "run_id"), "exactly one of header, json and response_header names the run")
+    if said.header is not None:
+        return RunIdReading(
+            RunIdSource.HEADER, header=said.header.lower().encode(), required=said.required
+        )
+    if said.json_pointer is not None:
+        return RunIdReading(
+            RunIdSource.JSON, pointer=_pointer(said.json_pointer), required=said.required
+        )
+    return RunIdReading(
+        RunIdSource.RESPONSE_HEADER, header=(said.response_header or "").lower().encode()
+    )
+
+
+def _check_names(work: _Compiler) -> None:
+    seen: set[str] = set()
+    for index, route in enumerate(work.file.routes):
+        if route.name in seen:
+            work.fault(("routes", index, "name"), f"two routes are called {route.name}")
+        seen.add(route.name)
+    taken = set(work.tier_limits)
+    for index, policy in enumerate(work.file.policies):
+        if policy.name in taken:
+            work.fault(("policies", index, "name"), f"another limit is called {policy.name}")
+        taken.add(policy.name)
+
+
+def _check_shadows(work: _Compiler, routes: tuple[Route, ...]) -> None:
+    """Refuse routes that can never be reached because an equal one stands before them."""
+    taken: dict[tuple[bytes, bytes, tuple[tuple[bytes | None, bool], ...]], str] = {}
+    for index, route in enumerate(routes):
+        shape = tuple((segment.literal, segment.is_rest) for segment in route.path)
+        for host in sorted(route.hosts) or [b""]:
+            for method in sorted(route.methods):
+                other = taken.setdefault((host, method, shape), route.name)
+                if other != route.name:
+                    work.fault(
+                        ("routes", index, "match"),
+                        f"{method.decode()} here is already taken by the route {other}",
+                    )
+
+
+def _any(names: object) -> str:
+    listed = sorted(str(name) for name in names) if hasattr(names, "__iter__") else []
+    return "one of " + ", ".join(listed[:12]) if listed else ""

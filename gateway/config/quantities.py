@@ -1,0 +1,76 @@
+"""Durations, sizes and shares as people write them: ``250ms``, ``10MB``, ``0.05``."""
+
+import re
+from decimal import Decimal
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)")
+_SECONDS: Final = {"ms": Decimal("0.001"), "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_SIZE: Final = re.compile(r"(\d{1,12})(B|kB|KB|MB|GB|KiB|MiB|GiB)?")
+_BYTES: Final = {
+    None: 1, "B": 1, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3,
+    "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3,
+}  # fmt: skip
+PER_MILLION: Final = 1_000_000
+
+
+def seconds_of(value: object) -> float:
+    """Return the seconds of a duration such as ``1.5s``.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("expected a duration such as 250ms, 10s, 5m, 2h or 1d")
+    return float(Decimal(found[1]) * _SECONDS[found[2]])
+
+
+def bytes_of(value: object) -> int:
+    """Return the bytes of a size such as ``10MB``.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    found = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError("expected a size such as 65536, 64KiB or 10MB")
+    return int(found[1]) * _BYTES[found[2]]
+
+
+def per_million_of(value: object) -> int:
+    """Return a share between 0 and 1 in millionths.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if isinstance(value, int | Decimal) and not isinstance(value, bool) and 0 <= value <= 1:
+        return int(value * PER_MILLION)
+    raise ValueError("expected a share between 0 and 1, such as 0.05")
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(seconds_of),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"}),
+]
+Bytes = Annotated[
+    int,
+    BeforeValidator(bytes_of),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "pattern": r"^\d+(B|[kK]B|MB|GB|KiB|MiB|GiB)?$"},
+            ]
+        }
+    ),
+]
+Share = Annotated[
+    int,
+    BeforeValidator(per_million_of),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+]

@@ -1,0 +1,405 @@
+"""The route file's models: what may stand in it, what it means, and its default.
+
+Every description becomes the published JSON Schema and the configuration reference.
+Source: design section 11; requirement X3.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from gateway.config.quantities import Bytes, Seconds, Share
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^`|~-]{1,64}$")]
+Quantity = Annotated[int, Field(ge=0, le=9_000_000_000)]
+
+
+class Model(BaseModel):
+    """Strict: unknown keys and wrong types are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Listed = BeforeValidator(_listed)
+
+
+class MatchModel(Model):
+    """Which requests a route takes."""
+
+    methods: Annotated[
+        list[Annotated[str, Field(pattern=r"^[A-Z]{1,20}$")]],
+        Field(min_length=1, description="Methods; GET takes HEAD too."),
+    ]
+    path: Annotated[
+        str,
+        Field(
+            pattern=r"^/",
+            description="Path template: literal segments, {name} for one segment, a last ** for any rest.",
+        ),
+    ]
+    hosts: Annotated[
+        list[Annotated[str, Field(pattern=r"^[a-z0-9.\[\]:-]+$")]],
+        Field(description="Host names in lower case, without port; empty takes any."),
+    ] = []
+
+
+class AuthModel(Model):
+    """How callers identify themselves."""
+
+    key: Annotated[
+        list[Annotated[str, Field(pattern=r"^(bearer|header:[A-Za-z0-9-]{1,64})$")]],
+        Listed,
+        Field(
+            min_length=1,
+            description="Where a key may stand: bearer, header:NAME.",
+        ),
+    ] = ["bearer", "header:X-API-Key"]
+    forward_key: Annotated[
+        bool, Field(description="Send the key on to the upstream; off, it never gets there.")
+    ] = False
+    forward_identity: Annotated[
+        bool,
+        Field(
+            description="Tell the upstream who calls: X-Gateway-Workspace, -Key-Id, -Plan, -Event-Id."
+        ),
+    ] = False
+
+
+class ReadingModel(Model):
+    """Where a quantity is read: a header or a member of the JSON body."""
+
+    header: Annotated[HeaderName | None, Field(description="Name of a header field.")] = None
+    json_pointer: Annotated[
+        str | None,
+        Field(
+            alias="json", pattern=r"^(/|$)", description="JSON Pointer into the body (RFC 6901)."
+        ),
+    ] = None
+    default: Annotated[
+        Quantity | None,
+        Field(
+            description="Taken where the value is missing; without it, missing is refused (400)."
+        ),
+    ] = None
+
+
+class MeterCostModel(Model):
+    """What a request costs in one meter."""
+
+    reserve: Annotated[
+        Quantity | ReadingModel, Field(description="What is charged before forwarding.")
+    ]
+    settle: Annotated[
+        ReadingModel | None,
+        Field(
+            description="Where the answer tells the actual cost; missing there, the estimate stands."
+        ),
+    ] = None
+
+
+class RunIdModel(Model):
+    """Where the run id stands: the same one within the retention is billed once."""
+
+    header: Annotated[HeaderName | None, Field(description="Request header field.")] = None
+    json_pointer: Annotated[
+        str | None,
+        Field(alias="json", pattern=r"^/", description="Member of the request's JSON body."),
+    ] = None
+    response_header: Annotated[
+        HeaderName | None,
+        Field(
+            description="Header field of the answer: names the record, can't deduplicate the charge."
+        ),
+    ] = None
+    required: Annotated[bool, Field(description="Refuse requests without one (400).")] = False
+
+
+class RouteModel(Model):
+    """One route."""
+
+    name: Annotated[Name, Field(description="Shown in records, metrics and logs.")]
+    match: Annotated[MatchModel, Field(description="Which requests it takes.")]
+    upstream: Annotated[Name, Field(description="An entry of upstreams.")]
+    auth: Annotated[
+        AuthModel | Literal["none"],
+        Field(description="How callers identify themselves; none for an open route."),
+    ] = AuthModel()
+    requires: Annotated[
+        list[Name], Listed, Field(description="Features that plan and key must have (403).")
+    ] = []
+    limits: Annotated[
+        list[Name] | None,
+        Field(
+            description="Limits that apply: rpm, monthly_dc (hard_overage_cap is part of it), names of "
+            "limits_extra and of policies. Default: all of the plan; on an open route none."
+        ),
+    ] = None
+    cost: Annotated[
+        dict[Name, Quantity | MeterCostModel] | None,
+        Field(description="Cost by meter. Default: one dc; on an open route nothing."),
+    ] = None
+    run_id: Annotated[
+        RunIdModel | Literal["none"] | None,
+        Field(description="Where the run id stands. Default: the header Idempotency-Key."),
+    ] = None
+    on_store_failure: Annotated[
+        Literal["closed", "open"],
+        Field(
+            description="While the counter store is away: refuse (503), or pass within local_share_percent."
+        ),
+    ] = "closed"
+    legacy_headers: Annotated[
+        Literal["off", "delta", "epoch"],
+        Field(
+            description="Add X-RateLimit-Limit, -Remaining, -Reset (seconds from now, or Unix time)."
+        ),
+    ] = "off"
+    ratelimit_upstream: Annotated[
+        Literal["append", "replace"],
+        Field(description="Keep the upstream's own RateLimit fields beside ours, or drop them."),
+    ] = "append"
+    max_body: Annotated[Bytes, Field(description="Larger request bodies are refused (413).")] = (
+        1_000_000_000
+    )
+    strip_prefix: Annotated[
+        str, Field(pattern=r"^(/[^?#]*)?$", description="Cut off the path before forwarding.")
+    ] = ""
+
+
+class TimeoutsModel(Model):
+    """How long an upstream may take."""
+
+    connect: Annotated[Seconds, Field(description="Until a connection is there (502).")] = 1.0
+    first_byte: Annotated[Seconds, Field(description="Until the answer begins (504).")] = 30.0
+    idle: Annotated[Seconds, Field(description="Between two pieces of an answer (cut).")] = 60.0
+    total: Annotated[
+        Seconds | Literal["plan", "none"],
+        Field(description="The whole request; plan is the plan's max_execution_seconds (504)."),
+    ] = "plan"
+
+
+class UpstreamModel(Model):
+    """A service behind the gateway."""
+
+    endpoints: Annotated[
+        list[Annotated[str, Field(pattern=r"^(https?://[^/?#@\s]+|unix:/\S+)$")]],
+        Field(min_length=1, description="http://host:port, https://host or unix:/path/to/socket."),
+    ]
+    timeouts: Annotated[TimeoutsModel, Field(description="How long it may take.")] = TimeoutsModel()
+    connections_max: Annotated[
+        int, Field(ge=1, le=65_536, description="Connections of a worker to all its endpoints.")
+    ] = 512
+    idle_connections_max: Annotated[
+        int, Field(ge=0, le=65_536, description="Kept open per endpoint while unused.")
+    ] = 64
+    idle: Annotated[
+        Seconds,
+        Field(description="Kept open for so long; less than the upstream's own keep-alive."),
+    ] = 30.0
+    preserve_host: Annotated[
+        bool, Field(description="Send the client's Host; off, the endpoint's.")
+    ] = True
+    tls_ca_file: Annotated[
+        str | None, Field(description="CA certificates for https endpoints.")
+    ] = None
+    tls_server_name: Annotated[str | None, Field(description="Name to ask for and verify.")] = None
+
+
+class PolicyModel(Model):
+    """A limit of the route file itself, the same for all plans."""
+
+    name: Annotated[Name, Field(description="Its name on the wire and in routes.")]
+    kind: Annotated[
+        Literal["rate", "quota"],
+        Field(description="rate: never refunded; quota: refunded when not billable."),
+    ] = "rate"
+    meter: Annotated[Name, Field(description="What is counted; requests is one per call.")] = (
+        "requests"
+    )
+    window: Annotated[
+        Seconds | Literal["hour", "day", "calendar_month", "none"],
+        Field(description="A number of seconds such as 60s, or a calendar period."),
+    ]
+    cap: Annotated[int, Field(ge=1, le=9_000_000_000, description="Units allowed per window.")]
+    action: Annotated[
+        Literal["block", "warn"], Field(description="Refuse (429), or pass and flag the record.")
+    ] = "block"
+    scope: Annotated[
+        Literal["workspace", "key", "route", "address"],
+        Field(
+            description="Whose counter: workspace, key, workspace and route, workspace and address."
+        ),
+    ] = "workspace"
+
+
+class StoreModel(Model):
+    """The counter store."""
+
+    deadline: Annotated[Seconds, Field(description="Bound of one call.")] = 0.05
+    breaker_timeouts: Annotated[
+        int, Field(ge=1, le=1000, description="Timeouts in a row after which it counts as away.")
+    ] = 5
+    local_share_percent: Annotated[
+        int,
+        Field(
+            ge=0, le=100,
+            description="Share of each cap that this worker admits while the store is away and a route is open.",
+        ),
+    ] = 10  # fmt: skip
+
+
+class JournalModel(Model):
+    """The journal of records."""
+
+    fsync: Annotated[
+        Seconds | Literal["every_write"],
+        Field(
+            description="Power loss loses at most this; every_write loses nothing and costs a sync."
+        ),
+    ] = 1.0
+    segment_bytes: Annotated[Bytes, Field(description="A file is closed at this size.")] = (
+        64_000_000
+    )
+    max_bytes: Annotated[
+        Bytes,
+        Field(description="Bound of what waits for the ledger; then requests are refused (503)."),
+    ] = 4_000_000_000
+
+
+class ShipperModel(Model):
+    """Journal to ledger."""
+
+    interval: Annotated[Seconds, Field(description="Between two looks at the journal.")] = 1.0
+    batch: Annotated[int, Field(ge=1, le=50_000, description="Records in one transaction.")] = 1000
+
+
+class AccessLogModel(Model):
+    """The access log on stdout."""
+
+    sample: Annotated[Share, Field(description="Share of requests that are logged, 0 to 1.")] = (
+        1_000_000
+    )
+
+
+class ClientLimitsModel(Model):
+    """Bounds on what a client may send."""
+
+    head: Annotated[
+        Bytes,
+        Field(description="Whole head (431). Browsers with many cookies need 16 KB; twice that."),
+    ] = 32_768
+    header_count: Annotated[
+        int, Field(ge=8, le=10_000, description="Header fields (431). Real clients stay below 60.")
+    ] = 128
+    target: Annotated[
+        Bytes, Field(description="Request target (414). RFC 9112 asks for at least 8000.")
+    ] = 8192
+    head_time: Annotated[
+        Seconds, Field(description="For the whole head; a slow one is closed.")
+    ] = 10.0
+    body_idle: Annotated[Seconds, Field(description="Between two pieces of a body (408).")] = 30.0
+    keep_alive: Annotated[
+        Seconds, Field(description="An idle connection is closed after this.")
+    ] = 75.0
+    json_body: Annotated[
+        Bytes,
+        Field(
+            description="A body that a cost or run id is read from is buffered up to this (413)."
+        ),
+    ] = 1_048_576
+    connections: Annotated[
+        int,
+        Field(ge=1, le=1_000_000, description="Client connections of a worker; more are closed."),
+    ] = 20_000
+    pipelined: Annotated[
+        int,
+        Field(
+            ge=1, le=1000, description="Requests waiting on one connection before reading stops."
+        ),
+    ] = 32
+
+
+class PathsModel(Model):
+    """What becomes of ambiguous spellings of a path."""
+
+    ambiguous: Annotated[
+        Literal["refuse", "normalise"],
+        Field(
+            description="Dot segments: refuse with 400, or resolve before matching and forwarding."
+        ),
+    ] = "refuse"
+    merge_slashes: Annotated[
+        bool, Field(description="Merge empty segments instead of refusing them.")
+    ] = False
+
+
+class RouteFile(Model):
+    """The route file."""
+
+    version: Annotated[Literal[1], Field(description="Version of this format.")]
+    pricing: Annotated[
+        list[str], Listed,
+        Field(min_length=1, description="Pricing file, or several versions of it; relative to this file."),
+    ]  # fmt: skip
+    counters: Annotated[
+        str, Field(description="memory, redis://..., rediss://... or unix:///path/to/redis.sock.")
+    ] = "memory"
+    ledger: Annotated[
+        str | None,
+        Field(description="sqlite:///path or postgresql://... Default: ledger.db in data_dir."),
+    ] = None
+    keys: Annotated[
+        str | None,
+        Field(
+            description="file:keys.yaml, env:VARIABLE, sqlite:///... or postgresql://... "
+            "Default: the ledger's database."
+        ),
+    ] = None
+    foreign_keys: Annotated[
+        bool, Field(description="Look up keys too that were not made by this gateway.")
+    ] = False
+    data_dir: Annotated[str, Field(description="Journal and other local state.")] = "data"
+    listen: Annotated[str, Field(description="Address for clients.")] = "127.0.0.1:8080"
+    admin_listen: Annotated[str, Field(description="Address for probes and metrics.")] = (
+        "127.0.0.1:9090"
+    )
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="Events on stderr.")
+    ] = "info"
+    drain: Annotated[
+        Seconds, Field(description="At SIGTERM, requests in flight get this long to finish.")
+    ] = 30.0
+    store: Annotated[StoreModel, Field(description="The counter store.")] = StoreModel()
+    journal: Annotated[JournalModel, Field(description="The journal.")] = JournalModel()
+    shipper: Annotated[ShipperModel, Field(description="Journal to ledger.")] = ShipperModel()
+    access_log: Annotated[AccessLogModel, Field(description="The access log.")] = AccessLogModel()
+    trusted_proxies: Annotated[
+        list[str], Field(description="Networks whose X-Forwarded-For is believed.")
+    ] = []
+    identity_headers: Annotated[
+        list[HeaderName],
+        Field(description="Request fields that only the gateway may set; a client's are dropped."),
+    ] = ["X-Tenant-Id", "X-Workspace-Id"]
+    via: Annotated[Name, Field(description="The gateway's name in Via.")] = "gateway"
+    limits: Annotated[ClientLimitsModel, Field(description="Bounds on clients.")] = (
+        ClientLimitsModel()
+    )
+    paths: Annotated[PathsModel, Field(description="Ambiguous paths.")] = PathsModel()
+    policies: Annotated[
+        list[PolicyModel], Field(description="Limits of this file, for routes to name.")
+    ] = []
+    upstreams: Annotated[
+        dict[Name, UpstreamModel], Field(min_length=1, description="Services by name.")
+    ]
+    routes: Annotated[list[RouteModel], Field(min_length=1, description="Routes.")]
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the route file, for editors."""
+    made = RouteFile.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}

@@ -1,0 +1,87 @@
+"""A changed configuration is compiled whole, swapped in between two requests, or refused whole.
+
+Folders are watched, not files: Kubernetes swaps a ConfigMap by renaming a symbolic link beside them.
+Source: design section 11; requirement A3.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+
+import structlog
+import watchfiles
+
+from gateway.config.settings import Loaded, load
+from gateway.config.snapshot import Snapshot
+from gateway.errors import GatewayError
+from gateway.telemetry.metrics import WorkerStats
+
+SETTLE_MILLISECONDS = 100
+"""Changes are gathered for so long: an editor writes a file in several steps."""
+
+_log = structlog.get_logger("config")
+
+
+class Reloader:
+    """Watches the files of a configuration.
+
+    Args:
+        loaded: What is in force.
+        overrides: Command line settings, applied again.
+        swap: Puts a snapshot in force.
+        stats: Counted up.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        overrides: Mapping[str, str],
+        swap: Callable[[Snapshot], None],
+        stats: WorkerStats,
+    ) -> None:
+        self._loaded = loaded
+        self._overrides = overrides
+        self._swap = swap
+        self._stats = stats
+        self._stop = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    async def watch(self) -> None:
+        """Reload at every change until ``close``."""
+        folders = {file.parent.resolve() for file in self._loaded.files}
+        async for _ in watchfiles.awatch(
+            *folders, stop_event=self._stop, step=SETTLE_MILLISECONDS, recursive=False
+        ):
+            await self.reload()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+
+    async def reload(self) -> bool:
+        """Compile the files as they are now; return whether a new snapshot is in force."""
+        async with self._turn:
+            version = self._loaded.snapshot.version + 1
+            path = self._loaded.files[0]
+            try:
+                loaded = await asyncio.to_thread(
+                    load, path, environ=os.environ, overrides=self._overrides, version=version
+                )
+            except GatewayError as error:
+                self._stats.reload_errors += 1
+                _log.error("config.reload_refused", faults=error.message.splitlines())
+                return False
+            if loaded.snapshot.source_digest == self._loaded.snapshot.source_digest:
+                return False
+            self._tell_restart_needed(loaded)
+            self._loaded = loaded
+            self._swap(loaded.snapshot)
+            self._stats.reloads += 1
+            _log.info("config.reloaded", version=version, routes=len(loaded.snapshot.routes))
+            return True
+
+    def _tell_restart_needed(self, loaded: Loaded) -> None:
+        old, new = self._loaded.settings.redacted(), loaded.settings.redacted()
+        changed = sorted(name for name in old if old[name] != new[name])
+        if changed:
+            _log.warning("config.restart_needed", settings=changed)

@@ -1,0 +1,343 @@
+"""One worker's life: start, serve, drain, stop, in this order.
+
+Source: design sections 8, 11 and 13; requirements B11, X6.
+"""
+
+import asyncio
+import gc
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version as version_of
+from random import Random
+
+import structlog
+import uuid_utils
+import uvloop
+from aiohttp import web
+
+from gateway.admin.app import start_admin
+from gateway.config.settings import Loaded, Settings
+from gateway.config.snapshot import FailurePolicy, Snapshot
+from gateway.counters.memory import MemoryCounterStore
+from gateway.counters.port import CounterStore
+from gateway.errors import GatewayError
+from gateway.keys.format import KeyFormat
+from gateway.keys.last_used import LastUsed
+from gateway.keys.port import KeyDirectory, KeyRegistry
+from gateway.ledger.port import Ledger
+from gateway.metering.corrections import Corrections
+from gateway.metering.journal import Journal
+from gateway.metering.shipper import Shipper
+from gateway.process import wiring
+from gateway.process.access_log import SampledAccessLog
+from gateway.process.clock import SystemClock
+from gateway.process.recovery import rebuild_memory
+from gateway.process.reload import Reloader
+from gateway.process.sweep import date_line, sweep
+from gateway.proxy.active import activate
+from gateway.proxy.connection import ClientConnection
+from gateway.proxy.pool import Upstreams
+from gateway.proxy.ports import Ports
+from gateway.tasks import spawn
+from gateway.telemetry.exposition import create_registry
+from gateway.telemetry.logs import AccessLog
+from gateway.telemetry.metrics import Stats
+
+GARBAGE_THRESHOLD = 50_000
+"""Requests leave no cycles behind; looking for some every 700 allocations costs 5 % of all time."""
+KEY_USE_EVERY_SECONDS = 60.0
+LISTEN_BACKLOG = 4096
+READY_SECONDS = 0.5
+"""After readiness turns false, before new connections are refused: an orchestrator has to notice."""
+SHIP_AT_STOP_SECONDS = 5.0
+
+_log = structlog.get_logger("worker")
+
+
+@dataclass(slots=True)
+class Worker:
+    """Everything that a running worker holds."""
+
+    settings: Settings
+    snapshot: Snapshot
+    stats: Stats
+    ports: Ports
+    store: CounterStore
+    directory: KeyDirectory
+    ledger: Ledger
+    journal: Journal
+    corrections: Corrections
+    shipper: Shipper
+    reloader: Reloader
+    key_use: LastUsed
+    key_registry: KeyRegistry | None
+    access_log: AccessLog
+    server: asyncio.Server | None = None
+    admin: web.AppRunner | None = None
+    background: list[asyncio.Task[None]] | None = None
+    journal_is_open: bool = False
+
+
+def run(loaded: Loaded, overrides: Mapping[str, str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code.
+
+    Raises:
+        GatewayError: it can't start; nothing was lost.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_live(loaded, overrides or {}))
+
+
+async def _live(loaded: Loaded, overrides: Mapping[str, str]) -> int:
+    stopping = asyncio.Event()
+    worker = build(loaded, overrides)
+    try:
+        await start(worker)
+    except BaseException:
+        await stop(worker)
+        raise
+    _on_signals(worker, stopping)
+    _log.info(
+        "worker.started",
+        listen=str(worker.settings.listen),
+        admin_listen=str(worker.settings.admin_listen),
+        routes=len(worker.snapshot.routes),
+    )
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
+    await stopping.wait()
+    await drain(worker)
+    await stop(worker)
+    _log.info("worker.stopped")
+    return 0
+
+
+def build(loaded: Loaded, overrides: Mapping[str, str]) -> Worker:
+    """Put the parts together; nothing runs yet.
+
+    Raises:
+        GatewayError: a database can't be opened.
+    """
+    settings, snapshot, stats, clock = loaded.settings, loaded.snapshot, Stats(), SystemClock()
+    loop = asyncio.get_running_loop()
+    store = wiring.open_store(settings, clock, stats.store)
+    ledger = wiring.open_ledger(settings)
+    directory = wiring.open_directory(settings, clock, stats.directory)
+    journal = Journal(
+        settings.data_dir / "journal",
+        clock=clock,
+        stats=stats.journal,
+        fsync_seconds=settings.fsync_seconds,
+        segment_bytes_max=settings.segment_bytes,
+        bytes_max=settings.journal_bytes_max,
+    )
+    upstreams, key_use = Upstreams(stats.worker), LastUsed()
+    access_log = AccessLog(stats.worker)
+    sampled = SampledAccessLog(access_log, snapshot.access_log.sample_per_million, Random())  # noqa: S311
+    ports = Ports(
+        loop=loop,
+        clock=clock,
+        keys=directory,
+        key_format=KeyFormat(allow_foreign=settings.accepts_foreign_keys),
+        counters=store,
+        local_counters=wiring.open_local_store(clock),
+        upstreams=upstreams,
+        journal=journal,
+        key_use=key_use,
+        access_log=sampled,
+        new_event_id=_new_event_id,
+        overage_entered=_overage_teller(stats),
+        stats=stats,
+        active=activate(snapshot, upstreams, clock.now_micro()),
+        date_line=date_line(clock),
+    )
+    stats.worker.config_version = snapshot.version
+
+    def swap(new: Snapshot) -> None:
+        sampled.sample(new.access_log.sample_per_million)
+        ports.swap(new)
+
+    return Worker(
+        settings=settings,
+        snapshot=snapshot,
+        stats=stats,
+        ports=ports,
+        store=store,
+        directory=directory,
+        ledger=ledger,
+        journal=journal,
+        corrections=Corrections(store, journal),
+        shipper=Shipper(
+            journal,
+            ledger,
+            clock=clock,
+            stats=stats.shipper,
+            interval_seconds=settings.ship_interval_seconds,
+            batch=settings.ship_batch,
+        ),
+        reloader=Reloader(loaded, overrides, swap, stats.worker),
+        key_use=key_use,
+        key_registry=wiring.note_key_use(settings),
+        access_log=access_log,
+    )
+
+
+def _new_event_id() -> str:
+    return str(uuid_utils.uuid7())
+
+
+def _overage_teller(stats: Stats) -> Callable[[str, str], None]:
+    def tell(workspace_id: str, policy: str) -> None:
+        stats.worker.overage_entered += 1
+        _log.warning("limits.overage_entered", workspace_id=workspace_id, policy=policy)
+
+    return tell
+
+
+async def start(worker: Worker) -> None:
+    """Recover, connect, listen.
+
+    Raises:
+        GatewayError: the journal is taken, the ledger is away while a memory store needs it, or an
+            address is in use.
+    """
+    worker.access_log.start(worker.ports.loop)
+    await asyncio.to_thread(worker.journal.open)
+    worker.journal_is_open = True
+    await worker.store.start()
+    if isinstance(worker.store, MemoryCounterStore):
+        await rebuild_memory(
+            worker.store,
+            worker.ledger,
+            worker.journal,
+            worker.shipper,
+            worker.snapshot,
+            worker.ports.clock.now_micro(),
+        )
+        worker.corrections.start(replay=False)
+    else:
+        worker.corrections.start(replay=True)
+    await worker.directory.start()
+    worker.shipper.start()
+    worker.background = [
+        spawn(sweep(worker.ports, worker.ports.clock), name="sweep"),
+        spawn(worker.reloader.watch(), name="reload"),
+        spawn(_write_key_use(worker), name="key-use"),
+    ]
+    worker.server = await _listen(worker)
+    worker.admin = await _listen_admin(worker)
+
+
+async def _listen(worker: Worker) -> asyncio.Server:
+    address = worker.settings.listen
+    ports = worker.ports
+    try:
+        return await ports.loop.create_server(
+            lambda: ClientConnection(ports), address.host, address.port, backlog=LISTEN_BACKLOG
+        )
+    except OSError as error:
+        raise GatewayError(
+            "worker.cannot_listen",
+            f"the gateway can't listen on {address}: {error.strerror or error}",
+            "stop what uses this address, or choose another with --listen",
+        ) from error
+
+
+async def _listen_admin(worker: Worker) -> web.AppRunner:
+    address = worker.settings.admin_listen
+    registry = create_registry(
+        worker.stats,
+        lambda: [(r.name, r.counters) for r in worker.ports.active.snapshot.routes],
+        version=version_of("enforcement-gateway"),
+    )
+    return await start_admin(address.host, address.port, lambda: readiness(worker), registry)
+
+
+def readiness(worker: Worker) -> list[str]:
+    """Return why this worker should get no requests now; empty if it should."""
+    reasons = []
+    if worker.ports.is_draining:
+        reasons.append("draining")
+    if not worker.journal.is_available:
+        reasons.append("journal unavailable")
+    routes = worker.ports.active.snapshot.routes
+    all_closed = all(route.on_store_failure is FailurePolicy.CLOSED for route in routes)
+    if all_closed and not worker.store.is_available:
+        reasons.append("counter store away")
+    return reasons
+
+
+async def _write_key_use(worker: Worker) -> None:
+    registry = worker.key_registry
+    if registry is None:
+        return
+    while True:
+        await asyncio.sleep(KEY_USE_EVERY_SECONDS)
+        due = worker.key_use.due(worker.ports.clock.now_micro())
+        if not due:
+            continue
+        try:
+            await asyncio.to_thread(registry.touch_keys, due)
+        except GatewayError as error:
+            worker.key_use.failed(due)
+            _log.warning("keys.use_not_noted", reason=error.message)
+
+
+def _on_signals(worker: Worker, stopping: asyncio.Event) -> None:
+    loop = worker.ports.loop
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(
+        signal.SIGHUP, lambda: spawn(worker.reloader.reload(), name="reload-asked")
+    )
+
+
+async def drain(worker: Worker) -> None:
+    """Tell the orchestrator, take no new connections, let what is under way finish (bounded)."""
+    ports = worker.ports
+    ports.is_draining = True
+    _log.info("worker.draining", in_flight=len(ports.exchanges))
+    await asyncio.sleep(READY_SECONDS)
+    if worker.server is not None:
+        worker.server.close()
+    for connection in tuple(ports.connections):
+        if isinstance(connection, ClientConnection) and connection.is_idle_at(float("inf")):
+            connection.transport.close()
+    ends = ports.loop.time() + worker.settings.drain_seconds
+    while ports.exchanges and ports.loop.time() < ends:
+        await asyncio.sleep(0.05)
+    if ports.exchanges:
+        _log.warning("worker.drain_cut", in_flight=len(ports.exchanges))
+
+
+async def stop(worker: Worker) -> None:
+    """Close everything, the journal last: what is recorded is shipped if the ledger is there."""
+    if worker.server is not None:
+        worker.server.close()
+    for connection in tuple(worker.ports.connections):
+        if isinstance(connection, ClientConnection):
+            connection.transport.abort()
+    await asyncio.sleep(0)
+    worker.reloader.close()
+    for task in worker.background or ():
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    if worker.journal_is_open:
+        await worker.journal.flush()
+        await worker.corrections.drain(SHIP_AT_STOP_SECONDS)
+        await worker.shipper.flush(SHIP_AT_STOP_SECONDS)
+    await worker.shipper.close()
+    await worker.corrections.close()
+    if worker.journal_is_open:
+        await worker.journal.close()
+    await worker.directory.close()
+    await worker.store.close()
+    worker.ports.upstreams.close()
+    worker.access_log.close()
+    if worker.admin is not None:
+        await worker.admin.cleanup()
+    worker.ledger.close()
