@@ -53,17 +53,18 @@ def parse_redis_url(url: str) -> RedisAddress:
     Raises:
         GatewayError: ``counters.url_invalid``, without repeating the URL, which holds a password.
     """
+    if "#" in url:
+        raise _invalid("has a fragment; write '#' in a password as %23")
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise _invalid("is not a URL") from error
+    except ValueError:
+        # Its text repeats what it could not read, which may be a piece of the password.
+        raise _invalid("is not a URL") from None
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     is_unix = parts.scheme == "unix"
     if parts.scheme not in {"redis", "rediss", "unix"}:
         raise _invalid(f"has the unknown scheme {parts.scheme!r}")
-    if parts.fragment:
-        raise _invalid("has a fragment; write '#' in a password as %23")
     allowed = {"db"} | (_TLS_OPTIONS if parts.scheme == "rediss" else set())
     unknown = sorted(set(options) - allowed)
     if unknown:
