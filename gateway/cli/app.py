@@ -32,7 +32,7 @@ PROBLEM: Final = 1
 CANNOT_START: Final = 3
 
 _CANNOT_START_CODES: Final = frozenset(
-    {"admin", "config", "database", "directory", "journal", "ledger", "listen", "store"}
+    {"admin", "config", "counters", "data_dir", "database", "directory", "journal", "listen"}
 )
 """First words of error codes that mean: the command could not even begin."""
 

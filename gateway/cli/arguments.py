@@ -19,6 +19,10 @@ DataDir = Annotated[
     str | None,
     typer.Option(help="Where journal and embedded databases live [env: GATEWAY_DATA_DIR]."),
 ]
+Keys = Annotated[
+    str | None,
+    typer.Option(help="Where keys are kept: file:..., or a database URL [env: GATEWAY_KEYS]."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Month = Annotated[
     str | None, typer.Option("--period", help="A billing period such as 2026-11 [now].")

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.clock import Clock
 from gateway.config.snapshot import Snapshot
 from gateway.control.statements import current_period, pricing_now
+from gateway.errors import GatewayError
 from gateway.keys.port import KeyRegistry
 from gateway.ledger.port import Ledger
 from gateway.process.clock import SystemClock
@@ -21,6 +22,15 @@ from gateway.rules.plan import Pricing
 
 if TYPE_CHECKING:
     from gateway.config.settings import Loaded
+
+
+FILE: Final = "file:"
+ENVIRONMENT: Final = "env:"
+
+
+def given(**options: str | None) -> dict[str, str]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def load(config: Path, **overrides: str | None) -> "Loaded":
@@ -32,8 +42,7 @@ def load(config: Path, **overrides: str | None) -> "Loaded":
     """
     from gateway.config import settings  # noqa: PLC0415 - brings pydantic
 
-    given = {name: value for name, value in overrides.items() if value is not None}
-    return settings.load(config, environ=os.environ, overrides=given)
+    return settings.load(config, environ=os.environ, overrides=given(**overrides))
 
 
 @dataclass(slots=True)
@@ -59,8 +68,29 @@ class Desk:
         return current_period(self.loaded.snapshot, self.clock)
 
     @property
+    def written_keys(self) -> str | None:
+        """Where keys are written by hand (``file:``, ``env:``); None if a database has them."""
+        keys = self.loaded.settings.keys
+        return keys if keys.startswith((FILE, ENVIRONMENT)) else None
+
+    @property
     def registry(self) -> KeyRegistry:
-        """Keys and workspaces."""
+        """Keys and workspaces.
+
+        Raises:
+            GatewayError: they stand in an environment variable, or can't be opened.
+        """
+        keys = self.loaded.settings.keys
+        if keys.startswith(FILE):
+            from gateway.control.written_keys import WrittenRegistry  # noqa: PLC0415 - brings yaml
+
+            return WrittenRegistry(Path(keys.removeprefix(FILE)))
+        if keys.startswith(ENVIRONMENT):
+            raise GatewayError(
+                "keys.read_only",
+                f"the keys stand in the environment variable {keys.removeprefix(ENVIRONMENT)}",
+                "`gateway keys create` prints an entry for it; the variable itself is the list",
+            )
         from gateway.process import wiring  # noqa: PLC0415 - brings SQLAlchemy
 
         return wiring.open_registry(self.loaded.settings)

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 import typer
 
-from gateway.cli import output
+from gateway.cli import output, usage
 from gateway.cli.arguments import DEFAULT_CONFIG, Config
 from gateway.cli.context import Desk, open_desk
 from gateway.cli.demo_stage import Stage, free_port
@@ -54,7 +54,8 @@ def tries(starter: str, sandbox: str) -> list[Try]:
     return [
         Try("passes, and tells where the caller stands", starter, {"estimated_dc": 2}),
         Try("no key: 401", None, {"estimated_dc": 1}),
-        Try("more than the sandbox plan has left: 429", sandbox, {"estimated_dc": 51}),
+        Try("the sandbox plan's whole month in one call", sandbox, {"estimated_dc": 50}),
+        Try("one more: 429, and when it could pass", sandbox, {"estimated_dc": 1}),
     ]
 
 
@@ -78,6 +79,9 @@ def run(
             desk, requests = _set_up(stage, config, port)
             if tour:
                 _show_answers(stage, requests)
+                stage.stop()  # which sends what waits in the journal to the ledger
+                output.line("# what was used")
+                usage.show(config=stage.config, data_dir=str(stage.data_dir))
             else:
                 _show_commands(stage, desk, requests)
                 stage.gateway.wait()
@@ -138,7 +142,7 @@ def _show_commands(stage: Stage, desk: Desk, requests: list[Try]) -> None:
     output.line("# what was used, a second later\n" + own.format("usage") + "\n")
     output.line(
         "# what a request would meet, and why\n"
-        + own.format(f"explain POST /v1/runs -w {SANDBOX} -d '{{\"estimated_dc\": 51}}'")
+        + own.format(f"explain POST /v1/runs -w {SANDBOX} -d '{{\"estimated_dc\": 1}}'")
         + "\n"
     )
     output.line(f"# the bill of {desk.period}\n" + own.format(f"statement {STARTER}") + "\n")

@@ -79,14 +79,20 @@ class Stage:
         document["pricing"] = [
             self._copy(source.parent / path) for path in _listed(document["pricing"])
         ]
-        self.config = self.data_dir / "gateway.yaml"
+        self.config = self._own_folder() / "gateway.yaml"
         # JSON is YAML, and needs no second way of writing it.
         self.config.write_text(json.dumps(document, indent=2), encoding="utf-8")
 
     def _copy(self, pricing: Path) -> str:
         """Copy a pricing file into the demo's folder, where it may be changed at will."""
-        shutil.copyfile(pricing, self.data_dir / pricing.name)
+        shutil.copyfile(pricing, self._own_folder() / pricing.name)
         return pricing.name
+
+    def _own_folder(self) -> Path:
+        """Return the folder of the demo's configuration, watched by the gateway: no data in it."""
+        folder = self.data_dir / "config"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def start_gateway(self) -> None:
         """Start the gateway and wait until it is ready.

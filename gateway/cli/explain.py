@@ -86,7 +86,7 @@ def _caller(desk: Desk, key: str | None, workspace: str | None) -> AskedCaller |
 
 async def _ask(desk: Desk, question: Question, caller: AskedCaller | None) -> Explanation:
     from gateway.process import wiring  # noqa: PLC0415 - brings SQLAlchemy
-    from gateway.telemetry.metrics import Stats  # noqa: PLC0415
+    from gateway.telemetry.metrics import StoreStats  # noqa: PLC0415
 
     settings = desk.loaded.settings
     if settings.counters == "memory":
@@ -94,7 +94,7 @@ async def _ask(desk: Desk, question: Question, caller: AskedCaller | None) -> Ex
             key_id = caller.key.key_id if caller and caller.key else ""
             reader = counts.from_ledger(ledger, key_id=key_id)
             return await explain(desk.snapshot, desk.clock, question, caller, reader)
-    store = wiring.open_store(settings, desk.clock, Stats())
+    store = wiring.open_store(settings, desk.clock, StoreStats())
     await store.start()
     try:
         reader = counts.from_store(store)

@@ -10,6 +10,7 @@ from gateway.cli.arguments import (
     AsJson,
     Config,
     DataDir,
+    Keys,
     duration_seconds,
     instant_micro,
 )
@@ -50,10 +51,14 @@ def create(
     ] = None,
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a key and show its secret, this once."""
-    desk = open_desk(config, data_dir=data_dir)
+    """Create a key and show its secret, this once.
+
+    Where keys are written by hand (file: or env:), nothing is stored: the entry to add is printed.
+    """
+    desk = open_desk(config, data_dir=data_dir, keys=keys)
     request = control.KeyRequest(
         workspace_id=workspace,
         environment=environment,
@@ -62,8 +67,11 @@ def create(
         features=tuple(feature) if feature else None,
         networks=tuple(network or ()),
     )
-    created = control.create_key(desk.registry, desk.pricing, desk.clock, request)
-    _show_created(created, as_json=as_json)
+    if desk.written_keys is None:
+        created = control.create_key(desk.registry, desk.pricing, desk.clock, request)
+        _show_created(created, as_json=as_json)
+    else:
+        _show_entry(control.prepare_key(desk.pricing, desk.clock, request), as_json=as_json)
 
 
 @app.command("list")
@@ -74,10 +82,11 @@ def list_keys(
     ] = None,
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """List keys: prefix only, never a secret."""
-    desk = open_desk(config, data_dir=data_dir)
+    desk = open_desk(config, data_dir=data_dir, keys=keys)
     now_micro = desk.clock.now_micro()
     found = [_described(key, now_micro) for key in desk.registry.keys(workspace, limit=LISTED_MAX)]
     output.rows(found, COLUMNS, as_json=as_json, empty="There are no keys yet.")
@@ -89,10 +98,11 @@ def revoke(
     key_id: KeyId,
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """Refuse a key from now on."""
-    desk = open_desk(config, data_dir=data_dir)
+    desk = open_desk(config, data_dir=data_dir, keys=keys)
     key = control.revoke_key(desk.registry, desk.clock, key_id)
     output.facts(_described(key, desk.clock.now_micro()), as_json=as_json)
 
@@ -104,10 +114,11 @@ def expire(
     at: Annotated[str, typer.Argument(help="When it ends: 30d, or 2027-01-31.")],
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """Refuse a key from a later instant on."""
-    desk = open_desk(config, data_dir=data_dir)
+    desk = open_desk(config, data_dir=data_dir, keys=keys)
     now_micro = desk.clock.now_micro()
     key = control.expire_key(desk.registry, desk.clock, key_id, instant_micro(at, now_micro))
     output.facts(_described(key, now_micro), as_json=as_json)
@@ -122,10 +133,11 @@ def rotate(
     ] = "24h",
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace a key: a new one with the same rights, the old one until the overlap is over."""
-    desk = open_desk(config, data_dir=data_dir)
+    desk = open_desk(config, data_dir=data_dir, keys=keys)
     rotation = control.rotate_key(
         desk.registry,
         desk.pricing,
@@ -142,6 +154,21 @@ def rotate(
 def _show_created(created: control.CreatedKey, *, as_json: bool) -> None:
     output.facts({"secret": created.secret} | _stored(created.key), as_json=as_json)
     output.note("Keep the secret now: it is stored nowhere and can't be shown again.")
+
+
+def _show_entry(prepared: control.CreatedKey, *, as_json: bool) -> None:
+    """Print what to write into the keys file, and the secret beside it."""
+    from gateway.control.written_keys import entry_text  # noqa: PLC0415 - brings yaml
+
+    key = prepared.key
+    if as_json:
+        stored = _stored(key) | {"sha256": key.key_hash.hex()}
+        output.document({"secret": prepared.secret} | stored)
+        return
+    output.line(f"# add under the keys of the workspace {key.workspace_id}:")
+    output.line(entry_text(key, output.instant(key.expires_at_micro)))
+    output.line(f"# the secret, for its owner: {prepared.secret}")
+    output.note("Keep the secret now: only its hash stands in the entry.")
 
 
 def _stored(key: NewKey) -> dict[str, object]:

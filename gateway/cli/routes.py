@@ -49,11 +49,8 @@ def _segment(segment: Segment) -> str:
 
 def _reading(reading: CostReading) -> str:
     default = "" if reading.default_micro is None else text_from_micro(reading.default_micro)
-    match reading.source:
-        case CostSource.STATIC:
-            return default
-        case CostSource.HEADER:
-            where = reading.header.decode()
-        case CostSource.JSON:
-            where = "/" + "/".join(reading.pointer)
+    if reading.source is CostSource.STATIC:
+        return default
+    is_header = reading.source is CostSource.HEADER
+    where = reading.header.decode() if is_header else "/" + "/".join(reading.pointer)
     return f"{where} or {default}" if default else where

@@ -7,7 +7,7 @@ import typer
 
 from gateway.cli import output
 from gateway.cli.arguments import DEFAULT_CONFIG, Config, DataDir
-from gateway.cli.context import load
+from gateway.cli.context import given, load
 from gateway.errors import GatewayError
 
 CANNOT_START = 3
@@ -46,19 +46,19 @@ def run(
     from gateway.process import worker  # noqa: PLC0415 - no other command needs the data plane
     from gateway.telemetry import logs  # noqa: PLC0415
 
+    overrides = given(
+        listen=listen,
+        admin_listen=admin_listen,
+        data_dir=data_dir,
+        counters=counters,
+        ledger=ledger,
+        keys=keys,
+        log_level=log_level,
+    )
     try:
-        loaded = load(
-            config,
-            listen=listen,
-            admin_listen=admin_listen,
-            data_dir=data_dir,
-            counters=counters,
-            ledger=ledger,
-            keys=keys,
-            log_level=log_level,
-        )
+        loaded = load(config, **overrides)
         logs.configure(loaded.settings.log_level, console=sys.stderr.isatty())
-        code = worker.run(loaded)
+        code = worker.run(loaded, overrides)
     except GatewayError as error:
         output.failure(error)
         raise typer.Exit(CANNOT_START) from None

@@ -62,7 +62,7 @@ def test_wrong_usage_is_exit_code_2(
     [
         (GatewayError("plan.unknown", "no such plan", "choose"), PROBLEM, "[plan.unknown]"),
         (ConfigError([Fault("g.yaml", 1, 1, "$", "bad")]), CANNOT_START, "g.yaml:1:1: $: bad"),
-        (StoreUnavailable("store.away", "the store is away"), CANNOT_START, "[store.away]"),
+        (StoreUnavailable("counters.away", "it is away"), CANNOT_START, "[counters.away]"),
         (ZeroDivisionError("x"), PROBLEM, "the gateway itself failed: ZeroDivisionError: x"),
     ],
 )

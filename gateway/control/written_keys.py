@@ -1,0 +1,145 @@
+"""Keys that are written down in a YAML file: read like a registry, changed by hand (B3)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import yaml
+
+from gateway.errors import ConfigError, Fault, GatewayError
+from gateway.keys.document import parse_document
+from gateway.keys.port import (
+    KeyDescription,
+    KeyEntry,
+    NewKey,
+    Workspace,
+    WorkspaceStatus,
+)
+from gateway.rules.plan import Pricing
+
+
+class WrittenRegistry:
+    """A read-only ``KeyRegistry`` over a key file; what would change it says how to.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._entries = read_entries(path)
+
+    def workspace(self, workspace_id: str) -> Workspace | None:
+        """Return a workspace that has a key in the file."""
+        for entry in self._entries:
+            if entry.workspace_id == workspace_id:
+                return _workspace(entry)
+        return None
+
+    def workspaces(self, *, limit: int, after: str = "") -> Sequence[Workspace]:
+        """Return the workspaces that have keys in the file, by id."""
+        found = {entry.workspace_id: _workspace(entry) for entry in self._entries}
+        return [found[name] for name in sorted(found) if name > after][:limit]
+
+    def keys(self, workspace_id: str | None, *, limit: int) -> Sequence[KeyDescription]:
+        """Return the file's keys in its order."""
+        return [
+            _description(entry)
+            for entry in self._entries
+            if workspace_id in (None, entry.workspace_id)
+        ][:limit]
+
+    def create_workspace(self, workspace: Workspace) -> NoReturn:
+        """Refuse: the file is written by hand."""
+        self._refuse(f"add the workspace {workspace.workspace_id} to it")
+
+    def update_workspace(
+        self, workspace_id: str, *, plan: str | None, status: WorkspaceStatus | None
+    ) -> NoReturn:
+        """Refuse: the file is written by hand."""
+        change = f"plan: {plan}" if plan else f"status: {status.value if status else 'active'}"
+        self._refuse(f"write '{change}' at the workspace {workspace_id}")
+
+    def create_key(self, key: NewKey) -> NoReturn:
+        """Refuse: the file is written by hand."""
+        self._refuse(f"add the key {key.key_id} to the workspace {key.workspace_id}")
+
+    def revoke_key(self, key_id: str, *, at_micro: int) -> NoReturn:
+        """Refuse: the file is written by hand."""
+        del at_micro
+        self._refuse(f"write revoked_at at the key {key_id}, or remove it")
+
+    def touch_keys(self, used_at_micro: dict[str, int]) -> None:
+        """Do nothing: a file written by hand notes no uses."""
+
+    def _refuse(self, how: str) -> NoReturn:
+        raise GatewayError(
+            "keys.read_only",
+            f"the keys are kept in {self._path}, which is changed by hand",
+            f"{how}; running gateways see it within a second",
+        )
+
+
+def read_entries(path: Path) -> list[KeyEntry]:
+    """Return the keys of a file.
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError([Fault(str(path), 1, 1, "$", f"can't be read: {reason}")]) from error
+    return list(parse_document(text, str(path)).values())
+
+
+def plan_faults(entries: Sequence[KeyEntry], pricing: Pricing, file: str) -> list[Fault]:
+    """Return a fault for each workspace whose plan the pricing file lacks."""
+    plans = {entry.workspace_id: entry.plan for entry in entries}
+    expected = f"one of: {', '.join(pricing.tiers)}"
+    return [
+        Fault(file, 1, 1, f"workspaces[{workspace}].plan", f"no plan is called {plan}", expected)
+        for workspace, plan in plans.items()
+        if plan not in pricing.tiers
+    ]
+
+
+def entry_text(key: NewKey, expires_at: str | None) -> str:
+    """Return the YAML lines of a key, to stand under its workspace's ``keys``."""
+    entry: dict[str, object] = {
+        "id": key.key_id,
+        "sha256": key.key_hash.hex(),
+        "prefix": key.prefix,
+    }
+    if key.name:
+        entry["name"] = key.name
+    if expires_at is not None:
+        entry["expires_at"] = expires_at
+    if key.features is not None:
+        entry["features"] = list(key.features)
+    if key.networks:
+        entry["cidrs"] = list(key.networks)
+    return yaml.safe_dump([entry], sort_keys=False, allow_unicode=True)
+
+
+def _workspace(entry: KeyEntry) -> Workspace:
+    return Workspace(entry.workspace_id, entry.plan, entry.workspace_status, created_at_micro=0)
+
+
+def _description(entry: KeyEntry) -> KeyDescription:
+    return KeyDescription(
+        key_id=entry.key_id,
+        prefix=entry.prefix,
+        workspace_id=entry.workspace_id,
+        name="",
+        created_at_micro=0,
+        expires_at_micro=entry.expires_at_micro,
+        revoked_at_micro=entry.revoked_at_micro,
+        last_used_at_micro=None,
+        features=None if entry.features is None else tuple(sorted(entry.features)),
+        networks=tuple(map(str, entry.networks)),
+    )
