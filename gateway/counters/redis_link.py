@@ -94,6 +94,9 @@ class RedisLink(asyncio.Protocol):
         """Change the deadline of commands from now on (a handshake is given more time)."""
         self._interval_seconds = deadline_seconds / SWEEPS_PER_DEADLINE
         self._overdue_micro = int(OVERDUE_SWEEPS * self._interval_seconds * 1_000_000)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweep_later()
 
     def send(self, command: bytes, owner: object = None) -> asyncio.Future[Reply]:
         """Queue a packed command for this tick's write.
@@ -169,7 +172,10 @@ class RedisLink(asyncio.Protocol):
         self.writes += 1
         if self._sweeper is None:
             self._mark(self._clock.monotonic_micro())
-            self._sweeper = self._loop.call_later(self._interval_seconds, self._sweep)
+            self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        self._sweeper = self._loop.call_later(self._interval_seconds, self._sweep)
 
     def _mark(self, now_micro: int) -> None:
         """Note that all commands sent so far were sent by now."""
@@ -193,7 +199,7 @@ class RedisLink(asyncio.Protocol):
             self._sweeper = None
         else:
             self._mark(now_micro)
-            self._sweeper = self._loop.call_later(self._interval_seconds, self._sweep)
+            self._sweep_later()
         if timeouts:
             self.consecutive_timeouts += timeouts
             self._on_timeout()
