@@ -15,7 +15,7 @@ from gateway.counters.port import CounterStore
 from gateway.counters.redis import RedisCounterStore
 from gateway.counters.redis_connection import BreakerSettings
 from gateway.database.engine import create_engine_for
-from gateway.database.schema import migrate
+from gateway.database.revision import is_current
 from gateway.errors import GatewayError
 from gateway.keys.cache import CachingKeyDirectory
 from gateway.keys.environment import EnvKeyDirectory
@@ -56,7 +56,7 @@ def open_ledger(settings: Settings) -> Ledger:
     Raises:
         GatewayError: the database can't be reached or written.
     """
-    return SqlLedger(migrated_engine(settings.ledger))
+    return SqlLedger(migrated_engine(settings, settings.ledger))
 
 
 def open_registry(settings: Settings) -> KeyRegistry:
@@ -71,7 +71,7 @@ def open_registry(settings: Settings) -> KeyRegistry:
             f"keys are kept in {settings.keys}, which is edited by hand",
             "change that file, or keep keys in a database (the setting `keys`)",
         )
-    return SqlKeyStore(migrated_engine(settings.keys), SystemClock())
+    return SqlKeyStore(migrated_engine(settings, settings.keys), SystemClock())
 
 
 def open_directory(settings: Settings, clock: Clock, stats: DirectoryStats) -> KeyDirectory:
@@ -93,19 +93,39 @@ def open_directory(settings: Settings, clock: Clock, stats: DirectoryStats) -> K
                 "set it to keys as the configuration reference describes them",
             )
         return EnvKeyDirectory.parse(os.environ[variable], variable=variable, stats=stats)
-    store = SqlKeyStore(migrated_engine(keys), clock)
+    store = SqlKeyStore(migrated_engine(settings, keys), clock)
     return CachingKeyDirectory(store, clock=clock, stats=stats)
 
 
-def migrated_engine(url: str) -> Engine:
+def migrated_engine(settings: Settings, url: str) -> Engine:
     """Return an engine on a database whose schema is up to date.
 
     Raises:
         GatewayError: it can't be reached, written, or is newer than this version.
     """
+    make_data_dir(settings.data_dir)
     engine = create_engine_for(url)
-    migrate(engine)
+    if not is_current(engine):
+        from gateway.database.schema import migrate  # noqa: PLC0415 - brings Alembic
+
+        migrate(engine)
     return engine
+
+
+def make_data_dir(folder: Path) -> None:
+    """Create the folder of local state, readable by its owner alone.
+
+    Raises:
+        GatewayError: it can't be created.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise GatewayError(
+            "data_dir.unwritable",
+            f"the data folder {folder} can't be created: {error.strerror or error}",
+            "choose another with --data-dir, or let this user write there",
+        ) from error
 
 
 def note_key_use(settings: Settings) -> KeyRegistry | None:
