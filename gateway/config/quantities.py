@@ -7,7 +7,13 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, WithJsonSchema
 
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)")
-_SECONDS: Final = {"ms": Decimal("0.001"), "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_SECONDS: Final = {
+    "ms": Decimal("0.001"),
+    "s": Decimal(1),
+    "m": Decimal(60),
+    "h": Decimal(3600),
+    "d": Decimal(86_400),
+}
 _SIZE: Final = re.compile(r"(\d{1,12})(B|kB|KB|MB|GB|KiB|MiB|GiB)?")
 _BYTES: Final = {
     None: 1, "B": 1, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3,

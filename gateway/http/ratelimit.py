@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import http_sf
+from http_sf.types import ParamsType
 
 from gateway.rules.charge import ChargeTemplate, Entry
 from gateway.rules.decision import seconds_until
@@ -60,8 +61,8 @@ def prepare(
     )
 
 
-def _policy_item(entry: Entry) -> tuple[str, dict[str, int]]:
-    parameters = {"q": entry.ladder.soft.limit_micro // MICRO}
+def _policy_item(entry: Entry) -> tuple[str, ParamsType]:
+    parameters: ParamsType = {"q": entry.ladder.soft.limit_micro // MICRO}
     period = entry.period
     if period.end_micro < NEVER_MICRO:
         parameters["w"] = (period.end_micro - period.start_micro) // MICRO

@@ -25,7 +25,8 @@ from gateway.keys.yaml_file import YamlKeyDirectory
 from gateway.ledger.port import Ledger
 from gateway.ledger.sql import SqlLedger
 from gateway.process.clock import SystemClock
-from gateway.telemetry.metrics import DirectoryStats, Stats, StoreStats
+from gateway.process.recovery import RestorableStore
+from gateway.telemetry.metrics import DirectoryStats, StoreStats
 
 MEMORY = "memory"
 FILE_PREFIX = "file:"
@@ -43,6 +44,11 @@ def open_store(settings: Settings, clock: Clock, stats: StoreStats) -> CounterSt
         stats=stats,
         breaker=BreakerSettings(timeouts=settings.breaker_timeouts),
     )
+
+
+def restorable(store: CounterStore) -> RestorableStore | None:
+    """Return the store if it forgets at every stop and must be rebuilt, else None."""
+    return store if isinstance(store, MemoryCounterStore) else None
 
 
 def open_local_store(clock: Clock) -> CounterStore:

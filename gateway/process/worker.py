@@ -20,7 +20,6 @@ from aiohttp import web
 from gateway.admin.app import start_admin
 from gateway.config.settings import Loaded, Settings
 from gateway.config.snapshot import FailurePolicy, Snapshot
-from gateway.counters.memory import MemoryCounterStore
 from gateway.counters.port import CounterStore
 from gateway.errors import GatewayError
 from gateway.keys.format import KeyFormat
@@ -208,9 +207,10 @@ async def start(worker: Worker) -> None:
     await asyncio.to_thread(worker.journal.open)
     worker.journal_is_open = True
     await worker.store.start()
-    if isinstance(worker.store, MemoryCounterStore):
+    restorable = wiring.restorable(worker.store)
+    if restorable is not None:
         await rebuild_memory(
-            worker.store,
+            restorable,
             worker.ledger,
             worker.journal,
             worker.shipper,

@@ -4,6 +4,7 @@ Source: design section 3 (steps 4 and 8); requirement A7.
 """
 
 from collections.abc import Mapping
+from typing import assert_never
 
 from gateway.config.snapshot import CostReading, CostSource, RunIdReading, RunIdSource
 from gateway.errors import Refusal, RefusalCode
@@ -58,6 +59,8 @@ def _reserve(reading: CostReading, special: Mapping[bytes, list[bytes]], documen
             case CostSource.JSON:
                 member = at_pointer(document, reading.pointer)
                 found = None if member is None else quantity_from_json(member)
+            case _:
+                assert_never(reading.source)
     except UnreadableQuantity as error:
         where = reading.header.decode() or "/" + "/".join(reading.pointer)
         raise Refusal(RefusalCode.COST_INVALID, detail=f"Invalid {where}: {error}.") from error

@@ -120,7 +120,9 @@ class UpstreamPool:
 
     async def _connect(self, state: EndpointState) -> UpstreamConnection:
         """Open a connection, in a task of its own: a story is none."""
-        return await spawn(self._open_connection(state), name="connect", on_error=_expected)
+        connecting = spawn(self._open_connection(state), name="connect", on_error=_expected)
+        connection: UpstreamConnection = await connecting
+        return connection
 
     async def _open_connection(self, state: EndpointState) -> UpstreamConnection:
         endpoint = state.endpoint

@@ -5,6 +5,7 @@ Source: design sections 6 and 7; requirements A4 to A7, B5, N1.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import assert_never
 
 from gateway.rules.charge import ChargeTemplate, Entry
 from gateway.rules.limits import Action, Ladder, LimitKind, Scope
@@ -36,6 +37,8 @@ def counter_key(
             middle = f"route:{route}:"
         case Scope.ADDRESS:
             middle = f"address:{address}:"
+        case _:
+            assert_never(ladder.scope)
     return f"{ladder.counter}:{{{workspace_id}}}:{middle}{period.id}"
 
 

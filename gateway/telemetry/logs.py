@@ -75,7 +75,9 @@ def configure(
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(
-        level=number, handlers=[_StandardLogging(target, shared, renderer)], force=True
+        level=max(number, logging.WARNING),
+        handlers=[_StandardLogging(target, shared, renderer)],
+        force=True,
     )
 
 
