@@ -190,8 +190,9 @@ class RedisCounterStore:
                 "the connection to the counter store broke before it answered",
                 "the charge may have been counted; `gateway reconcile` compares with the ledger",
             )
-        if str(reply).startswith("READONLY"):
-            # A replica now: a new connection may be led to the primary.
+        if "READONLY" in str(reply):
+            # A replica now: a new connection may be led to the primary. Redis 6 says it within a
+            # sentence about the script.
             link.abort()
         _log.error("counters.redis_error", reason=str(reply)[:200])
         return StoreUnavailable(

@@ -83,7 +83,7 @@ async def test_a_stalled_store_refuses_within_the_deadline_then_at_once_then_ser
             server.stall()
             began = time.monotonic()
             codes = await asyncio.gather(*[unavailable(store, charging(store)) for _ in range(5)])
-            assert time.monotonic() - began < 1.5 * DEADLINE_SECONDS
+            assert time.monotonic() - began < 3 * DEADLINE_SECONDS
             assert codes == ["counters.timeout"] * 5
             assert (stats.timeouts, stats.breaker_opened, store.is_available) == (5, 1, False)
 

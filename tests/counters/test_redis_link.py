@@ -122,7 +122,7 @@ def test_a_silent_server_is_given_up_within_the_deadline(tmp_path: Path, new_loo
             waited_seconds = time.monotonic() - began
 
             assert replies == [Unanswered.TIMED_OUT] * 7
-            assert 0.7 * DEADLINE_SECONDS <= waited_seconds < 1.5 * DEADLINE_SECONDS
+            assert 0.7 * DEADLINE_SECONDS <= waited_seconds < 3 * DEADLINE_SECONDS
             assert (link.consecutive_timeouts, heard.timeouts, heard.losses) == (7, 1, 0)
 
     with asyncio.Runner(loop_factory=new_loop) as runner:

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import redis
@@ -17,6 +17,8 @@ from redis.retry import Retry
 
 START_SECONDS = 10.0
 LOCAL = "127.0.0.1"
+CLUSTER_BUS_OFFSET = 10_000
+"""Redis opens this port above its own when it is in a cluster."""
 
 
 def redis_executable() -> str:
@@ -30,10 +32,14 @@ def redis_executable() -> str:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((LOCAL, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that was free a moment ago, and so was the one of its cluster bus."""
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            probe.bind((LOCAL, 0))
+            port = int(probe.getsockname()[1])
+            with suppress(OSError, OverflowError):
+                bus.bind((LOCAL, port + CLUSTER_BUS_OFFSET))
+                return port
 
 
 class RedisServer:
