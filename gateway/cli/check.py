@@ -12,7 +12,7 @@ from gateway.cli import output
 from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, Keys
 from gateway.cli.context import ENVIRONMENT, FILE, load
 from gateway.control.written_keys import plan_faults, read_entries
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError, Fault, GatewayError
 from gateway.keys.environment import EnvKeyDirectory
 from gateway.telemetry.metrics import DirectoryStats
 
@@ -42,11 +42,11 @@ def run(
     try:
         loaded = load(config, keys=keys)
         key_count = _check_keys(loaded)
-    except ConfigError as error:
-        if not wants_json:
-            raise typer.Exit(_told(error)) from None
-        faults = [asdict(fault) for fault in error.faults]
-        output.document({"valid": False, "faults": faults})
+    except GatewayError as error:
+        if wants_json:
+            output.document({"valid": False, "faults": _faults(error, config)})
+        else:
+            output.failure(error)
         raise typer.Exit(1) from None
     snapshot = loaded.snapshot
     if wants_json:
@@ -84,6 +84,8 @@ def _check_keys(loaded: "Loaded") -> int | None:
     return None
 
 
-def _told(error: GatewayError) -> int:
-    output.failure(error)
-    return 1
+def _faults(error: GatewayError, config: Path) -> list[dict[str, object]]:
+    """Return the mistakes as facts; what stops the reading itself is told as one of them."""
+    if isinstance(error, ConfigError):
+        return [asdict(fault) for fault in error.faults]
+    return [asdict(Fault(str(config), 1, 1, "(file)", error.message, error.hint))]

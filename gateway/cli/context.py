@@ -106,4 +106,7 @@ class Desk:
 
 def open_desk(config: Path, **overrides: str | None) -> Desk:
     """Load the configuration for a command. Raises as ``load``."""
+    from gateway.telemetry import logs  # noqa: PLC0415 - brings structlog
+
+    logs.configure("warning", console=True)  # an answer on stdout must stay parseable
     return Desk(load(config, **overrides), SystemClock())

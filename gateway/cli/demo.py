@@ -24,6 +24,7 @@ from gateway.errors import GatewayError
 
 CANNOT_START: Final = 3
 SANDBOX, STARTER = "demo-sandbox", "demo-starter"
+PROGRAM: Final = "python -m gateway"
 TOLD_FIELDS: Final = ("ratelimit-policy", "ratelimit", "retry-after", "x-request-id")
 
 
@@ -84,7 +85,7 @@ def run(
                 usage.show(config=stage.config, data_dir=str(stage.data_dir))
             else:
                 _show_commands(stage, desk, requests)
-                stage.gateway.wait()
+                stage.await_end()
     except GatewayError as error:
         output.failure(error)
         raise typer.Exit(CANNOT_START) from None
@@ -132,22 +133,25 @@ def _key(desk: Desk, workspace_id: str) -> str:
 
 
 def _show_commands(stage: Stage, desk: Desk, requests: list[Try]) -> None:
-    own = f"{Path(sys.argv[0]).name} {{}} --config {stage.config} --data-dir {stage.data_dir}"
-    output.line(f"The gateway listens on {stage.url}; its upstream knows nothing of keys or plans.")
-    output.line(f"Metrics: http://{stage.host}:{stage.admin_port}/metrics")
-    output.line(f"Logs and data: {stage.data_dir}")
-    output.line("\nTry, in another terminal:\n")
-    for request in requests:
-        output.line(f"# {request.shows}\n{request.curl(stage.url)}\n")
-    output.line("# what was used, a second later\n" + own.format("usage") + "\n")
-    output.line(
-        "# what a request would meet, and why\n"
-        + own.format(f"explain POST /v1/runs -w {SANDBOX} -d '{{\"estimated_dc\": 1}}'")
-        + "\n"
-    )
-    output.line(f"# the bill of {desk.period}\n" + own.format(f"statement {STARTER}") + "\n")
-    output.line(f"Then change a plan in {desk.loaded.files[-1]} or a route in {stage.config}:")
-    output.line("the gateway takes the new file while it runs. Ctrl-C ends the demo.")
+    pricing = desk.loaded.files[-1]
+    told = [
+        f"The gateway listens on {stage.url}; its upstream knows nothing of keys or plans.",
+        f"Metrics: http://{stage.host}:{stage.admin_port}/metrics",
+        f"Logs and data: {stage.data_dir}",
+        "",
+        "Try, in another terminal:",
+        "",
+        f"export GATEWAY_CONFIG={stage.config} GATEWAY_DATA_DIR={stage.data_dir}",
+        *(f"\n# {request.shows}\n{request.curl(stage.url)}" for request in requests),
+        f"\n# what was used, a second later\n{PROGRAM} usage",
+        "\n# what a request would meet, and why",
+        f"{PROGRAM} explain POST /v1/runs -w {SANDBOX}",
+        f"\n# the bill of {desk.period}\n{PROGRAM} statement {STARTER}",
+        "",
+        f"Then change a plan in {pricing} or a route in {stage.config}:",
+        "the gateway takes the new file while it runs. Ctrl-C ends the demo.",
+    ]
+    output.line("\n".join(told))
     sys.stdout.flush()
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import yaml
 
@@ -40,11 +40,6 @@ class Stage:
     def url(self) -> str:
         """Where clients call."""
         return f"http://{self.host}:{self.port}"
-
-    @property
-    def gateway(self) -> subprocess.Popen[str]:
-        """The gateway's process, started last."""
-        return self.processes[-1]
 
     def start_upstream(self) -> str:
         """Start the sample upstream and return its address.
@@ -122,6 +117,19 @@ class Stage:
                     f"read {self.data_dir / 'events.log'}",
                 )
             time.sleep(POLL_SECONDS)
+
+    def await_end(self) -> NoReturn:
+        """Wait until somebody ends the demo.
+
+        Raises:
+            GatewayError: the gateway ended by itself.
+        """
+        code = self.processes[-1].wait()
+        raise GatewayError(
+            "listen.gateway",
+            f"the gateway ended with exit code {code}",
+            f"read {self.data_dir / 'events.log'}",
+        )
 
     def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection(self.host, self.admin_port, timeout=1)

@@ -1,7 +1,6 @@
 """``gateway schema``: the JSON Schemas of the two files that operators write, for editors."""
 
 from enum import Enum
-from importlib import resources
 from typing import Annotated
 
 import typer
@@ -16,10 +15,16 @@ class File(Enum):
     PRICING = "pricing"
 
 
-def show(
-    *,
-    file: Annotated[File, typer.Argument(help="Whose schema.")],
-) -> None:
-    """Print the JSON Schema of the route file or of the pricing file."""
-    source = resources.files("gateway.config") / "schema" / f"{file.value}.schema.json"
-    output.line(source.read_text(encoding="utf-8").rstrip())
+def show(*, file: Annotated[File, typer.Argument(help="Whose schema.")]) -> None:
+    """Print the JSON Schema of the route file or of the pricing file.
+
+    Editors complete and check a file that names it: # yaml-language-server: $schema=...
+    """
+    if file is File.ROUTES:
+        from gateway.config import routes  # noqa: PLC0415 - brings pydantic
+
+        output.document(routes.schema())
+    else:
+        from gateway.config import pricing_schema  # noqa: PLC0415 - brings pydantic
+
+        output.line(pricing_schema.schema_bytes().decode().rstrip())

@@ -1,0 +1,68 @@
+"""``gateway demo``: the whole way of a request, from one command, with nothing set up."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from gateway.cli.demo import tries
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_tour_shows_a_pass_a_401_a_429_and_the_usage(tmp_path: Path) -> None:
+    """A10, A11, X6: real requests through a real gateway to a real upstream."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "gateway", "demo", "--tour", "--port", "0", "--data-dir", tmp_path],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    told = [line for line in ended.stdout.splitlines() if line.startswith("HTTP/1.1 ")]
+    assert [line.split()[1] for line in told] == ["202", "401", "202", "429"]
+    assert 'RateLimit: "rpm";r=599' in ended.stdout
+    assert '"violated-policies":[{"policy_name":"monthly_dc","limit":50,"current":51' in (
+        ended.stdout
+    )
+    assert "Retry-After: " in ended.stdout
+    charged = {tuple(line.split()[:2]): line.split()[-1] for line in ended.stdout.splitlines()[-4:]}
+    assert charged["demo-sandbox", "dc"] == "50"
+    assert charged["demo-starter", "dc"] == "2"
+
+
+def test_ctrl_c_ends_the_demo_and_all_that_it_started(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "demo", "--port", "0", "--data-dir", tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    told = ""
+    while "Ctrl-C ends the demo" not in told:
+        line = process.stdout.readline()
+        assert line, "the demo ended before it was ready"
+        told += line
+
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+    assert "curl -i http://127.0.0.1:" in told
+    assert "gateway usage" in told
+
+
+def test_every_request_to_try_can_be_pasted() -> None:
+    starter, anonymous, *_ = tries("egw_test_a", "egw_test_b")
+
+    assert starter.curl("http://h:1") == (
+        "curl -i http://h:1/v1/runs -H 'Authorization: Bearer egw_test_a' "
+        "-H 'Content-Type: application/json' -d '{\"estimated_dc\": 2}'"
+    )
+    assert "Authorization" not in anonymous.curl("http://h:1")

@@ -1,0 +1,80 @@
+"""``gateway explain`` at the command line (N6, C5)."""
+
+import pytest
+
+from tests.support.fake_clock import RunningClock
+from tests.support.operator_desk import OperatorDesk, record_of, this_month
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture
+def acme(desk: OperatorDesk) -> OperatorDesk:
+    desk.run("workspaces", "create", "acme", "--plan", "STARTER")
+    return desk
+
+
+def test_a_request_that_would_pass_is_exit_code_0(acme: OperatorDesk) -> None:
+    out = acme.run("explain", "POST", "/v1/runs", "-w", "acme", "-d", '{"estimated_dc": 3}')
+
+    assert "pass  route: POST /v1/runs is route 'create-run'" in out
+    assert "The request would be forwarded to 'runs'." in out
+
+
+def test_a_request_that_would_be_refused_is_exit_code_1(acme: OperatorDesk) -> None:
+    out = acme.run("explain", "POST", "/v1/runs/r/replay", "-w", "acme", expect=1)
+
+    assert "STOP  feature_unavailable: Missing: replay." in out
+
+
+def test_counts_come_from_the_ledger_where_counters_are_in_memory(acme: OperatorDesk) -> None:
+    acme.ship(
+        record_of(1, dc=3_030, period=this_month(), occurred_at_micro=RunningClock().now_micro())
+    )
+
+    found = acme.json("explain", "POST", "/v1/runs", "-w", "acme", expect=1)
+
+    assert (found["status"], found["code"]) == (429, "quota_exceeded")
+    by_name = {policy["policy"]: policy for policy in found["policies"]}
+    assert by_name["monthly_dc"]["count"] == "3030"
+    assert by_name["rpm"]["count"] is None
+    assert found["retry_after_seconds"] > 0
+
+
+def test_counts_come_from_a_shared_store_where_there_is_one(
+    acme: OperatorDesk, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_COUNTERS", redis_server.url)
+    with redis_server.client() as client:
+        client.set(f"usage:{{acme}}:{this_month()}", 3_030_000_000)
+
+    found = acme.json("explain", "POST", "/v1/runs", "-w", "acme", expect=1)
+
+    assert found["policies"][1]["count"] == "3030"
+    assert found["policies"][0]["count"] == "0"
+
+
+def test_a_key_is_asked_for_by_its_id(acme: OperatorDesk) -> None:
+    key_id = acme.json("keys", "create", "acme")["key_id"]
+
+    assert acme.json("explain", "POST", "/v1/runs", "--key", key_id)["key_id"] == key_id
+    acme.run("keys", "revoke", key_id)
+    assert acme.json("explain", "POST", "/v1/runs", "--key", key_id, expect=1)["code"] == (
+        "key_revoked"
+    )
+
+
+def test_without_a_caller_the_answer_is_401(acme: OperatorDesk) -> None:
+    assert acme.json("explain", "POST", "/v1/runs", expect=1)["status"] == 401
+
+
+def test_fields_of_the_request_are_heeded(acme: OperatorDesk) -> None:
+    found = acme.json("explain", "POST", "/v1/runs", "-w", "acme", "-H", "Idempotency-Key: run-1")
+
+    assert "run id" in [step["name"] for step in found["steps"]]
+
+
+@pytest.mark.parametrize("arguments", [["-H", "no colon"], ["--key", "k", "-w", "acme"]])
+def test_a_question_that_makes_no_sense_is_wrong_usage(
+    acme: OperatorDesk, arguments: list[str]
+) -> None:
+    acme.run("explain", "POST", "/v1/runs", *arguments, expect=2)

@@ -1,0 +1,97 @@
+"""Keys at the command line: the secret is shown once (B2), rotation overlaps (1.7)."""
+
+import pytest
+
+from gateway.keys.format import has_valid_form
+from tests.support.operator_desk import OperatorDesk
+
+
+@pytest.fixture
+def acme(desk: OperatorDesk) -> OperatorDesk:
+    desk.run("workspaces", "create", "acme", "--plan", "STARTER")
+    return desk
+
+
+def test_a_secret_is_shown_once_and_never_again(acme: OperatorDesk) -> None:
+    created = acme.json("keys", "create", "acme", "--name", "ci", "--environment", "test")
+
+    assert has_valid_form(created["secret"].encode())
+    assert created["prefix"].startswith("egw_test_")
+    listed = acme.run("keys", "list", "--json") + acme.run("keys", "list")
+    assert created["key_id"] in listed
+    assert created["secret"] not in listed
+    assert created["secret"] not in acme.told
+
+
+def test_a_key_carries_what_was_asked_for(acme: OperatorDesk) -> None:
+    created = acme.json(
+        "keys", "create", "acme", "--expires", "90d", "--feature", "replay", "--network",
+        "10.0.0.0/8", "--network", "2001:db8::/32",
+    )  # fmt: skip
+
+    assert created["features"] == ["replay"]
+    assert created["networks"] == ["10.0.0.0/8", "2001:db8::/32"]
+    assert created["expires_at"] is not None
+
+
+def test_a_revoked_key_is_listed_as_revoked(acme: OperatorDesk) -> None:
+    key_id = acme.json("keys", "create", "acme")["key_id"]
+
+    assert acme.json("keys", "revoke", key_id)["state"] == "revoked"
+    (listed,) = acme.json("keys", "list", "--workspace", "acme")
+    assert listed["state"] == "revoked"
+
+
+def test_a_rotated_key_ends_after_the_overlap(acme: OperatorDesk) -> None:
+    old = acme.json("keys", "create", "acme", "--name", "ci")
+
+    new = acme.json("keys", "rotate", old["key_id"], "--overlap", "1h")
+
+    assert new["secret"] != old["secret"]
+    assert f"The old key {old['key_id']} is refused from" in acme.told
+    states = {key["key_id"]: key["state"] for key in acme.json("keys", "list")}
+    assert states == {old["key_id"]: "ending", new["key_id"]: "active"}
+
+
+def test_a_key_can_be_given_an_end(acme: OperatorDesk) -> None:
+    key_id = acme.json("keys", "create", "acme")["key_id"]
+
+    assert acme.json("keys", "expire", key_id, "30d")["state"] == "ending"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["create", "nobody"], 1, "[workspace.unknown]"),
+        (["revoke", "key_x"], 1, "[key.unknown]"),
+        (["create", "acme", "--expires", "soon"], 2, "neither a duration"),
+        (["create", "acme", "--network", "here"], 1, "[key.network_invalid]"),
+    ],
+)
+def test_what_can_not_be_done_is_said(
+    acme: OperatorDesk, arguments: list[str], code: int, told: str
+) -> None:
+    acme.run("keys", *arguments, expect=code)
+
+    assert told in acme.told
+
+
+def test_a_key_for_a_file_is_printed_not_stored(desk: OperatorDesk) -> None:
+    """B3: the entry to paste, the secret beside it, the file untouched."""
+    path = desk.folder / "keys.yaml"
+    path.write_text("version: 1\nworkspaces: []\n")
+
+    out = desk.run("keys", "create", "acme", "--keys", "file:keys.yaml", "--name", "ci")
+    found = desk.json("keys", "create", "acme", "--keys", "file:keys.yaml")
+
+    assert "sha256: " in out
+    assert "# the secret, for its owner: egw_live_" in out
+    assert len(found["sha256"]) == 64
+    assert path.read_text() == "version: 1\nworkspaces: []\n"
+    assert desk.json("keys", "list", "--keys", "file:keys.yaml") == []
+
+
+def test_keys_in_a_variable_can_not_be_listed(desk: OperatorDesk) -> None:
+    desk.run("keys", "list", "--keys", "env:SOME_KEYS", expect=1)
+
+    assert "[keys.read_only]" in desk.told
