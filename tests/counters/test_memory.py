@@ -129,6 +129,7 @@ async def test_a_counter_ends_at_its_expiry_and_begins_anew() -> None:
     assert not (await store.charge(charge(usage))).admitted
     clock.advance(0.000_001)
     assert await store.read("ws", [usage.entries[0].key]) == (0,)
+    assert (await store.charge(charge(usage, 0))).after_micro == (0,)
     later = template(entry("usage", around(clock.now_micro()), 1, expires_at_seconds=soon + 10))
     assert (await store.charge(charge(later))).after_micro == (MICRO,)
 

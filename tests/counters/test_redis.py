@@ -339,3 +339,18 @@ async def test_a_cluster_takes_the_keys_of_a_workspace_as_one_slot() -> None:
             assert (await store.charge(charged)).admitted
             await store.correct([giving_back(charged, release_run=True)])
             assert await store.read("ws", keys_of(charged)) == (0, 0)
+
+
+async def test_giving_back_is_tried_until_it_is_acknowledged() -> None:
+    with running() as server:
+        async with opened(server.url) as (store, stats):
+            charged = charging(store)
+            await store.charge(charged)
+            with server.client() as client:
+                client.execute_command("REPLICAOF", "127.0.0.1", "1")
+                store._answered_late(charged, [1, 0, 0, 0])
+                await until(lambda: stats.errors == 1)
+                client.execute_command("REPLICAOF", "NO", "ONE")
+            await until(lambda: stats.corrections == 1)
+            assert await store.read("ws", keys_of(charged)) == (0, 0)
+            assert not store._give_backs
