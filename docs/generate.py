@@ -117,7 +117,7 @@ def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:  # noqa: AN
 
 
 def _is_shown(parameter: Any) -> bool:  # noqa: ANN401 - Click's
-    return parameter.name != "help"
+    return bool(parameter.name != "help")
 
 
 def _parameter(parameter: Any) -> tuple[str, str, str]:  # noqa: ANN401 - Click's
