@@ -1,10 +1,12 @@
 """CPU time and memory of a process and its descendants, from Linux' /proc."""
 
 import os
+import time
 from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
+IDLE_WINDOW_SECONDS = 1.5
 
 
 def tree(pid: int) -> set[int]:
@@ -31,6 +33,24 @@ def cpu_seconds(pid: int) -> float:
         # utime, stime, cutime, cstime are fields 14 to 17 of proc(5); two stand before the state.
         ticks += sum(int(field) for field in _stat(member)[11:15])
     return ticks / TICKS_PER_SECOND
+
+
+def wait_until_idle(pid: int, *, seconds_max: float = 60.0) -> None:
+    """Return once the tree uses less than 4 % of a core: work put off is work, and must count.
+
+    Raises:
+        RuntimeError: it is still busy after ``seconds_max``.
+    """
+    deadline = time.monotonic() + seconds_max
+    before = cpu_seconds(pid)
+    while time.monotonic() < deadline:
+        # Longer than a shipper's interval, so that a pause between two batches is not the end.
+        time.sleep(IDLE_WINDOW_SECONDS)
+        now = cpu_seconds(pid)
+        if now - before < 0.04 * IDLE_WINDOW_SECONDS:
+            return
+        before = now
+    raise RuntimeError(f"process {pid} is still busy {seconds_max} s after the load")
 
 
 def resident_bytes(pid: int) -> int:

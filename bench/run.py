@@ -99,15 +99,17 @@ def _rounds(
 
 
 def _measure(peer: Running, headers: dict[str, str], options: argparse.Namespace) -> report.Sample:
-    """Warm up for a second, then measure; the processes are idle before and after."""
+    """Warm up for a second, then measure from idle to idle: records shipped afterwards count."""
     wrk.run(peer.port, PATH, headers, connections=options.connections, seconds=1)
     pids = {name: process.pid for name, process in peer.processes.items()}
+    cpu.wait_until_idle(next(iter(pids.values())))
     before = {name: cpu.cpu_seconds(pid) for name, pid in pids.items()}
     load = wrk.run(
         peer.port, PATH, headers, connections=options.connections, seconds=options.seconds
     )
-    used = {name: cpu.cpu_seconds(pid) - before[name] for name, pid in pids.items()}
     resident = {name: cpu.resident_bytes(pid) for name, pid in pids.items()}
+    cpu.wait_until_idle(next(iter(pids.values())))
+    used = {name: cpu.cpu_seconds(pid) - before[name] for name, pid in pids.items()}
     return report.Sample(load, used, resident)
 
 

@@ -44,3 +44,14 @@ def test_a_process_that_is_gone_counts_nothing() -> None:
 
     assert cpu.resident_bytes(process.pid) == 0
     assert cpu.cpu_seconds(process.pid) == 0
+
+
+def test_idle_is_told_from_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "IDLE_WINDOW_SECONDS", 0.1)
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        with pytest.raises(RuntimeError, match="still busy"):
+            cpu.wait_until_idle(busy.pid, seconds_max=0.3)
+        busy.kill()
+    with subprocess.Popen(["sleep", "60"]) as idle:
+        cpu.wait_until_idle(idle.pid, seconds_max=5)
+        idle.kill()
