@@ -162,8 +162,10 @@ class AccessLog:
         self._stats = stats
         self._descriptor = descriptor
         self._queue_bytes_max = queue_bytes_max
-        self._lines: list[bytes | dict[str, Any]] = []
-        self._batches: queue.SimpleQueue[tuple[bytes, int] | None] = queue.SimpleQueue()
+        self._buffer = bytearray()
+        """Lines of this moment, grown in place: 2,000 lines kept apart cost ten times as much."""
+        self._lines = 0
+        self._batches: queue.SimpleQueue[tuple[bytearray, int] | None] = queue.SimpleQueue()
         self._handed_bytes = 0
         """Written by the loop alone; ``_written_bytes`` by the thread alone: no lock on the way."""
         self._written_bytes = 0
@@ -181,9 +183,17 @@ class AccessLog:
         """Take one line, a document or JSON without its line end; nothing before ``start``."""
         if self._loop is None:
             return
+        waiting_bytes = self._handed_bytes - self._written_bytes + len(self._buffer)
+        if waiting_bytes > self._queue_bytes_max:
+            self._drop(1)
+            return
         if not self._lines:
             self._loop.call_later(FLUSH_SECONDS, self._hand_over)
-        self._lines.append(line)
+        self._lines += 1
+        if isinstance(line, bytes):
+            self._buffer += line + b"\n"
+        else:
+            self._buffer += orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
         """Hand over what is left and wait for the thread, but not for ever."""
@@ -196,19 +206,14 @@ class AccessLog:
         thread.join(timeout_seconds)
 
     def _hand_over(self) -> None:
-        lines, self._lines = self._lines, []
+        batch, self._buffer = self._buffer, bytearray()
+        lines, self._lines = self._lines, 0
         if not lines:
             return
-        if self._handed_bytes - self._written_bytes > self._queue_bytes_max:
-            self._drop(len(lines))
-            return
-        batch = b"\n".join(
-            line if isinstance(line, bytes) else orjson.dumps(line) for line in lines
-        )
         if _KEY_MARK in batch:  # a caller wrote a key where none belongs, such as in the path
-            batch = clean_text(batch.decode("utf-8", "replace")).encode()
-        self._handed_bytes += len(batch) + 1
-        self._batches.put((batch + b"\n", len(lines)))
+            batch = bytearray(clean_text(batch.decode("utf-8", "replace")).encode())
+        self._handed_bytes += len(batch)
+        self._batches.put((batch, lines))
 
     def _drop(self, lines: int) -> None:
         with self._dropping:
@@ -223,7 +228,7 @@ class AccessLog:
                 self._drop(lines)
             self._written_bytes += len(batch)
 
-    def _write_whole(self, batch: bytes) -> None:
+    def _write_whole(self, batch: bytearray) -> None:
         rest = memoryview(batch)
         while rest:
             try:

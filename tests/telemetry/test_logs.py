@@ -223,4 +223,5 @@ def test_a_log_that_was_never_started_keeps_nothing() -> None:
     log.write(b"{}")
     log.close()
 
-    assert log._lines == []
+    assert log._lines == 0
+    assert not log._buffer
