@@ -226,7 +226,6 @@ def route(
         legacy_fields=LegacyFields.OFF,
         replace_upstream_ratelimit=False,
         body_bytes_max=1_000,
-        record_query=False,
     )
 
 
