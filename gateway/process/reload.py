@@ -1,6 +1,6 @@
 """A changed configuration is compiled whole, swapped in between two requests, or refused whole.
 
-Folders are watched, not files: Kubernetes swaps a ConfigMap by renaming a symbolic link beside them.
+Folders are watched, not files: Kubernetes swaps a ConfigMap by renaming a symbolic link there.
 Source: design section 11; requirement A3.
 """
 

@@ -1,4 +1,4 @@
-"""The only module that knows adapters: a setting's value chooses one, and it is given what it needs.
+"""The only module that knows adapters: a setting's value chooses one.
 
 That an adapter fits its port is proved here by the type checker.
 """

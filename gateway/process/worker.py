@@ -49,7 +49,7 @@ GARBAGE_THRESHOLD = 50_000
 KEY_USE_EVERY_SECONDS = 60.0
 LISTEN_BACKLOG = 4096
 READY_SECONDS = 0.5
-"""After readiness turns false, before new connections are refused: an orchestrator has to notice."""
+"""Between readiness turning false and refusing connections: an orchestrator has to notice."""
 SHIP_AT_STOP_SECONDS = 5.0
 
 _log = structlog.get_logger("worker")

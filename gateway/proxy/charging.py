@@ -73,16 +73,22 @@ async def _count(draft: Draft, plan: RoutePlan, ports: Ports) -> Counts | None:
             ports.stats.store.refused_locally += 1
             return remembered
         try:
-            return await ports.counters.charge(request)
+            return await _charge_store(draft, plan, request, ports)
         except StaleTemplate as stale:
             ports.stats.store.stale_templates += 1
             at_micro = stale.now_micro
-        except StoreUnavailable:
-            if plan.route.on_store_failure is FailurePolicy.CLOSED:
-                draft.charge = draft.standing = None
-                raise
-            return await _count_locally(draft, request, ports)
     raise StoreUnavailable("counters.clock", "the store's clock jumps")
+
+
+async def _charge_store(draft: Draft, plan: RoutePlan, request: Charge, ports: Ports) -> Counts:
+    """Charge the store, or this worker's share if the store is away and the route is open."""
+    try:
+        return await ports.counters.charge(request)
+    except StoreUnavailable:
+        if plan.route.on_store_failure is FailurePolicy.CLOSED:
+            draft.charge = draft.standing = None
+            raise
+    return await _count_locally(draft, request, ports)
 
 
 def _stand(draft: Draft, plan: RoutePlan, at_micro: int) -> Standing:

@@ -54,7 +54,7 @@ def _reserve(reading: CostReading, special: Mapping[bytes, list[bytes]], documen
             case CostSource.HEADER:
                 values = special.get(reading.header, [])
                 if len(values) > 1:
-                    raise UnreadableQuantity("expected a single value")
+                    raise UnreadableQuantity("expected a single value")  # noqa: TRY301
                 found = quantity_from_field(values[0]) if values else None
             case CostSource.JSON:
                 member = at_pointer(document, reading.pointer)

@@ -166,7 +166,10 @@ class UpstreamPool:
             raise UpstreamError("overloaded", request_sent=False)
         waiter: asyncio.Future[bool] = self._loop.create_future()
         timer = self._loop.call_later(
-            self.upstream.timeouts.connect_seconds, _answer, waiter, False
+            self.upstream.timeouts.connect_seconds,
+            _answer,
+            waiter,
+            False,  # noqa: FBT003 - a callback
         )
         self._waiting.append(waiter)
         try:

@@ -1,7 +1,7 @@
 """The way of one request, in nine steps.
 
-Everything that decides is pure (``gateway.rules``, ``gateway.http``); everything that waits is behind
-a port. Whatever happens, steps 8 and 9 run.
+Everything that decides is pure (``gateway.rules``, ``gateway.http``); everything that waits is
+behind a port. Whatever happens, steps 8 and 9 run.
 
 Source: design section 3; docs/semantics.md.
 """
