@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.redis_server import RedisServer
 
+pytest_plugins = ["tests.support.database_fixtures"]
+
 
 @pytest.fixture(scope="session")
 def redis_session() -> Iterator[RedisServer]:

@@ -1,0 +1,31 @@
+"""One scripted upstream for all stories of a module; a gateway per counter store where it matters."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.redis_server import RedisServer
+from tests.support.scripted_upstream import ScriptedUpstream
+
+
+@pytest.fixture(scope="session")
+def upstream_session() -> Iterator[ScriptedUpstream]:
+    """One upstream for the session."""
+    with ScriptedUpstream().running() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def upstream(upstream_session: ScriptedUpstream) -> ScriptedUpstream:
+    """Give the upstream with nothing scripted."""
+    upstream_session.reset()
+    return upstream_session
+
+
+@pytest.fixture(params=["memory", "redis"])
+def counters(request: pytest.FixtureRequest) -> str:
+    """Return each counter store's setting in turn."""
+    if request.param == "memory":
+        return "memory"
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return server.url
