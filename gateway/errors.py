@@ -10,7 +10,7 @@ from typing import Any
 
 
 class RefusalCode(Enum):
-    """Why the gateway itself answers instead of the upstream; the value is the problem's ``code``."""
+    """Why the gateway answers instead of the upstream; the value is the problem's ``code``."""
 
     BAD_REQUEST = "bad_request"
     KEY_MISSING = "key_missing"
@@ -53,7 +53,7 @@ class Refusal(Exception):  # noqa: N818 - the design's word; it is an answer, no
         facts: What the problem may tell the caller. Never addresses, traces or key material.
     """
 
-    def __init__(self, code: RefusalCode, **facts: Any) -> None:
+    def __init__(self, code: RefusalCode, **facts: Any) -> None:  # noqa: ANN401 - facts of all kinds
         super().__init__(code.value)
         self.code = code
         self.facts = facts
@@ -106,17 +106,13 @@ class ConfigError(GatewayError):
         )
 
 
-class StoreUnavailable(GatewayError):
+class StoreUnavailable(GatewayError):  # noqa: N818 - the design's words, as below
     """The counter store did not answer within its deadline, or is known to be away."""
 
 
-class DirectoryUnavailable(GatewayError):
+class DirectoryUnavailable(GatewayError):  # noqa: N818
     """The key directory can't be asked now."""
 
 
-class LedgerUnavailable(GatewayError):
+class LedgerUnavailable(GatewayError):  # noqa: N818
     """The ledger can't be reached; records wait in the journal."""
-
-
-class JournalUnavailable(GatewayError):
-    """The journal can't take a record: its disk is full, or its bound is reached."""

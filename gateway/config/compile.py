@@ -1,7 +1,7 @@
 """Models to snapshot: everything is worked out once, every cross-check made, every fault collected.
 
-Unsafe combinations are refused here, not discovered by a caller: limits that can never apply, meters
-and features that nobody has, routes that hide each other.
+Unsafe combinations are refused here, not discovered by a caller: limits that can never apply,
+meters and features that nobody has, routes that hide each other.
 Source: design section 11; requirements X3, A1, T40.
 """
 
@@ -93,7 +93,7 @@ class _Compiler:
 
     @property
     def tier_limits(self) -> frozenset[str]:
-        """Every limit id that a plan has, and the standard ones, which a plan may leave unlimited."""
+        """Every limit id that a plan has, and the standard ones, which may be unlimited."""
         named = {
             name
             for pricing in self.pricings
@@ -322,7 +322,7 @@ def _route_limits(
             if is_open and policies[name].scope not in {Scope.ADDRESS, Scope.ROUTE}:
                 work.fault(
                     where,
-                    f"{name} counts per {policies[name].scope.value}, which an open route does not know",
+                    f"{name} counts per {policies[name].scope.value}: an open route knows none",
                     "scope: address",
                 )
         elif name not in work.tier_limits:
@@ -333,17 +333,22 @@ def _route_limits(
             work.fault(where, f"{name} is a plan's limit and can never apply to an open route")
         else:
             tier.append(name)
-    wires = {ladder.soft.wire for ladder in own}
-    for pricing in work.pricings:
-        for plan in pricing.tiers.values():
-            for name in tier:
-                ladder = plan.ladders.get(name)
-                if ladder is not None and ladder.soft.wire in wires:
-                    work.fault(
-                        (*at, "limits"), f"two limits of this route are told as {ladder.soft.wire}"
-                    )
-                    return tuple(tier), tuple(own)
+    _check_wires(work, at, tier, own)
     return tuple(tier), tuple(own)
+
+
+def _check_wires(work: _Compiler, at: Path, tier: list[str], own: list[Ladder]) -> None:
+    """Refuse two limits of a route that a caller could not tell apart by name."""
+    wires = {ladder.soft.wire for ladder in own}
+    told = {
+        plan.ladders[name].soft.wire
+        for pricing in work.pricings
+        for plan in pricing.tiers.values()
+        for name in tier
+        if name in plan.ladders
+    }
+    for wire in sorted(wires & told):
+        work.fault((*at, "limits"), f"two limits of this route are told as {wire}")
 
 
 def _told_first(name: str) -> tuple[int, str]:

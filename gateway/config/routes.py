@@ -25,7 +25,7 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Listed = BeforeValidator(_listed)
+Listed = BeforeValidator(_listed, json_schema_input_type=list[str] | str)
 
 
 class MatchModel(Model):
@@ -39,7 +39,8 @@ class MatchModel(Model):
         str,
         Field(
             pattern=r"^/",
-            description="Path template: literal segments, {name} for one segment, a last ** for any rest.",
+            description="Path template: literal segments, {name} for one segment, a last ** for "
+            "any rest.",
         ),
     ]
     hosts: Annotated[
@@ -65,7 +66,8 @@ class AuthModel(Model):
     forward_identity: Annotated[
         bool,
         Field(
-            description="Tell the upstream who calls: X-Gateway-Workspace, -Key-Id, -Plan, -Event-Id."
+            description="Tell the upstream who calls: X-Gateway-Workspace, -Key-Id, -Plan, "
+            "-Event-Id."
         ),
     ] = False
 
@@ -97,7 +99,8 @@ class MeterCostModel(Model):
     settle: Annotated[
         ReadingModel | None,
         Field(
-            description="Where the answer tells the actual cost; missing there, the estimate stands."
+            description="Where the answer tells the actual cost; missing there, the estimate "
+            "stands."
         ),
     ] = None
 
@@ -113,7 +116,8 @@ class RunIdModel(Model):
     response_header: Annotated[
         HeaderName | None,
         Field(
-            description="Header field of the answer: names the record, can't deduplicate the charge."
+            description="Header field of the answer: names the record, can't deduplicate the "
+            "charge."
         ),
     ] = None
     required: Annotated[bool, Field(description="Refuse requests without one (400).")] = False
@@ -135,7 +139,8 @@ class RouteModel(Model):
     limits: Annotated[
         list[Name] | None,
         Field(
-            description="Limits that apply: rpm, monthly_dc (hard_overage_cap is part of it), names of "
+            description="Limits that apply: rpm, monthly_dc (hard_overage_cap is part of it), "
+            "names of "
             "limits_extra and of policies. Default: all of the plan; on an open route none."
         ),
     ] = None
@@ -150,13 +155,15 @@ class RouteModel(Model):
     on_store_failure: Annotated[
         Literal["closed", "open"],
         Field(
-            description="While the counter store is away: refuse (503), or pass within local_share_percent."
+            description="While the counter store is away: refuse (503), or pass within "
+            "local_share_percent."
         ),
     ] = "closed"
     legacy_headers: Annotated[
         Literal["off", "delta", "epoch"],
         Field(
-            description="Add X-RateLimit-Limit, -Remaining, -Reset (seconds from now, or Unix time)."
+            description="Add X-RateLimit-Limit, -Remaining, -Reset (seconds from now, or Unix "
+            "time)."
         ),
     ] = "off"
     ratelimit_upstream: Annotated[
@@ -248,7 +255,8 @@ class StoreModel(Model):
         int,
         Field(
             ge=0, le=100,
-            description="Share of each cap that this worker admits while the store is away and a route is open.",
+            description="Share of each cap that this worker admits while the store is away and "
+            "a route is open.",
         ),
     ] = 10  # fmt: skip
 
@@ -344,7 +352,8 @@ class RouteFile(Model):
     version: Annotated[Literal[1], Field(description="Version of this format.")]
     pricing: Annotated[
         list[str], Listed,
-        Field(min_length=1, description="Pricing file, or several versions of it; relative to this file."),
+        Field(min_length=1, description="Pricing file, or several versions; relative to this file."
+        "Pricing file, or several versions of it; relative to this file."),
     ]  # fmt: skip
     counters: Annotated[
         str, Field(description="memory, redis://..., rediss://... or unix:///path/to/redis.sock.")

@@ -162,7 +162,7 @@ class Route:
         limits: Limit ids in the order they are told to the caller. A tier that lacks one of them
             (its cap is unlimited) is not limited by it.
         own_limits: Limits of the route file itself, the same for all tiers.
-        replace_upstream_ratelimit: Drop the upstream's own RateLimit fields instead of keeping them.
+        replace_upstream_ratelimit: Drop the upstream's own RateLimit fields.
         body_bytes_max: Larger request bodies are refused with 413.
     """
 

@@ -7,6 +7,7 @@ Source: design section 11; requirement A3.
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import structlog
 import watchfiles
@@ -48,11 +49,20 @@ class Reloader:
 
     async def watch(self) -> None:
         """Reload at every change until ``close``."""
-        folders = {file.parent.resolve() for file in self._loaded.files}
+        folders = {file.parent for file in self._loaded.files}
         async for _ in watchfiles.awatch(
-            *folders, stop_event=self._stop, step=SETTLE_MILLISECONDS, recursive=False
+            *folders,
+            watch_filter=self._concerns,
+            stop_event=self._stop,
+            step=SETTLE_MILLISECONDS,
+            recursive=False,
         ):
             await self.reload()
+
+    def _concerns(self, _change: watchfiles.Change, path: str) -> bool:
+        """Return whether a change may be one of ours: a file of the configuration, or a swap."""
+        name = Path(path).name
+        return name.startswith("..") or any(name == file.name for file in self._loaded.files)
 
     def close(self) -> None:
         """Stop watching."""

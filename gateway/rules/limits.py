@@ -59,7 +59,7 @@ class Ladder:
         counter: First part of the counter's key: ``rpm``, ``usage``, or the extra limit's name.
         meter: What is counted; a request's cost in this meter is the amount.
         soft: The advertised policy; above its limit the request is in overage.
-        hard: The policy named when ``block_cap_micro`` is passed; None where ``soft`` itself blocks.
+        hard: The policy named when ``block_cap_micro`` is passed; None where ``soft`` blocks.
         block_cap_micro: Counts above this refuse; ``UNLIMITED`` where nothing refuses.
         grace_from_micro: Counts above this and up to the block cap are grace; None without grace.
         retention_seconds: How long the counter outlives its period.

@@ -1,1 +1,1 @@
-"""Metrics and logs: every metric's name, unit and label in one file; one canonical line per request."""
+"""Metrics and logs: every metric's name in one file; one canonical line per request."""

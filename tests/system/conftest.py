@@ -1,4 +1,4 @@
-"""One scripted upstream for all stories of a module; a gateway per counter store where it matters."""
+"""One scripted upstream for all stories; a gateway per counter store where it matters."""
 
 from collections.abc import Iterator
 

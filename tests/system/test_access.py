@@ -1,4 +1,4 @@
-"""Who may come in: keys, revocation, rotation, features, networks, and identity from the key alone."""
+"""Who may come in: keys, rotation, features, networks, and identity from the key alone."""
 
 from pathlib import Path
 

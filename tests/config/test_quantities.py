@@ -1,0 +1,41 @@
+"""Durations, sizes and shares as people write them."""
+
+from decimal import Decimal
+
+import pytest
+
+from gateway.config.quantities import bytes_of, per_million_of, seconds_of
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("250ms", 0.25), ("1s", 1), ("1.5s", 1.5), ("5m", 300), ("2h", 7200), ("1d", 86_400)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("value", ["1", "s", "-1s", "1 s", "1w", 1, None, "1e3s"])
+def test_what_is_no_duration_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        seconds_of(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "size"), [(65_536, 65_536), ("64KiB", 65_536), ("10MB", 10_000_000), ("7", 7)]
+)
+def test_sizes(value: object, size: int) -> None:
+    assert bytes_of(value) == size
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5MB", "MB", True, None, "1TB"])
+def test_what_is_no_size_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="size"):
+        bytes_of(value)
+
+
+def test_shares() -> None:
+    assert per_million_of(1) == 1_000_000
+    assert per_million_of(Decimal("0.05")) == 50_000
+    with pytest.raises(ValueError, match="share"):
+        per_million_of(2)

@@ -1,0 +1,134 @@
+"""X3, B11: every mistake is told with file, line, column and what would be right; all at once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from gateway.config.settings import Loaded, load
+from gateway.errors import ConfigError, GatewayError
+
+ROOT = Path(__file__).parents[2]
+GOOD = """\
+version: 1
+pricing: pricing.json
+policies:
+  - {name: poll, window: 10s, cap: 5, scope: key}
+upstreams:
+  app: {endpoints: ["http://127.0.0.1:9"]}
+routes:
+  - name: one
+    match: {methods: [GET], path: /one}
+    upstream: app
+"""
+
+
+def loaded(
+    folder: Path, text: str, environ: Mapping[str, str] | None = None, **overrides: str
+) -> Loaded:
+    (folder / "pricing.json").write_bytes((ROOT / "fixtures" / "pricing_ssot.json").read_bytes())
+    (folder / "gateway.yaml").write_text(text)
+    return load(folder / "gateway.yaml", environ=environ or {}, overrides=overrides)
+
+
+def test_file_then_environment_then_command_line(tmp_path: Path) -> None:
+    """B11: 12-factor."""
+    text = GOOD + "listen: 127.0.0.1:1\nadmin_listen: 127.0.0.1:2\nlog_level: warning\n"
+
+    settings = loaded(
+        tmp_path, text,
+        {"GATEWAY_LISTEN": "0.0.0.0:3", "GATEWAY_ADMIN_LISTEN": "[::1]:4"}, admin_listen="[::1]:5",
+    ).settings  # fmt: skip
+
+    assert (str(settings.listen), str(settings.admin_listen)) == ("0.0.0.0:3", "[::1]:5")
+    assert settings.log_level == "warning"
+    assert settings.ledger == "sqlite:///data/ledger.db" == settings.keys
+
+
+def test_passwords_are_not_told(tmp_path: Path) -> None:
+    settings = loaded(
+        tmp_path, GOOD + "counters: ${REDIS}\n", {"REDIS": "redis://u:hunter2@h:1/0"}
+    ).settings
+
+    assert "hunter2" in settings.counters
+    assert "hunter2" not in repr(settings.redacted())
+
+
+def test_sample_files_are_right() -> None:
+    """A20."""
+    for name in ("gateway.yaml", "sidecar.yaml"):
+        load(ROOT / "policies" / name, environ={"REDIS_URL": "redis://h/0"}, overrides={})
+
+
+ROUTE = "routes:\n  - name: one\n    match: {methods: [GET], path: /one}\n    upstream: app\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("version: 1", "version: 2", "1:10: version:"),
+        ("version: 1", "version: 1\nnonsense: 1", "2:11: nonsense: this key is not known here"),
+        ("    upstream: app\n", "", "8:5: routes[0]: upstream is missing"),
+        ("upstream: app", "upstream: gone", ":10:15: routes[0].upstream: no upstream"),
+        ('["http://127.0.0.1:9"]', "[]", "endpoints"),
+        ('["http://127.0.0.1:9"]', '["ftp://x"]', "endpoints[0]"),
+        ('["http://127.0.0.1:9"]', '["http://h:99999"]', "the port is not a number"),
+        ("window: 10s", "window: soon", "policies[0].window"),
+        ("window: 10s", "window: 100ms", "whole seconds"),
+        ("cap: 5", "cap: 0", "policies[0].cap"),
+        ("cap: 5", "cap: 5, meter: gone", "no meter is called gone"),
+        ("name: poll", "name: rpm", "another limit is called rpm"),
+        ("upstream: app", "upstream: app\n    limits: [gone]", "no limit is called gone"),
+        ("upstream: app", "upstream: app\n    auth: none\n    limits: [rpm]", "can never apply"),
+        ("upstream: app", "upstream: app\n    auth: none\n    limits: [poll]", "scope: address"),
+        ("upstream: app", "upstream: app\n    auth: none\n    cost: {dc: 1}", "nobody to charge"),
+        ("upstream: app", "upstream: app\n    cost: {gone: 1}", "no meter that a route can charge"),
+        ("upstream: app", "upstream: app\n    cost: {dc: -1}", "routes[0].cost.dc"),
+        ("upstream: app", "upstream: app\n    cost: {dc: {reserve: {default: 1}}}", "exactly one"),
+        ("upstream: app", "upstream: app\n    requires: [flying]", "no plan has the feature"),
+        ("upstream: app", "upstream: app\n    run_id: {required: true}", "exactly one of header"),
+        ("path: /one", "path: one", "routes[0].match.path"),
+        ("path: /one", "path: /a/../b", "no canonical path can match"),
+        ("path: /one", "path: '/a/**/b'", "can't stand in a path template"),
+        ("path: /one", "path: '/{a b}'", "can't stand in a path template"),
+        ("version: 1", "version: 1\nlisten: nowhere", "'nowhere' is not an address"),
+        ("version: 1", "version: 1\ncounters: redis+cluster://h", "not supported by this version"),
+        ("version: 1", "version: 1\ncounters: mysql://h", "names no counter store"),
+        ("version: 1", "version: 1\nledger: mysql://h", "names no database"),
+        ("version: 1", "version: 1\nkeys: nowhere", "names no database"),
+        ("version: 1", "version: 1\ntrusted_proxies: [ten]", "trusted_proxies[0]"),
+        ("version: 1", "version: 1\ndrain: 5", "expected a duration"),
+        ("version: 1", "version: 1\ncounters: ${NOT_SET}", "NOT_SET is not set"),
+        (ROUTE, ROUTE + ROUTE.removeprefix("routes:\n"), "two routes are called one"),
+        (ROUTE, ROUTE + ROUTE.removeprefix("routes:\n").replace("name: one", "name: two"),
+         "routes[1].match: GET here is already taken by the route one"),
+    ],
+)  # fmt: skip
+def test_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert old in GOOD
+
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, GOOD.replace(old, new, 1))
+
+    assert told in caught.value.message
+    assert all(fault.file.endswith(".yaml") and fault.line >= 1 for fault in caught.value.faults)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    """0.4."""
+    broken = GOOD.replace(
+        "upstream: app", "upstream: gone\n    requires: [flying]\n    limits: [x]"
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, broken)
+
+    assert len(caught.value.faults) == 3
+
+
+def test_what_can_not_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(GatewayError, match="can't be read"):
+        load(tmp_path / "gone.yaml", environ={}, overrides={})
+    (tmp_path / "latin.yaml").write_bytes(b"version: 1\nx: \xff\n")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load(tmp_path / "latin.yaml", environ={}, overrides={})

@@ -1,0 +1,156 @@
+"""B2, B12: hits never wait, unknown keys exhaust nothing, changes are in force at once."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from gateway.errors import DirectoryUnavailable
+from gateway.keys.cache import CacheLimits, CachingKeyDirectory
+from gateway.keys.port import Change, KeyEntry
+from gateway.telemetry.metrics import DirectoryStats
+from tests.support.fake_clock import FakeClock
+
+
+class Source:
+    """A key source in a dictionary that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, KeyEntry] = {}
+        self.feed: list[Change] = []
+        self.loads = 0
+        self.is_away = False
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def put(self, key_hash: bytes, plan: str = "STARTER") -> None:
+        self.entries[key_hash] = KeyEntry("k", key_hash, "egw", "w", plan)
+        self.feed.append(Change(len(self.feed) + 1, key_hash))
+
+    def load(self, key_hash: bytes) -> KeyEntry | None:
+        self.loads += 1
+        self.gate.wait(5)
+        if self.is_away:
+            raise DirectoryUnavailable("keys.away", "away")
+        return self.entries.get(key_hash)
+
+    def changes_after(self, sequence: int) -> Sequence[Change]:
+        if self.is_away:
+            raise DirectoryUnavailable("keys.away", "away")
+        return [change for change in self.feed if change.sequence > sequence]
+
+    def latest_sequence(self) -> int:
+        return len(self.feed)
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+@pytest.fixture
+def stats() -> DirectoryStats:
+    return DirectoryStats()
+
+
+@pytest.fixture
+async def directory(source: Source, stats: DirectoryStats) -> Iterator[CachingKeyDirectory]:  # type: ignore[misc]
+    async def never(_seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    directory = CachingKeyDirectory(
+        source, clock=FakeClock(), stats=stats, wait=never,
+        limits=CacheLimits(entries_max=100, unknown_max=50, misses_per_second=10, misses_burst=20),
+    )  # fmt: skip
+    await directory.start()
+    yield directory
+    await directory.close()
+
+
+async def test_known_key_is_looked_up_once(directory: CachingKeyDirectory, source: Source) -> None:
+    source.put(b"a")
+    first = await directory.find(b"a")
+
+    assert first is not None
+    assert await directory.find(b"a") is first
+    assert source.loads == 1
+
+
+async def test_cached_key_is_found_without_waiting(
+    directory: CachingKeyDirectory, source: Source
+) -> None:
+    source.put(b"a")
+    await directory.find(b"a")
+    finding = directory.find(b"a")
+
+    with pytest.raises(StopIteration):
+        finding.send(None)
+
+
+async def test_hundred_callers_of_one_key_are_one_look_up(
+    directory: CachingKeyDirectory, source: Source
+) -> None:
+    source.put(b"a")
+
+    found = await asyncio.gather(*(directory.find(b"a") for _ in range(100)))
+
+    assert source.loads == 1
+    assert len({id(entry) for entry in found}) == 1
+
+
+async def test_change_is_in_force_with_the_next_look_at_the_feed(
+    directory: CachingKeyDirectory, source: Source
+) -> None:
+    source.put(b"a", "SANDBOX")
+    await directory.find(b"a")
+    assert await directory.find(b"b") is None
+    source.put(b"a", "GROWTH")
+    source.put(b"b")
+
+    await directory.follow_changes()
+
+    changed = await directory.find(b"a")
+    assert changed is not None
+    assert changed.plan == "GROWTH"
+    assert await directory.find(b"b") is not None
+
+
+async def test_unknown_keys_exhaust_neither_memory_nor_database(
+    directory: CachingKeyDirectory, source: Source, stats: DirectoryStats
+) -> None:
+    refused = 0
+    for number in range(500):
+        try:
+            assert await directory.find(b"%d" % number) is None
+        except DirectoryUnavailable:
+            refused += 1
+
+    assert source.loads <= 25
+    assert refused >= 475
+    assert stats.lookups_refused == refused
+    source.put(b"good")
+    await directory.follow_changes()
+
+
+async def test_cached_keys_go_on_while_the_source_is_away(
+    directory: CachingKeyDirectory, source: Source
+) -> None:
+    source.put(b"a")
+    await directory.find(b"a")
+    source.is_away = True
+    await directory.follow_changes()
+
+    assert await directory.find(b"a") is not None
+    with pytest.raises(DirectoryUnavailable):
+        await directory.find(b"other")
+
+
+async def test_oldest_entries_leave_when_the_cache_is_full(
+    directory: CachingKeyDirectory, source: Source, stats: DirectoryStats
+) -> None:
+    for number in range(150):
+        source.put(b"k%d" % number)
+        await directory.find(b"k%d" % number)
+
+    assert stats.cached <= 100

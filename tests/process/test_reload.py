@@ -1,0 +1,101 @@
+"""A3: swapped whole or refused whole, ConfigMap swaps included."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.config.settings import load
+from gateway.config.snapshot import Snapshot
+from gateway.process.reload import Reloader
+from gateway.telemetry.metrics import WorkerStats
+from tests.support.pricing_files import write_pricing
+
+TEXT = """\
+version: 1
+pricing: pricing.json
+upstreams: {app: {endpoints: ["http://127.0.0.1:9"]}}
+routes:
+  - {name: NAME, match: {methods: [GET], path: /}, upstream: app}
+"""
+
+
+class Box:
+    """Takes what is put in force."""
+
+    def __init__(self, folder: Path) -> None:
+        self.snapshots: list[Snapshot] = []
+        self.stats = WorkerStats()
+        self.reloader = Reloader(
+            load(folder / "gateway.yaml", environ={}, overrides={}),
+            {},
+            self.snapshots.append,
+            self.stats,
+        )
+
+    def names(self) -> list[str]:
+        return [snapshot.routes[0].name for snapshot in self.snapshots]
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    write_pricing(tmp_path / "pricing.json", lambda _: None)
+    (tmp_path / "gateway.yaml").write_text(TEXT.replace("NAME", "a"))
+    return Box(tmp_path)
+
+
+async def test_changed_file_is_put_in_force(box: Box, tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(TEXT.replace("NAME", "b"))
+
+    assert await box.reloader.reload()
+
+    assert box.names() == ["b"]
+    assert box.snapshots[0].version == 2
+    assert box.stats.reloads == 1
+
+
+async def test_unchanged_file_changes_nothing(box: Box) -> None:
+    assert not await box.reloader.reload()
+    assert box.snapshots == []
+
+
+async def test_broken_file_keeps_the_old_one(box: Box, tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text("version: [")
+
+    assert not await box.reloader.reload()
+
+    assert box.snapshots == []
+    assert box.stats.reload_errors == 1
+
+
+async def test_changed_prices_are_a_change(box: Box, tmp_path: Path) -> None:
+    write_pricing(
+        tmp_path / "pricing.json", lambda d: d.update(pricing_version="2030-01-01.v9.9.9")
+    )
+
+    assert await box.reloader.reload()
+
+
+async def test_config_map_swap_is_seen(tmp_path: Path) -> None:
+    """X9: Kubernetes renames ``..data``; the files themselves are never written."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_pricing(tmp_path / name / "pricing.json", lambda _: None)
+        (tmp_path / name / "gateway.yaml").write_text(TEXT.replace("NAME", name))
+    (tmp_path / "..data").symlink_to("one")
+    for file in ("gateway.yaml", "pricing.json"):
+        (tmp_path / file).symlink_to(f"..data/{file}")
+    box = Box(tmp_path)
+    watching = asyncio.get_running_loop().create_task(box.reloader.watch())
+    try:
+        for _ in range(100):
+            (tmp_path / "..new").symlink_to("two")
+            (tmp_path / "..new").rename(tmp_path / "..data")
+            await asyncio.sleep(0.05)
+            if box.snapshots:
+                break
+    finally:
+        box.reloader.close()
+        await asyncio.wait_for(watching, 10)
+
+    assert box.names() == ["two"]
