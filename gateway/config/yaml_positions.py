@@ -1,7 +1,8 @@
 """YAML as plain data, with the place of every value: faults can say line and column.
 
 Only safe scalars, string keys, no duplicates; aliases are bounded, so that a small file can't
-become a large one. ``${NAME}`` inside a string is replaced from the environment: secrets, never structure.
+become a large one. ``${NAME}`` in a string is replaced from the environment: secrets, never
+structure.
 """
 
 import re

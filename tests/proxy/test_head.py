@@ -1,0 +1,97 @@
+"""What a head means; what can't be understood is refused before anything else is looked at."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config.settings import load
+from gateway.errors import RefusalCode
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.head import read_head
+
+ROOT = Path(__file__).parents[2]
+SNAPSHOT = load(ROOT / "policies" / "gateway.yaml", environ={}, overrides={}).snapshot
+
+
+def head(target: bytes = b"/", method: bytes = b"GET", minor: int = 1, **fields: bytes) -> Exchange:
+    exchange = Exchange(client=None)  # type: ignore[arg-type]
+    exchange.method, exchange.http_minor = method, minor
+    exchange.event_id = "event-1"
+    special: dict[bytes, list[bytes]] = {b"host": [b"api.example"]}
+    for name, value in fields.items():
+        special[name.replace("_", "-").encode()] = value.split(b"|")
+    exchange.special = {name: values for name, values in special.items() if values != [b"-"]}
+    read_head(exchange, target, SNAPSHOT)
+    return exchange
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "path", "query"),
+    [
+        (b"/a/b?c=d?e", b"api.example", b"/a/b", b"c=d?e"),
+        (b"http://other.example/x?y", b"other.example", b"/x", b"y"),
+        (b"http://other.example", b"other.example", b"/", b""),
+        (b"/%61", b"api.example", b"/a", b""),
+    ],
+)
+def test_target_gives_host_path_and_query(
+    target: bytes, host: bytes, path: bytes, query: bytes
+) -> None:
+    exchange = head(target)
+
+    assert exchange.refusal is None
+    assert (exchange.host, exchange.path, exchange.query) == (host, path, query)
+
+
+def test_asterisk_is_for_options() -> None:
+    assert head(b"*", b"OPTIONS").refusal is None
+    assert head(b"*").refusal is not None
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({"host": b"-"}, RefusalCode.BAD_REQUEST),
+        ({"host": b"a|b"}, RefusalCode.BAD_REQUEST),
+        ({"host": b"a b"}, RefusalCode.BAD_REQUEST),
+        ({"host": b"a/b"}, RefusalCode.BAD_REQUEST),
+        ({"target": b"//x"}, RefusalCode.BAD_REQUEST),
+        ({"target": b"/a/../b"}, RefusalCode.BAD_REQUEST),
+        ({"target": b"/a#b"}, RefusalCode.BAD_REQUEST),
+        ({"target": b"ftp://x/"}, RefusalCode.BAD_REQUEST),
+        ({"target": b"http://u@h/"}, RefusalCode.BAD_REQUEST),
+        ({"target": b"/" + b"a" * 9000}, RefusalCode.TARGET_TOO_LONG),
+        ({"method": b"CONNECT", "target": b"h:1"}, RefusalCode.METHOD_NOT_ALLOWED),
+        ({"method": b"TRACE"}, RefusalCode.METHOD_NOT_ALLOWED),
+        ({"content_length": b"5|5"}, RefusalCode.BAD_REQUEST),
+        ({"content_length": b"+5"}, RefusalCode.BAD_REQUEST),
+        ({"content_length": b"5", "transfer_encoding": b"chunked"}, RefusalCode.BAD_REQUEST),
+        ({"transfer_encoding": b"gzip, chunked"}, RefusalCode.BAD_REQUEST),
+        ({"transfer_encoding": b"chunked", "minor": 0}, RefusalCode.BAD_REQUEST),
+        ({"expect": b"200-maybe"}, RefusalCode.EXPECTATION_FAILED),
+    ],
+)
+def test_what_is_ambiguous_is_refused_and_ends_the_connection(
+    facts: dict[str, Any], code: RefusalCode
+) -> None:
+    exchange = head(**facts)
+
+    assert exchange.refusal is not None
+    assert exchange.refusal.code is code
+    assert not exchange.keep_alive
+
+
+def test_framing_and_wishes() -> None:
+    assert head(content_length=b"5", expect=b"100-Continue").expects_continue
+    assert not head(content_length=b"0", expect=b"100-continue").expects_continue
+    assert head(transfer_encoding=b"Chunked").is_chunked
+    assert head(upgrade=b"WebSocket", connection=b"keep-alive, Upgrade").wants_upgrade
+    assert not head(upgrade=b"h2c", connection=b"Upgrade").wants_upgrade
+    assert not head(upgrade=b"websocket", connection=b"Upgrade", minor=0).wants_upgrade
+
+
+def test_request_id_of_the_client_is_kept_if_it_is_harmless() -> None:
+    assert head(x_request_id=b"abc-1").request_id == "abc-1"
+    assert head(x_request_id=b"a b\r\nx: y").request_id == "event-1"
+    assert head().request_id == "event-1"
