@@ -19,8 +19,8 @@ from gateway.rules.units import MICRO
 TYPE_PREFIX = "urn:problem-type:enforcement-gateway:"
 REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
 CONTENT_TYPE = "application/problem+json"
-RETRY_WHEN_AWAY_SECONDS = 1
-"""What ``Retry-After`` says while a store is away: its breaker probes again about then."""
+RETRY_SOON = b"Retry-After: 1\r\n"
+"""While a store is away: its breaker probes again about then."""
 
 _MINUTE = 60
 
@@ -189,15 +189,11 @@ def render(
     match code:
         case RefusalCode.QUOTA_EXCEEDED if answers is not None and billing is not None:
             violations: list[Violation] = refusal.facts["violations"]
-            status, type_uri, title = (
-                billing.refused_status,
-                billing.refused_type,
-                billing.refused_title,
-            )
+            status, type_uri = billing.refused_status, billing.refused_type
+            title = billing.refused_title
             detail = describe(violations)
-            extensions = _violated(violations, answers) | _advice(
-                tier, _instant(refusal.facts.get("renews_at_micro"))
-            )
+            renews_at = _instant(refusal.facts.get("renews_at_micro"))
+            extensions = _violated(violations, answers) | _advice(tier, renews_at)
             fields = _retry_after(violations, answers)
         case (
             RefusalCode.STORE_UNAVAILABLE
@@ -205,17 +201,16 @@ def render(
             | RefusalCode.RECORDING_UNAVAILABLE
         ):
             type_uri = answers.type_reduced_capacity if answers else REDUCED_CAPACITY
-            fields = b"Retry-After: %d\r\n" % RETRY_WHEN_AWAY_SECONDS
+            fields = RETRY_SOON
         case RefusalCode.OVERLOADED | RefusalCode.DRAINING:
-            fields = b"Retry-After: %d\r\n" % RETRY_WHEN_AWAY_SECONDS
+            fields = RETRY_SOON
         case RefusalCode.PAYMENT_REQUIRED if billing and billing.payment_required_status:
             status = billing.payment_required_status
         case RefusalCode.METHOD_NOT_ALLOWED:
             fields = b"Allow: %b\r\n" % refusal.facts["allow"]
         case RefusalCode.FEATURE_UNAVAILABLE:
-            extensions = {"missing_features": sorted(refusal.facts["features"])} | _advice(
-                tier, None
-            )
+            missing = {"missing_features": sorted(refusal.facts["features"])}
+            extensions = missing | _advice(tier, None)
         case _:
             detail = refusal.facts.get("detail", detail)
     if status == 401:
@@ -229,6 +224,12 @@ def render(
         "code": code.value,
         **extensions,
     }
+    return _problem(status, fields, body, answers)
+
+
+def _problem(
+    status: int, fields: bytes, body: dict[str, object], answers: AnswerFormat | None
+) -> Problem:
     content_type = answers.problem_content_type if answers else CONTENT_TYPE
     fields += b"Content-Type: %b\r\nCache-Control: no-store\r\n" % content_type.encode()
     return Problem(status, fields, orjson.dumps(body))

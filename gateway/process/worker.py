@@ -9,7 +9,6 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version as version_of
 from random import Random
 
 import structlog
@@ -43,6 +42,7 @@ from gateway.tasks import spawn
 from gateway.telemetry.exposition import create_registry
 from gateway.telemetry.logs import AccessLog
 from gateway.telemetry.metrics import Stats
+from gateway.telemetry.version import VERSION
 
 GARBAGE_THRESHOLD = 50_000
 """Requests leave no cycles behind; looking for some every 700 allocations costs 5 % of all time."""
@@ -121,7 +121,6 @@ def build(loaded: Loaded, overrides: Mapping[str, str]) -> Worker:
         GatewayError: a database can't be opened.
     """
     settings, snapshot, stats, clock = loaded.settings, loaded.snapshot, Stats(), SystemClock()
-    loop = asyncio.get_running_loop()
     store = wiring.open_store(settings, clock, stats.store)
     ledger = wiring.open_ledger(settings)
     directory = wiring.open_directory(settings, clock, stats.directory)
@@ -133,27 +132,18 @@ def build(loaded: Loaded, overrides: Mapping[str, str]) -> Worker:
         segment_bytes_max=settings.segment_bytes,
         bytes_max=settings.journal_bytes_max,
     )
-    upstreams, key_use = Upstreams(stats.worker), LastUsed()
-    access_log = AccessLog(stats.worker)
+    key_use, access_log = LastUsed(), AccessLog(stats.worker)
     sampled = SampledAccessLog(access_log, snapshot.access_log.sample_per_million, Random())  # noqa: S311
-    ports = Ports(
-        loop=loop,
-        clock=clock,
-        keys=directory,
-        key_format=KeyFormat(allow_foreign=settings.accepts_foreign_keys),
+    ports = _ports(
+        settings,
+        snapshot,
+        stats,
         counters=store,
-        local_counters=wiring.open_local_store(clock),
-        upstreams=upstreams,
+        keys=directory,
         journal=journal,
         key_use=key_use,
         access_log=sampled,
-        new_event_id=_new_event_id,
-        overage_entered=_overage_teller(stats),
-        stats=stats,
-        active=activate(snapshot, upstreams, clock.now_micro()),
-        date_line=date_line(clock),
     )
-    stats.worker.config_version = snapshot.version
 
     def swap(new: Snapshot) -> None:
         sampled.sample(new.access_log.sample_per_million)
@@ -181,6 +171,39 @@ def build(loaded: Loaded, overrides: Mapping[str, str]) -> Worker:
         key_use=key_use,
         key_registry=wiring.note_key_use(settings),
         access_log=access_log,
+    )
+
+
+def _ports(
+    settings: Settings,
+    snapshot: Snapshot,
+    stats: Stats,
+    *,
+    counters: CounterStore,
+    keys: KeyDirectory,
+    journal: Journal,
+    key_use: LastUsed,
+    access_log: SampledAccessLog,
+) -> Ports:
+    """Return what requests need."""
+    clock, upstreams = SystemClock(), Upstreams(stats.worker)
+    stats.worker.config_version = snapshot.version
+    return Ports(
+        loop=asyncio.get_running_loop(),
+        clock=clock,
+        keys=keys,
+        key_format=KeyFormat(allow_foreign=settings.accepts_foreign_keys),
+        counters=counters,
+        local_counters=wiring.open_local_store(clock),
+        upstreams=upstreams,
+        journal=journal,
+        key_use=key_use,
+        access_log=access_log,
+        new_event_id=_new_event_id,
+        overage_entered=_overage_teller(stats),
+        stats=stats,
+        active=activate(snapshot, upstreams, clock.now_micro()),
+        date_line=date_line(clock),
     )
 
 
@@ -251,7 +274,7 @@ async def _listen_admin(worker: Worker) -> web.AppRunner:
     registry = create_registry(
         worker.stats,
         lambda: [(r.name, r.counters) for r in worker.ports.active.snapshot.routes],
-        version=version_of("enforcement-gateway"),
+        version=VERSION,
     )
     return await start_admin(address.host, address.port, lambda: readiness(worker), registry)
 

@@ -140,7 +140,7 @@ def cleaned(body: bytes, url: str) -> bytes:
     headers = mirrored.get("headers", {})
     mirrored["headers"] = {
         name: value for name, value in headers.items()
-        if name.lower() not in ADDED | {"host"} and value
+        if name.lower() not in ADDED | {"host", "connection"} and value
     }  # fmt: skip
     for name in ("url", "origin"):
         mirrored.pop(name, None)
@@ -169,7 +169,6 @@ def cleaned(body: bytes, url: str) -> bytes:
         ("/cookies/set?a=1&b=2", []),
         ("/response-headers?X-One=1&X-One=2", []),
         ("/etag/abc", ["-H", 'If-None-Match: "abc"']),
-        ("/cache", []),
         ("/anything/deep/path", ["-X", "POST", "-d", "z"]),
         ("/get", ["-I"]),
         ("/drip?duration=0&numbytes=50&delay=0", []),
