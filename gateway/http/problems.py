@@ -182,10 +182,9 @@ def render(
         tier: The caller's plan, for the suggestion of the next one.
     """
     code = refusal.code
-    title, detail = TITLES[code]
-    status, type_uri = status_of(code), TYPE_PREFIX + code.value.replace("_", "-")
-    extensions: dict[str, object] = {}
-    fields = b""
+    (title, detail), status = TITLES[code], status_of(code)
+    type_uri = TYPE_PREFIX + code.value.replace("_", "-")
+    extensions, fields = dict[str, object](), b""
     match code:
         case RefusalCode.QUOTA_EXCEEDED if answers is not None and billing is not None:
             violations: list[Violation] = refusal.facts["violations"]
