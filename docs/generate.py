@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from gateway.cli.app import app
+from gateway.config import routes
+from gateway.config.routes import RouteFile
 from gateway.errors import RefusalCode
 from gateway.http.problems import TITLES, TYPE_PREFIX, status_of
 from gateway.telemetry.exposition import Family, families
@@ -47,6 +51,47 @@ def metrics_page() -> str:
             "",
         ]
     )
+
+
+def configuration_page() -> str:
+    """Return the page of every option of the route file."""
+    lines = [
+        "# The route file",
+        "",
+        "Made from the models that read it. Durations: `250ms`, `10s`, `5m`, `2h`, `1d`; sizes:",
+        "`65536`, `64KiB`, `10MB`. `${NAME}` in a string is replaced from the environment.",
+        "`listen`, `admin_listen`, `data_dir`, `counters`, `ledger`, `keys` and `log_level` are",
+        "overridden by `GATEWAY_<NAME>` and by the option of the same name; they need a restart,",
+        "everything else is reloaded when the file changes or on SIGHUP.",
+    ]
+    for model in _models(RouteFile):
+        about = (model.__doc__ or "").strip()
+        lines += ["", f"## {model.__name__.removesuffix('Model')}", "", about, ""]
+        lines += _table(
+            ("Option", "Default", "Meaning"),
+            [
+                (f"`{field.alias or name}`", _default(field), field.description or "")
+                for name, field in model.model_fields.items()
+            ],
+        )
+    return "\n".join([*lines, ""])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default()
+    if isinstance(value, BaseModel):
+        return f"see {type(value).__name__.removesuffix('Model')}"
+    return "none" if value is None else f"`{value}`"
+
+
+def _models(top: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield top
+    for thing in vars(routes).values():
+        is_model = isinstance(thing, type) and issubclass(thing, routes.Model)
+        if is_model and thing not in {routes.Model, top}:
+            yield thing
 
 
 def _labels(family: Family) -> tuple[str, ...]:
@@ -140,6 +185,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics_page,
     "problems.md": problems_page,
     "commands.md": commands_page,
+    "configuration.md": configuration_page,
 }
 
 

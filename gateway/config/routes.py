@@ -351,10 +351,13 @@ class RouteFile(Model):
 
     version: Annotated[Literal[1], Field(description="Version of this format.")]
     pricing: Annotated[
-        list[str], Listed,
-        Field(min_length=1, description="Pricing file, or several versions; relative to this file."
-        "Pricing file, or several versions of it; relative to this file."),
-    ]  # fmt: skip
+        list[str],
+        Listed,
+        Field(
+            min_length=1,
+            description="Pricing file, or several versions of it; relative to this file.",
+        ),
+    ]
     counters: Annotated[
         str, Field(description="memory, redis://..., rediss://... or unix:///path/to/redis.sock.")
     ] = "memory"
