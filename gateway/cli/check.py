@@ -17,7 +17,7 @@ from gateway.keys.environment import EnvKeyDirectory
 from gateway.telemetry.metrics import DirectoryStats
 
 if TYPE_CHECKING:
-    from gateway.config.settings import Loaded
+    from gateway.config.loaded import Loaded
 
 
 class Form(Enum):

@@ -21,7 +21,7 @@ from gateway.process.clock import SystemClock
 from gateway.rules.plan import Pricing
 
 if TYPE_CHECKING:
-    from gateway.config.settings import Loaded
+    from gateway.config.loaded import Loaded
 
 
 FILE: Final = "file:"

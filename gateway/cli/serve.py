@@ -7,7 +7,7 @@ import typer
 
 from gateway.cli import output
 from gateway.cli.arguments import DEFAULT_CONFIG, Config, DataDir
-from gateway.cli.context import given, load
+from gateway.cli.context import given
 from gateway.errors import GatewayError
 
 CANNOT_START = 3
@@ -44,6 +44,7 @@ def run(
     Exit code 3 means that it can't start and that starting it again will not help.
     """
     from gateway.process import worker  # noqa: PLC0415 - no other command needs the data plane
+    from gateway.process.loading import load_in_child  # noqa: PLC0415
     from gateway.telemetry import logs  # noqa: PLC0415
 
     overrides = given(
@@ -56,7 +57,7 @@ def run(
         log_level=log_level,
     )
     try:
-        loaded = load(config, **overrides)
+        loaded = load_in_child(config, overrides)
         logs.configure(loaded.settings.log_level, console=sys.stderr.isatty())
         code = worker.run(loaded, overrides)
     except GatewayError as error:

@@ -5,16 +5,16 @@ Source: design section 11; requirement A3.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
 import watchfiles
 
-from gateway.config.settings import Loaded, load
+from gateway.config.loaded import Loaded
 from gateway.config.snapshot import Snapshot
 from gateway.errors import GatewayError
+from gateway.process.loading import load_in_child
 from gateway.telemetry.metrics import WorkerStats
 
 SETTLE_MILLISECONDS = 100
@@ -74,9 +74,7 @@ class Reloader:
             version = self._loaded.snapshot.version + 1
             path = self._loaded.files[0]
             try:
-                loaded = await asyncio.to_thread(
-                    load, path, environ=os.environ, overrides=self._overrides, version=version
-                )
+                loaded = await asyncio.to_thread(load_in_child, path, self._overrides, version)
             except GatewayError as error:
                 self._stats.reload_errors += 1
                 _log.error("config.reload_refused", faults=error.message.splitlines())

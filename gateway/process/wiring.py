@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from gateway.clock import Clock
-from gateway.config.settings import Settings
+from gateway.config.loaded import Settings
 from gateway.counters.memory import MemoryCounterStore
 from gateway.counters.port import CounterStore
 from gateway.counters.redis import RedisCounterStore

@@ -17,7 +17,7 @@ import uvloop
 from aiohttp import web
 
 from gateway.admin.app import start_admin
-from gateway.config.settings import Loaded, Settings
+from gateway.config.loaded import Loaded, Settings
 from gateway.config.snapshot import FailurePolicy, Snapshot
 from gateway.counters.port import CounterStore
 from gateway.errors import GatewayError

@@ -1,0 +1,31 @@
+"""The child tells what it read, or what is wrong; it never tells a secret to the process list."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ConfigError, GatewayError
+from gateway.process.loading import load_in_child
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_configuration_comes_from_the_child() -> None:
+    loaded = load_in_child(
+        ROOT / "policies" / "gateway.yaml", {"counters": "redis://u:secret@h:1/0"}, version=7
+    )
+
+    assert loaded.snapshot.version == 7
+    assert loaded.settings.counters == "redis://u:secret@h:1/0"
+    assert len(loaded.snapshot.routes) == 7
+
+
+def test_faults_come_with_their_places(tmp_path: Path) -> None:
+    (tmp_path / "g.yaml").write_text("version: 1\nnonsense: 2\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load_in_child(tmp_path / "g.yaml", {})
+
+    assert "2:11: nonsense" in caught.value.message
+    with pytest.raises(GatewayError, match="can't be read"):
+        load_in_child(tmp_path / "gone.yaml", {})
