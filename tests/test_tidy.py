@@ -47,6 +47,7 @@ UNTESTED: frozenset[str] = frozenset(
         "gateway/ledger/rollups.py",  # tests/ledger/test_suite.py
         "gateway/ledger/rows.py",  # tests/ledger/test_suite.py
         "gateway/ledger/sql.py",  # tests/ledger/test_suite.py
+        "gateway/process/__main__.py",  # every test of tests/system
         "gateway/process/access_log.py",  # tests/cli runs a real worker that logs
         "gateway/rules/charge.py",  # data only
         "gateway/tasks.py",  # every test of a background task

@@ -1,6 +1,5 @@
 """``gateway serve``: run a worker until SIGTERM or SIGINT."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -43,9 +42,7 @@ def run(
 
     Exit code 3 means that it can't start and that starting it again will not help.
     """
-    from gateway.process import worker  # noqa: PLC0415 - no other command needs the data plane
-    from gateway.process.loading import load_in_child  # noqa: PLC0415
-    from gateway.telemetry import logs  # noqa: PLC0415
+    from gateway.process.loading import become_worker  # noqa: PLC0415 - no other command needs it
 
     overrides = given(
         listen=listen,
@@ -57,10 +54,7 @@ def run(
         log_level=log_level,
     )
     try:
-        loaded = load_in_child(config, overrides)
-        logs.configure(loaded.settings.log_level, console=sys.stderr.isatty())
-        code = worker.run(loaded, overrides)
+        become_worker(config, overrides)
     except GatewayError as error:
         output.failure(error)
         raise typer.Exit(CANNOT_START) from None
-    raise typer.Exit(code)

@@ -4,10 +4,13 @@ pydantic, YAML and JSON Schema take 17 MB and, at a reload, the interpreter from
 Source: docs/decisions/0009-configuration-in-a-child.md.
 """
 
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import orjson
 
@@ -17,6 +20,25 @@ from gateway.errors import ConfigError, Fault, GatewayError
 
 CHILD_SECONDS = 120
 """Far longer than 5,000 routes and 100 plans take."""
+
+
+def become_worker(path: Path, overrides: Mapping[str, str]) -> NoReturn:
+    """Read the configuration, then replace this program by a worker that serves it.
+
+    The process keeps its id and its standard streams.
+
+    Raises:
+        ConfigError: with every fault found; this program goes on.
+        GatewayError: see ``load_in_child``.
+    """
+    text = _read_in_child(path, overrides, version=1)
+    _answered(text)
+    handed = tempfile.TemporaryFile()  # noqa: SIM115 - the worker closes it
+    handed.write(orjson.dumps({"configuration": text.decode(), "overrides": dict(overrides)}))
+    handed.seek(0)
+    os.set_inheritable(handed.fileno(), True)  # noqa: FBT003 - it has no name
+    command = [sys.executable, "-m", "gateway.process", str(handed.fileno())]
+    os.execv(sys.executable, command)  # noqa: S606 - no shell; this very interpreter
 
 
 def load_in_child(path: Path, overrides: Mapping[str, str], version: int = 1) -> Loaded:
@@ -31,6 +53,10 @@ def load_in_child(path: Path, overrides: Mapping[str, str], version: int = 1) ->
         ConfigError: with every fault found.
         GatewayError: a file can't be read, or the child failed.
     """
+    return _answered(_read_in_child(path, overrides, version=version))
+
+
+def _read_in_child(path: Path, overrides: Mapping[str, str], *, version: int) -> bytes:
     asked = {"path": str(path), "overrides": dict(overrides), "version": version}
     try:
         child = subprocess.run(
@@ -46,7 +72,7 @@ def load_in_child(path: Path, overrides: Mapping[str, str], version: int = 1) ->
             f"the configuration could not be read by a child process: {type(error).__name__}",
             "see what it wrote to stderr; memory and process limits are the usual cause",
         ) from error
-    return _answered(child.stdout)
+    return child.stdout
 
 
 def _answered(text: bytes) -> Loaded:

@@ -18,10 +18,8 @@ from gateway.database.engine import create_engine_for
 from gateway.database.revision import is_current
 from gateway.errors import GatewayError
 from gateway.keys.cache import CachingKeyDirectory
-from gateway.keys.environment import EnvKeyDirectory
 from gateway.keys.port import KeyDirectory, KeyRegistry
 from gateway.keys.sql import SqlKeyStore
-from gateway.keys.yaml_file import YamlKeyDirectory
 from gateway.ledger.port import Ledger
 from gateway.ledger.sql import SqlLedger
 from gateway.process.clock import SystemClock
@@ -89,8 +87,12 @@ def open_directory(settings: Settings, clock: Clock, stats: DirectoryStats) -> K
     """
     keys = settings.keys
     if keys.startswith(FILE_PREFIX):
+        from gateway.keys.yaml_file import YamlKeyDirectory  # noqa: PLC0415 - brings YAML
+
         return YamlKeyDirectory(Path(keys.removeprefix(FILE_PREFIX)), stats=stats)
     if keys.startswith(ENVIRONMENT_PREFIX):
+        from gateway.keys.environment import EnvKeyDirectory  # noqa: PLC0415 - brings YAML
+
         variable = keys.removeprefix(ENVIRONMENT_PREFIX)
         if variable not in os.environ:
             raise GatewayError(

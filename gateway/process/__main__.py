@@ -1,0 +1,41 @@
+"""``python -m gateway.process``: what ``gateway serve`` becomes once the configuration is read.
+
+A process of its own program, so that a worker carries neither the command line's libraries nor
+those that read configurations. The configuration comes through an inherited file descriptor.
+"""
+
+import os
+import sys
+
+import orjson
+
+# structlog loads Rich for its development console if it finds it; a worker does without its 5 MB.
+sys.modules["rich"] = None  # type: ignore[assignment]
+
+CANNOT_START = 3
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until SIGTERM; return the exit code.
+
+    Args:
+        arguments: Number of the descriptor that holds ``{"configuration", "overrides"}``.
+    """
+    from gateway.config.transfer import restore  # noqa: PLC0415 - after Rich is out of the way
+    from gateway.errors import GatewayError  # noqa: PLC0415
+    from gateway.process import worker  # noqa: PLC0415
+    from gateway.telemetry import logs  # noqa: PLC0415
+
+    with os.fdopen(int(arguments[0]), "rb") as handed:
+        told = orjson.loads(handed.read())
+    loaded = restore(told["configuration"].encode())
+    logs.configure(loaded.settings.log_level, console=sys.stderr.isatty())
+    try:
+        return worker.run(loaded, told["overrides"])
+    except GatewayError as error:
+        sys.stderr.write(f"error: {error.message} [{error.code}]\nhint: {error.hint}\n")
+        return CANNOT_START
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
