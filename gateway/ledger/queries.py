@@ -34,6 +34,15 @@ ADD_QUANTITIES: Final[Insert] = insert(usage_quantities)
 """What new events used; the events are in the same transaction, so none can be there before."""
 
 
+ADD_EVENTS: Final[Insert] = insert(usage_events)
+"""New events; whoever runs this knows that none is there."""
+
+
+def known_events(event_ids: Sequence[str]) -> Select[Any]:
+    """Return which of these events are there."""
+    return select(usage_events.c.event_id).where(usage_events.c.event_id.in_(event_ids))
+
+
 def claim_runs(dialect: str, retention_micro: int) -> ReturningInsert[Any]:
     """Make an event the one that its run is billed by; returns the runs that were free.
 

@@ -47,6 +47,10 @@ class Granularity(Enum):
     MONTH = "month"
 
 
+HOUR: Final = Granularity.HOUR.value
+MONTH: Final = Granularity.MONTH.value
+_REFUSED: Final = Outcome.REFUSED.value
+
 RollupKey = tuple[str, str, str, str, str]
 """Granularity, workspace id, meter, bucket, period."""
 
@@ -75,20 +79,34 @@ def period_of(record: Record) -> str:
 
 def accumulate(records: Iterable[Record]) -> dict[RollupKey, Tally]:
     """Return what records add to the hourly and monthly rollups."""
-    tallies: dict[RollupKey, Tally] = {}
+    hourly: dict[tuple[str, str, int, str], Tally] = {}
     for record in records:
         if record.workspace_id is None:
             continue
         period = period_of(record)
-        hour = hour_bucket(record.occurred_at_micro // _HOUR_MICRO)
+        hour = record.occurred_at_micro // _HOUR_MICRO
         for meter, charged_micro in _charges(record):
-            for granularity, bucket in ((Granularity.HOUR, hour), (Granularity.MONTH, period)):
-                key = (granularity.value, record.workspace_id, meter, bucket, period)
-                tally = tallies.get(key)
-                if tally is None:
-                    tally = tallies[key] = Tally()
-                _add(tally, record, charged_micro)
+            key = (record.workspace_id, meter, hour, period)
+            tally = hourly.get(key)
+            if tally is None:
+                tally = hourly[key] = Tally()
+            _add(tally, record, charged_micro)
+    tallies: dict[RollupKey, Tally] = {}
+    for (workspace_id, meter, hour, period), tally in hourly.items():
+        tallies[HOUR, workspace_id, meter, hour_bucket(hour), period] = tally
+        month = tallies.setdefault((MONTH, workspace_id, meter, period, period), Tally())
+        _merge(month, tally)
     return tallies
+
+
+def _merge(whole: Tally, part: Tally) -> None:
+    """Add an hour to its month."""
+    whole.requests += part.requests
+    whole.billable_events += part.billable_events
+    whole.refused += part.refused
+    whole.repeats += part.repeats
+    whole.charged_micro += part.charged_micro
+    whole.charged_max_micro = max(whole.charged_max_micro, part.charged_max_micro)
 
 
 @lru_cache(maxsize=64)
@@ -127,5 +145,5 @@ def _add(tally: Tally, record: Record, charged_micro: int) -> None:
     if is_correction(record):
         return
     tally.requests += 1
-    tally.refused += record.outcome == Outcome.REFUSED.value
+    tally.refused += record.outcome == _REFUSED
     tally.repeats += record.repeat
