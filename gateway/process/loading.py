@@ -18,6 +18,10 @@ from gateway.config.loaded import Loaded
 from gateway.config.transfer import Untransferable, restore
 from gateway.errors import ConfigError, Fault, GatewayError
 
+ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_TOP_PAD_": "4194304"}
+"""Otherwise glibc gives memory back to the kernel and asks for it again every ten requests: 2 to 4 us
+of each request (measured). What the environment says wins."""
+
 CHILD_SECONDS = 120
 """Far longer than 5,000 routes and 100 plans take."""
 
@@ -38,7 +42,7 @@ def become_worker(path: Path, overrides: Mapping[str, str]) -> NoReturn:
     handed.seek(0)
     os.set_inheritable(handed.fileno(), True)  # noqa: FBT003 - it has no name
     command = [sys.executable, "-m", "gateway.process", str(handed.fileno())]
-    os.execv(sys.executable, command)  # noqa: S606 - no shell; this very interpreter
+    os.execve(sys.executable, command, ALLOCATOR | os.environ)  # noqa: S606 - no shell; itself
 
 
 def load_in_child(path: Path, overrides: Mapping[str, str], version: int = 1) -> Loaded:
