@@ -19,8 +19,8 @@ from gateway.config.transfer import Untransferable, restore
 from gateway.errors import ConfigError, Fault, GatewayError
 
 ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_TOP_PAD_": "4194304"}
-"""Otherwise glibc gives memory back to the kernel and asks for it again every ten requests: 2 to 4 us
-of each request (measured). What the environment says wins."""
+"""Otherwise glibc gives memory back to the kernel and soon asks for it again: 2 to 4 us of system
+time a request (measured). What the environment says wins."""
 
 CHILD_SECONDS = 120
 """Far longer than 5,000 routes and 100 plans take."""
