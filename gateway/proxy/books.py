@@ -5,7 +5,10 @@ Source: design sections 3 and 8; requirements A8, A9, C7, X6.
 
 from bisect import bisect_left
 from collections.abc import Mapping
+from functools import partial
 from time import perf_counter_ns
+
+import structlog
 
 from gateway.config.snapshot import RouteCounters
 from gateway.errors import Refusal
@@ -15,11 +18,14 @@ from gateway.proxy.caller import Caller, Standing
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.ports import Ports
 from gateway.proxy.upstream import Answer
-from gateway.rules.charge import Charge, Counts
+from gateway.rules.charge import Charge, Correction, Counts
 from gateway.rules.decision import Violation, flags_of
 from gateway.rules.record import Outcome, Record
 from gateway.rules.settlement import Settlement, billability, settle
+from gateway.tasks import spawn
 from gateway.telemetry.metrics import LATENCY_BOUNDS_MICRO
+
+_log = structlog.get_logger("proxy")
 
 _NOTHING: Mapping[str, int] = {}
 
@@ -111,7 +117,31 @@ def close_books(draft: Draft, ports: Ports) -> None:
         # A refusal costs nobody anything: it may go unrecorded, an answer may not.
         exchange.release(written=True)
         return
+    if draft.counts is not None and draft.counts.admitted:
+        exchange.unrecorded = partial(give_back, draft, ports)
     ports.journal.append(record, exchange.release)
+
+
+def give_back(draft: Draft, ports: Ports) -> None:
+    """Undo the charge of a request whose answer was cut because it could not be recorded."""
+    charge = draft.charge
+    draft.outcome = Outcome.UPSTREAM_FAILED
+    settlement = draft.settle()
+    if charge is None or not (settlement.deltas or settlement.releases_run):
+        return
+    correction = Correction(
+        tag=charge.template.tag,
+        hold_id=charge.hold_id,
+        deltas=tuple(settlement.deltas),
+        run_key=charge.run_key,
+        release_run=settlement.releases_run,
+    )
+    spawn(ports.counters.correct([correction]), name="give-back", on_error=_not_given_back)
+
+
+def _not_given_back(_name: str, _error: BaseException) -> None:
+    """The store is away as well: its counter stays too high until its period ends."""
+    _log.warning("proxy.charge_not_given_back")
 
 
 def _record(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Record:

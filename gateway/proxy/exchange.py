@@ -6,7 +6,7 @@ Source: design section 3; RFC 9110 6.4, 10.1.1; RFC 9112 6; requirement X1.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from gateway.errors import Refusal, RefusalCode
@@ -92,6 +92,7 @@ class Exchange:
     held = b""
     bytes_out = 0
     captured: list[bytes] | None = None
+    unrecorded: Callable[[], None] | None = None
     tunnels = False
     client_gone = False
     deadline = 0.0
@@ -351,6 +352,8 @@ class Exchange:
         client = self.client
         if not written:
             client.transport.abort()
+            if self.unrecorded is not None:
+                self.unrecorded()
         elif not self.client_gone:
             if self.held:
                 client.transport.write(self.held)

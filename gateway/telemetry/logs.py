@@ -14,7 +14,8 @@ import sys
 import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Mapping
-from typing import Any, BinaryIO, Final
+from contextlib import suppress
+from typing import Any, BinaryIO, Final, cast
 
 import orjson
 import structlog
@@ -60,7 +61,7 @@ def configure(
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise ValueError(f"not a log level: {level}")
-    target = sys.stderr.buffer if stream is None else stream
+    target = cast("BinaryIO", Unfailing(sys.stderr.buffer if stream is None else stream))
     shared: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -79,6 +80,24 @@ def configure(
         handlers=[_StandardLogging(target, shared, renderer)],
         force=True,
     )
+
+
+class Unfailing:
+    """A stream that loses lines rather than raise: a full disk must not take the worker with it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, line: bytes) -> int:
+        """Write a line if it can be written."""
+        with suppress(OSError, ValueError):
+            self._stream.write(line)
+        return len(line)
+
+    def flush(self) -> None:
+        """Flush if that is possible."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class _StandardLogging(logging.Handler):

@@ -1,6 +1,8 @@
 """Store away, upstream away, bad configuration, stop and start: clear answers, nothing lost."""
 
+import resource
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -111,6 +113,36 @@ def test_execution_time_of_the_plan_bounds_a_request(
         assert (answer.status_code, body_of(answer)["code"]) == (504, "execution_timeout")
     finally:
         upstream.gate.set()
+        gateway.stop()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prlimit")
+def test_full_disk_cuts_answers_that_can_not_be_recorded_and_costs_nothing(
+    tmp_path: Path, upstream: ScriptedUpstream, redis_server: RedisServer
+) -> None:
+    """DESIGN 13: nothing answered unrecorded; the charge is given back; it recovers by itself."""
+    gateway = GatewayProcess(tmp_path, upstream.port, counters=redis_server.url).start()
+    try:
+        key = gateway.make_key("STARTER")
+        assert gateway.call(key).status_code == 200
+        gateway.wait_for_records(1)
+        assert gateway.process is not None
+        pid = gateway.process.pid
+        with redis_server.client() as client:
+            (name,) = client.keys("usage:*")
+            before = client.get(name)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+
+            with pytest.raises(httpx.TransportError):
+                gateway.call(key)
+
+            wait_until(lambda: client.get(name) == before)
+        refused = wait_until(lambda: (a := gateway.call(key)).status_code == 503 and a)
+        assert body_of(refused)["code"] == "recording_unavailable"
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+        wait_until(lambda: gateway.call(key).status_code == 200)
+    finally:
         gateway.stop()
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -225,3 +225,17 @@ def test_a_log_that_was_never_started_keeps_nothing() -> None:
 
     assert log._lines == 0
     assert not log._buffer
+
+
+def test_a_full_disk_loses_lines_and_nothing_else() -> None:
+    class Full(io.RawIOBase):
+        def write(self, _data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    stream = logs.Unfailing(cast("BinaryIO", Full()))
+
+    assert stream.write(b"line\n") == 5
+    stream.flush()
