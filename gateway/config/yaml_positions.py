@@ -1,7 +1,8 @@
 """YAML as plain data, with the place of every value: faults can say line and column.
 
-Only safe scalars, string keys, no duplicates; aliases are bounded, so that a small file can't
-become a large one. ``${NAME}`` in a string is replaced from the environment: secrets, never
+Only safe scalars, string keys, no duplicates; depth and aliases are bounded, so that a small file
+can't become a large one. Scalars mean what YAML 1.2 says (``off`` is a word, not a boolean), since
+that is what editors show. ``${NAME}`` in a string is replaced from the environment: secrets, never
 structure.
 """
 
@@ -22,6 +23,10 @@ DEPTH_MAX: Final = 32
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TAG: Final = "tag:yaml.org,2002:"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
+_FRACTION: Final = re.compile(r"[-+]?[0-9]{0,19}\.[0-9]{0,19}(?:[eE][-+]?[0-9]{1,3})?")
+_SIXTIES: Final = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
+"""YAML 1.1 reads ``1:30`` as ninety; YAML 1.2 and people read a text."""
 
 
 @dataclass(slots=True)
@@ -57,35 +62,55 @@ def parse(text: str, file: str, environ: Mapping[str, str]) -> Document:
         ConfigError: it is not YAML, or holds what a configuration must not.
     """
     document = Document(file)
-    loader = _LOADER(text)
     try:
-        node = loader.get_single_node()
-        if node is not None:
-            document.data = _Builder(document, loader, environ).build(node, ())
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        problem = str(error.problem or "not valid YAML")
-        raise ConfigError(
-            [Fault(file, line, column, "(file)", f"not valid YAML: {problem}")]
-        ) from error
+        _check_depth(text, document)
+        node = yaml.compose(text, _LOADER)
     except yaml.YAMLError as error:
-        raise ConfigError([Fault(file, 1, 1, "(file)", f"not valid YAML: {error}")]) from error
-    finally:
-        loader.dispose()
+        raise ConfigError([_syntax_fault(text, file, error)]) from error
+    if node is not None:
+        document.data = _Builder(document, environ).build(node, ())
     if document.faults:
         raise ConfigError(document.faults)
     return document
 
 
+def _check_depth(text: str, document: Document) -> None:
+    """Refuse deep nesting before composing, which recurses in C and would end the process."""
+    depth = 0
+    for event in yaml.parse(text, _LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH_MAX:
+                mark = event.start_mark
+                place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+                message = f"nested deeper than {DEPTH_MAX} levels"
+                raise ConfigError([Fault(document.file, *place, "(file)", message)])
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _syntax_fault(text: str, file: str, error: yaml.YAMLError) -> Fault:
+    line = column = 1
+    problem = "it can't be parsed"
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        if mark is not None:
+            line, column = mark.line + 1, mark.column + 1
+        problem = str(error.problem or error.context or problem)
+    elif isinstance(error, yaml.reader.ReaderError):
+        found = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        if found is not None:  # error.position counts bytes in one loader, characters in the other
+            before = text[: found.start()]
+            line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+            problem = f"the character U+{ord(found[0]):04X} has no place in it"
+    return Fault(file, line, column, "(file)", f"not valid YAML: {problem}")
+
+
 class _Builder:
     """Turns nodes into data."""
 
-    def __init__(
-        self, document: Document, loader: yaml.SafeLoader, environ: Mapping[str, str]
-    ) -> None:
+    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
         self._document = document
-        self._loader = loader
         self._environ = environ
         self._nodes = 0
 
@@ -128,23 +153,29 @@ class _Builder:
         match node.tag.removeprefix(_TAG):
             case "null":
                 return None
-            case "bool" | "int":
-                value: object = self._loader.construct_object(node)
-                return value
-            case "float":
-                return self._decimal(text, node, path)
+            case "bool":
+                return self._boolean(text)
+            case "int" | "float":
+                return self._number(text, node, path)
             case "str" | "timestamp":
                 return _VARIABLE.sub(lambda found: self._variable(found[1], node, path), text)
             case other:
                 self._note(path, node, f"values of the type {other} have no place here")
                 return None
 
-    def _decimal(self, text: str, node: yaml.Node, path: Path) -> Decimal | None:
-        try:
+    @staticmethod
+    def _boolean(text: str) -> bool | str:
+        return text.lower() == "true" if text.lower() in {"true", "false"} else text
+
+    def _number(self, text: str, node: yaml.Node, path: Path) -> int | Decimal | str | None:
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if _FRACTION.fullmatch(text) and text.strip("+-.")[:1].isdigit():
             return Decimal(text)
-        except ArithmeticError:
-            self._note(path, node, "not a plain number")
-            return None
+        if _SIXTIES.fullmatch(text):
+            return text
+        self._note(path, node, f"{text[:40]} is not a plain decimal number")
+        return None
 
     def _variable(self, name: str, node: yaml.Node, path: Path) -> str:
         value = self._environ.get(name)

@@ -32,8 +32,16 @@ def test_variables_fill_strings_only() -> None:
         ("? [1]\n: 2\n", "f:1:3: (file): a key has to be a plain string"),
         ("a: !!binary aGk=\n", "have no place here"),
         ("a: !!python/object:os.system x\n", "have no place here"),
-        ("a: .inf", "not a plain number"),
-        ("[" * 60 + "]" * 60, "too large or too deep"),
+        ("a: .inf", "f:1:4: a: .inf is not a plain decimal number"),
+        ("a: 010", "010 is not a plain decimal number"),
+        ("a: 0x_", "0x_ is not a plain decimal number"),
+        ("a: !!int one", "one is not a plain decimal number"),
+        ("a: " + "9" * 5000, "is not a plain decimal number"),
+        ("a: 0.2_5", "0.2_5 is not a plain decimal number"),
+        ("[" * 60 + "]" * 60, "f:1:33: (file): nested deeper than 32 levels"),
+        ("a: &a [1, *a]", "too large or too deep"),
+        ("\u00e9: 1\nb: \0", "f:2:4: (file): not valid YAML: the character U+0000"),
+        ("a: 1\n---\nb: 1\n", "f:2:1: (file): not valid YAML"),
     ],
 )
 def test_what_a_configuration_must_not_hold_is_told(text: str, told: str) -> None:
@@ -41,6 +49,26 @@ def test_what_a_configuration_must_not_hold_is_told(text: str, told: str) -> Non
         parse(text, "f", {})
 
     assert told in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("off", "off"), ("Yes", "Yes"), ("!!bool maybe", "maybe"), ("1:30", "1:30"),
+        ("1e3", "1e3"), ("2026-02-14", "2026-02-14"), ("true", True), ("False", False),
+        ("~", None), ("-7", -7), (".5", Decimal("0.5")), ("${GONE", "${GONE"), ("$5", "$5"),
+    ],
+)  # fmt: skip
+def test_plain_values_mean_what_they_look_like(text: str, data: object) -> None:
+    """YAML 1.2: YAML 1.1 would make off a boolean and 1:30 ninety."""
+    assert parse(f"a: {text}", "f", {}).data == {"a": data}
+
+
+@pytest.mark.parametrize("opening", ["[", "- ", "{a: "])
+def test_deep_file_is_refused_before_it_can_end_the_process(opening: str) -> None:
+    """The composer of libyaml recurses: 200,000 levels overflow the stack of C."""
+    with pytest.raises(ConfigError, match="nested deeper"):
+        parse(opening * 200_000, "f", {})
 
 
 def test_small_file_can_not_become_a_large_one() -> None:
