@@ -5,7 +5,6 @@ meters and features that nobody has, routes that hide each other.
 Source: design section 11; requirements X3, A1, T40.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -42,6 +41,7 @@ from gateway.config.snapshot import (
     Timeouts,
     Upstream,
 )
+from gateway.config.sources import digest
 from gateway.config.yaml_positions import Document, Path
 from gateway.errors import ConfigError, Fault
 from gateway.http.paths import AmbiguousPath, normalise
@@ -152,14 +152,6 @@ def compile_snapshot(
         via=file.via.encode(),
         local_share_percent=file.store.local_share_percent,
     )
-
-
-def digest(sources: Mapping[str, bytes]) -> str:
-    """Return one digest of all files, by name and content."""
-    whole = hashlib.sha256()
-    for name in sorted(sources):
-        whole.update(name.encode() + b"\0" + hashlib.sha256(sources[name]).digest())
-    return whole.hexdigest()
 
 
 def _limits(file: RouteFile) -> ClientLimits:

@@ -3,11 +3,15 @@
 Imports no pydantic: the serving process gets it from a child that did the reading.
 """
 
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.config.snapshot import Snapshot
+
+_PASSWORD_PARAMETER = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&]*", re.IGNORECASE)
+"""PostgreSQL takes ``?password=`` and ``?sslpassword=`` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +25,9 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Settings:
-    """Read once at the start; a change needs a restart.
+    """Read once at the start; a change needs a restart. Its ``repr`` shows no password.
 
     Attributes:
         counters: ``memory`` or the store's URL.
@@ -49,6 +53,10 @@ class Settings:
     ship_interval_seconds: float
     ship_batch: int
 
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={value!r}" for name, value in self.redacted().items())
+        return f"Settings({told})"
+
     def redacted(self) -> dict[str, object]:
         """Return all settings, passwords of URLs left out."""
         return {
@@ -68,7 +76,10 @@ class Loaded:
 
 
 def _redacted(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.password is None:
-        return text
-    return text.replace(f":{parts.password}@", ":***@", 1)
+    try:
+        password = urlsplit(text).password
+    except ValueError:
+        return "(not a URL)"
+    if password:
+        text = text.replace(f":{password}@", ":***@", 1)
+    return _PASSWORD_PARAMETER.sub(r"\1***", text)

@@ -3,8 +3,11 @@
 Source: design section 11; requirement B11 (12-factor).
 """
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -13,18 +16,22 @@ from gateway.config.compile import compile_snapshot
 from gateway.config.loaded import Address, Loaded, Settings
 from gateway.config.pricing import load_pricings
 from gateway.config.routes import RouteFile
+from gateway.config.sources import read_all, read_bounded
 from gateway.config.yaml_positions import Document, dotted, parse
+from gateway.counters.redis_url import parse_redis_url
 from gateway.errors import ConfigError, Fault, GatewayError
 
 OVERRIDABLE = (
     "listen", "admin_listen", "data_dir", "counters", "ledger", "keys", "log_level",
 )  # fmt: skip
 """Settings that ``GATEWAY_<NAME>`` and the option of the same name replace."""
-FILE_BYTES_MAX = 64 * 1024 * 1024
-_MEMORY = "memory"
-_COUNTER_SCHEMES = frozenset({"redis", "rediss", "unix"})
-_LATER_SCHEMES = frozenset({"redis+cluster", "rediss+cluster", "redis+sentinel"})
-_DATABASE_SCHEMES = frozenset({"sqlite", "postgresql"})
+_MEMORY: Final = "memory"
+_COUNTER_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
+_LATER_SCHEMES: Final = frozenset({"redis+cluster", "rediss+cluster", "redis+sentinel"})
+_LEVELS: Final = ("debug", "info", "warning", "error")
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_STORES: Final = "memory, redis://host:port/db, rediss://... or unix:///path/to/redis.sock"
+_DATABASES: Final = "sqlite:///path or postgresql://user:password@host/name"
 
 
 def load(
@@ -49,37 +56,23 @@ def load(
     content = read_bounded(path)
     document = parse(_decoded(content, path), str(path), environ)
     file = _validated(document)
-    pricing_paths = tuple((path.parent / name) for name in file.pricing)
-    pricings = load_pricings(pricing_paths)
-    given = {
-        name: environ[f"GATEWAY_{name.upper()}"]
-        for name in OVERRIDABLE
-        if environ.get(f"GATEWAY_{name.upper()}")
-    }
-    settings = _settings(file, document, {**given, **overrides})
-    sources = {str(path): content} | {str(name): read_bounded(name) for name in pricing_paths}
-    snapshot = compile_snapshot(file, document, pricings, sources, version=version)
-    return Loaded(settings, snapshot, (path, *pricing_paths))
-
-
-def read_bounded(path: Path) -> bytes:
-    """Return a configuration file's content.
-
-    Raises:
-        GatewayError: it can't be read, or is larger than any configuration.
-    """
+    pricing_paths = tuple(path.parent / name for name in file.pricing)
+    # Read before they are compiled: what changes in between is seen as a change later.
+    sources = {str(path): content} | read_all(pricing_paths)
+    reading = _Reading(document, _given(environ, overrides), [])
+    settings = _settings(file, reading)
+    snapshot = None
     try:
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise GatewayError(
-            "config.unreadable",
-            f"{path} can't be read: {error.strerror or error}",
-            "give the route file with --config, and see that this user may read it",
-        ) from error
-    if len(content) > FILE_BYTES_MAX:
-        raise GatewayError("config.too_large", f"{path} is larger than 64 MB", "split it")
-    return content
+        pricings = load_pricings(pricing_paths)
+        snapshot = compile_snapshot(file, document, pricings, sources, version=version)
+    except ConfigError as error:
+        reading.faults += error.faults
+    if reading.faults or snapshot is None:
+        own = str(path)
+        raise ConfigError(
+            sorted(reading.faults, key=lambda f: (f.file != own, f.file, f.line, f.column))
+        )
+    return Loaded(settings, snapshot, (path, *pricing_paths))
 
 
 def _decoded(content: bytes, path: Path) -> str:
@@ -92,6 +85,9 @@ def _decoded(content: bytes, path: Path) -> str:
 
 
 def _validated(document: Document) -> RouteFile:
+    if not isinstance(document.data, dict):
+        fault = document.fault((), "this is not a route file", "it begins with version: 1")
+        raise ConfigError([fault])
     try:
         return RouteFile.model_validate(document.data)
     except ValidationError as error:
@@ -129,25 +125,58 @@ def _known_path(document: Document, location: tuple[int | str, ...]) -> tuple[in
     return path
 
 
-def _settings(file: RouteFile, document: Document, given: Mapping[str, str]) -> Settings:
-    faults: list[Fault] = []
-    data_dir = Path(given.get("data_dir", file.data_dir))
-    ledger = given.get("ledger", file.ledger) or f"sqlite:///{data_dir}/ledger.db"
-    counters = given.get("counters", file.counters)
-    keys = given.get("keys", file.keys) or ledger
-    level = given.get("log_level", file.log_level)
-    _check_counters(counters, document, faults)
-    _check_database(("ledger",), ledger, document, faults)
-    if not keys.startswith(("file:", "env:")):
-        _check_database(("keys",), keys, document, faults)
-    if level not in {"debug", "info", "warning", "error"}:
-        faults.append(document.fault(("log_level",), f"no level is called {level}"))
-    listen = _address(("listen",), given.get("listen", file.listen), document, faults)
-    admin = _address(
-        ("admin_listen",), given.get("admin_listen", file.admin_listen), document, faults
-    )
-    if faults:
-        raise ConfigError(faults)
+@dataclass(slots=True)
+class _Reading:
+    """Settings on their way: what replaces those of the file, and the faults found so far.
+
+    Attributes:
+        given: By setting the text, and the variable or option that it comes from.
+    """
+
+    document: Document
+    given: Mapping[str, tuple[str, str]]
+    faults: list[Fault]
+
+    def text(self, name: str, in_file: str) -> str:
+        """Return a setting: what was given for it, else what the file says."""
+        return self.given[name][0] if name in self.given else in_file
+
+    def fault(self, name: str, message: str, expected: str = "") -> None:
+        """Note a fault where the setting comes from. Never repeat a URL: it holds a password."""
+        if name in self.given:
+            fault = Fault(self.given[name][1], 1, 1, name, message, expected)
+        else:
+            fault = self.document.fault((name,), message, expected)
+        self.faults.append(fault)
+
+
+def _given(environ: Mapping[str, str], overrides: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    found = {}
+    for name in OVERRIDABLE:
+        variable = f"GATEWAY_{name.upper()}"
+        if environ.get(variable):
+            found[name] = (environ[variable], f"${variable}")
+        if name in overrides:
+            found[name] = (overrides[name], f"--{name.replace('_', '-')}")
+    return found
+
+
+def _settings(file: RouteFile, reading: _Reading) -> Settings:
+    data_dir = Path(reading.text("data_dir", file.data_dir))
+    ledger = reading.text("ledger", file.ledger or f"sqlite:///{data_dir}/ledger.db")
+    counters = reading.text("counters", file.counters)
+    keys = reading.text("keys", file.keys or "")
+    level = reading.text("log_level", file.log_level)
+    _check_counters(counters, reading)
+    _check_database("ledger", ledger, reading)
+    if keys:
+        _check_keys(keys, reading)
+    if level not in _LEVELS:
+        reading.fault("log_level", f"no level is called {level}", f"one of {', '.join(_LEVELS)}")
+    listen = _address("listen", reading.text("listen", file.listen), reading)
+    admin = _address("admin_listen", reading.text("admin_listen", file.admin_listen), reading)
+    if listen == admin and listen.port:
+        reading.fault("admin_listen", "is the address for clients", "a port of its own")
     fsync = file.journal.fsync
     return Settings(
         listen=listen,
@@ -155,7 +184,7 @@ def _settings(file: RouteFile, document: Document, given: Mapping[str, str]) -> 
         data_dir=data_dir,
         counters=counters,
         ledger=ledger,
-        keys=_key_file(keys, Path(document.file)),
+        keys=_key_file(keys or ledger, Path(reading.document.file)),
         accepts_foreign_keys=file.foreign_keys,
         log_level=level,
         drain_seconds=file.drain,
@@ -176,35 +205,55 @@ def _key_file(keys: str, config: Path) -> str:
     return f"file:{config.parent / keys.removeprefix('file:')}"
 
 
-def _address(path: tuple[str, ...], text: str, document: Document, faults: list[Fault]) -> Address:
+def _address(name: str, text: str, reading: _Reading) -> Address:
     host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        faults.append(document.fault(path, f"{text!r} is not an address", "host:port"))
+    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535
+    if not is_port or not _HOST.fullmatch(host):
+        reading.fault(name, f"{text!r} is not an address", "host:port, or [address]:port for IPv6")
         return Address("", 0)
-    return Address(host, int(port))
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
 
-def _check_counters(text: str, document: Document, faults: list[Fault]) -> None:
+def _scheme(text: str) -> str:
+    return text.partition(":")[0].lower()
+
+
+def _check_counters(text: str, reading: _Reading) -> None:
+    scheme = _scheme(text)
     if text == _MEMORY:
         return
-    scheme = urlsplit(text).scheme
     if scheme in _LATER_SCHEMES:
-        message = f"{scheme} is not supported by this version"
+        reading.fault("counters", f"{scheme} is not supported by this version", _STORES)
     elif scheme not in _COUNTER_SCHEMES:
-        message = "this names no counter store"
+        reading.fault("counters", "this names no counter store", _STORES)
     else:
-        return
-    expected = "memory, redis://host:port/db, rediss://... or unix:///path/to/redis.sock"
-    faults.append(document.fault(("counters",), message, expected))
+        try:
+            parse_redis_url(text)
+        except GatewayError as error:
+            reading.fault("counters", error.message, error.hint)
 
 
-def _check_database(
-    path: tuple[str, ...], text: str, document: Document, faults: list[Fault]
-) -> None:
-    scheme = urlsplit(text).scheme.partition("+")[0]
-    if scheme not in _DATABASE_SCHEMES:
-        expected = "sqlite:///path or postgresql://user:password@host/name"
-        if path == ("keys",):
-            expected = "file:keys.yaml, env:VARIABLE, " + expected
-        faults.append(document.fault(path, "this names no database", expected))
+def _check_keys(text: str, reading: _Reading) -> None:
+    kind, _, name = text.partition(":")
+    if kind not in {"file", "env"}:
+        _check_database("keys", text, reading)
+    elif not name:
+        reading.fault("keys", f"{kind}: names nothing", "file:keys.yaml or env:VARIABLE")
+
+
+def _check_database(name: str, text: str, reading: _Reading) -> None:
+    expected = f"file:keys.yaml, env:VARIABLE, {_DATABASES}" if name == "keys" else _DATABASES
+    scheme = _scheme(text)
+    if scheme == "sqlite":
+        if text.removeprefix("sqlite:///") in {text, "", ":memory:"}:
+            reading.fault(name, "this names no file; what was billed must be kept", expected)
+    elif scheme.partition("+")[0] == "postgresql":
+        try:
+            parts = urlsplit(text)
+            _ = parts.port
+        except ValueError:
+            parts = None
+        if parts is None or "://" not in text:
+            reading.fault(name, "this is not a URL", expected)
+    else:
+        reading.fault(name, "this names no database", expected)

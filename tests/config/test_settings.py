@@ -1,12 +1,16 @@
 """X3, B11: every mistake is told with file, line, column and what would be right; all at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from gateway.config.settings import Loaded, load
+from gateway.config import settings as settings_module
+from gateway.config.loaded import Loaded
+from gateway.config.pricing import load_pricings
+from gateway.config.settings import load
 from gateway.errors import ConfigError, GatewayError
+from gateway.rules.plan import Pricing
 
 ROOT = Path(__file__).parents[2]
 GOOD = """\
@@ -52,6 +56,63 @@ def test_passwords_are_not_told(tmp_path: Path) -> None:
 
     assert "hunter2" in settings.counters
     assert "hunter2" not in repr(settings.redacted())
+    assert "hunter2" not in repr(settings)
+    assert "redis://u:***@h:1/0" in repr(settings)
+
+
+def test_passwords_in_parameters_are_not_told(tmp_path: Path) -> None:
+    url = "postgresql://h/db?user=u&password=hunter2&sslpassword=hunter3&sslmode=require"
+
+    redacted = loaded(tmp_path, GOOD, ledger=url).settings.redacted()
+
+    expected = "postgresql://h/db?user=u&password=***&sslpassword=***&sslmode=require"
+    assert redacted["ledger"] == expected
+
+
+@pytest.mark.parametrize("setting", ["counters", "ledger", "keys"])
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://u:hunter2@h", "postgresql://u:hunter2@[h", "redis://u:hunter2@h:hunter2/0",
+     "redis+cluster://u:hunter2@h", "redis://u:hunter2@h/hunter2", "hunter2"],
+)  # fmt: skip
+def test_a_wrong_url_is_not_repeated(tmp_path: Path, setting: str, url: str) -> None:
+    """What stands in it may be a password, wherever it was typed."""
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, f"{GOOD}{setting}: {url!r}\n")
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "overrides", "origin"),
+    [
+        ({"GATEWAY_LISTEN": "x"}, {}, "$GATEWAY_LISTEN:1:1: listen: 'x' is not an address"),
+        ({"GATEWAY_LISTEN": "h:1"}, {"listen": "x"}, "--listen:1:1: listen: 'x' is not"),
+        ({}, {"admin_listen": "h:70000"}, "--admin-listen:1:1: admin_listen: 'h:70000' is not"),
+        ({"GATEWAY_LOG_LEVEL": "loud"}, {}, "$GATEWAY_LOG_LEVEL:1:1: log_level: no level is"),
+    ],
+)
+def test_mistake_outside_the_file_is_told_where_it_was_made(
+    tmp_path: Path, environ: dict[str, str], overrides: dict[str, str], origin: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, GOOD, environ, **overrides)
+
+    assert caught.value.message.startswith(origin)
+
+
+def test_change_while_the_files_are_read_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The digest is of what was there before the prices were compiled, never of what came after."""
+    before = loaded(tmp_path, GOOD).snapshot.source_digest
+
+    def late(paths: Sequence[Path]) -> tuple[Pricing, ...]:
+        paths[0].write_bytes(paths[0].read_bytes() + b"\n")
+        return load_pricings(paths)
+
+    monkeypatch.setattr(settings_module, "load_pricings", late)
+    assert loaded(tmp_path, GOOD).snapshot.source_digest == before
 
 
 def test_sample_files_are_right() -> None:
@@ -124,6 +185,19 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         loaded(tmp_path, broken)
 
     assert len(caught.value.faults) == 3
+
+
+def test_mistakes_of_settings_routes_and_prices_are_told_together(tmp_path: Path) -> None:
+    """0.4: no second run to find the next one."""
+    broken = GOOD.replace("upstream: app", "upstream: gone") + "listen: nowhere\n"
+
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, broken)
+    assert [fault.path for fault in caught.value.faults] == ["routes[0].upstream", "listen"]
+
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, broken.replace("pricing.json", "gone.json"))
+    assert [fault.path for fault in caught.value.faults] == ["listen", "$"]
 
 
 def test_what_can_not_be_read_is_told(tmp_path: Path) -> None:
