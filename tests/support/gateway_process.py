@@ -20,6 +20,7 @@ from gateway.keys.port import KeyRegistry
 from gateway.process.clock import SystemClock
 from gateway.process.wiring import open_ledger, open_registry
 from gateway.rules.record import Record
+from tests.support.answer_judge import judge
 from tests.support.pricing_files import Document, write_pricing
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +73,7 @@ class GatewayProcess:
         top: str = "",
     ) -> None:
         self.folder = folder
+        self.upstream_port = upstream_port
         self.port, self.admin_port = free_port(), free_port()
         self.config = folder / "gateway.yaml"
         self.pricing = folder / "pricing.json"
@@ -173,11 +175,13 @@ routes:
     def call(
         self, key: str | None, path: str = "/", *, method: str = "GET", **arguments: Any
     ) -> httpx.Response:
-        """Return the answer to one request on a connection of its own."""
+        """Return the answer to one request on a connection of its own, judged."""
         headers: Mapping[str, str] = arguments.pop("headers", {})
         if key is not None:
             headers = {**headers, "X-API-Key": key}
-        return httpx.request(method, self.url + path, headers=headers, timeout=10, **arguments)
+        answer = httpx.request(method, self.url + path, headers=headers, timeout=10, **arguments)
+        judge(answer)
+        return answer
 
     def records(self) -> list[Record]:
         """Return the ledger's events."""
