@@ -36,17 +36,8 @@ UNTESTED: frozenset[str] = frozenset(
         "gateway/config/snapshot.py",  # data only; tests/config/test_compile.py makes it
         "gateway/errors.py",  # data only
         "gateway/proxy/ports.py",  # types only
-        "gateway/keys/document.py",  # tests/keys/test_suite.py
-        "gateway/keys/environment.py",  # tests/keys/test_suite.py
-        "gateway/keys/feed.py",  # tests/keys/test_cache.py and test_suite.py
         "gateway/keys/queries.py",  # statements; tests/keys/test_suite.py runs them
-        "gateway/keys/sql.py",  # tests/keys/test_suite.py
-        "gateway/keys/yaml_events.py",  # tests/keys/test_suite.py
-        "gateway/keys/yaml_file.py",  # tests/keys/test_suite.py
         "gateway/ledger/queries.py",  # statements; tests/ledger/test_suite.py runs them
-        "gateway/ledger/rollups.py",  # tests/ledger/test_suite.py
-        "gateway/ledger/rows.py",  # tests/ledger/test_suite.py
-        "gateway/ledger/sql.py",  # tests/ledger/test_suite.py
         "gateway/process/__main__.py",  # every test of tests/system
         "gateway/process/access_log.py",  # tests/cli runs a real worker that logs
         "gateway/rules/charge.py",  # data only

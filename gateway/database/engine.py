@@ -113,16 +113,22 @@ def _foreign_errors(engine: Engine, unavailable: type[GatewayError], code: str) 
         yield
     except SQLAlchemyError as error:
         if _blames_data(error, engine.dialect.name):
-            raise GatewayError(
-                "database.refused_data",
-                f"database {_address(engine.url)} refused a row: {_reason(error)}",
-                "asking again does not help: what was to be written is wrong",
-            ) from error
+            raise _refused_data(engine, _reason(error)) from error
         raise unavailable(
             code,
             f"database {_address(engine.url)} failed: {_reason(error)}",
             "see that the database runs, can be reached, and has been migrated",
         ) from error
+    except OverflowError as error:  # SQLite's driver says so itself, unwrapped
+        raise _refused_data(engine, str(error)) from error
+
+
+def _refused_data(engine: Engine, reason: str) -> GatewayError:
+    return GatewayError(
+        "database.refused_data",
+        f"database {_address(engine.url)} refused a row: {reason}",
+        "asking again does not help: what was to be written is wrong",
+    )
 
 
 def _blames_data(error: SQLAlchemyError, dialect: str) -> bool:

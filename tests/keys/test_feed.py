@@ -1,0 +1,98 @@
+"""Where a cache stands in the change feed."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.errors import DirectoryUnavailable
+from gateway.keys.feed import AWAY_MAX_SECONDS, REMIND_SECONDS, ChangeFeed
+from gateway.keys.port import Change, KeyEntry
+from tests.support.fake_clock import FakeClock
+
+
+class Feed:
+    """A source that has nothing but a feed."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.is_away = False
+
+    def add(self, name: bytes) -> Change:
+        change = Change(len(self.changes) + 1, name)
+        self.changes.append(change)
+        return change
+
+    def load(self, key_hash: bytes) -> KeyEntry | None:
+        raise AssertionError("the feed looks up no keys")
+
+    def changes_after(self, sequence: int) -> Sequence[Change]:
+        return [change for change in self.changes if change.sequence > sequence]
+
+    def latest_sequence(self) -> int:
+        if self.is_away:
+            raise DirectoryUnavailable("directory.unavailable", "away")
+        return len(self.changes)
+
+
+@pytest.fixture
+def source() -> Feed:
+    return Feed()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def feed(source: Feed, clock: FakeClock) -> ChangeFeed:
+    return ChangeFeed(source, clock=clock)
+
+
+def test_the_first_reading_only_finds_the_place(source: Feed, feed: ChangeFeed) -> None:
+    source.add(b"old")
+    assert feed.read() is None
+    assert feed.read() == []
+    new = source.add(b"new")
+    assert feed.read() == [new]
+    assert feed.read() == []
+
+
+def test_a_feed_that_went_back_means_that_all_may_have_changed(
+    source: Feed, feed: ChangeFeed
+) -> None:
+    """A database restored from a backup begins to count where the backup ended."""
+    source.add(b"a")
+    source.add(b"b")
+    feed.read()
+    source.changes.pop()
+    assert feed.read() is None
+    assert feed.read() == []
+
+
+def test_after_a_long_absence_all_may_have_changed(
+    source: Feed, feed: ChangeFeed, clock: FakeClock
+) -> None:
+    feed.read()
+    clock.advance(AWAY_MAX_SECONDS)
+    assert feed.read() == []
+    clock.advance(AWAY_MAX_SECONDS + 1)
+    assert feed.read() is None
+
+
+def test_loss_is_told_at_once_then_every_minute_and_its_end_once(
+    source: Feed, feed: ChangeFeed, clock: FakeClock
+) -> None:
+    feed.read()
+    source.is_away = True
+    told = []
+    for _ in range(2 * REMIND_SECONDS + 1):
+        with pytest.raises(DirectoryUnavailable):
+            feed.read()
+        told += list(feed.lost())
+        clock.advance(1)
+    assert told == [("keys.feed_lost", {"stale_seconds": n}) for n in (0, 60, 120)]
+    source.is_away = False
+    assert feed.read() == []
+    assert list(feed.regained()) == [("keys.feed_regained", {"position": 0})]
+    assert list(feed.regained()) == []

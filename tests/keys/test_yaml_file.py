@@ -1,0 +1,130 @@
+"""A keys file is followed through rewrites, symlink swaps and mistakes (B3)."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.keys.yaml_file import YamlKeyDirectory
+from gateway.telemetry.metrics import DirectoryStats
+
+ONE = hashlib.sha256(b"one").digest()
+TWO = hashlib.sha256(b"two").digest()
+
+
+def document(key_hash: bytes, *, revoked_at: str = "~") -> str:
+    return (
+        "version: 1\nworkspaces:\n- id: w\n  plan: P\n  keys:\n"
+        f"  - {{id: k, sha256: {key_hash.hex()}, revoked_at: {revoked_at}}}\n"
+    )
+
+
+@pytest.fixture
+async def ticks() -> "asyncio.Queue[None]":
+    return asyncio.Queue()
+
+
+@pytest.fixture
+async def directory(
+    tmp_path: Path, ticks: "asyncio.Queue[None]"
+) -> AsyncIterator[YamlKeyDirectory]:
+    (tmp_path / "keys.yaml").write_text(document(ONE))
+
+    async def wait(_seconds: float) -> None:
+        await ticks.get()
+
+    found = YamlKeyDirectory(tmp_path / "keys.yaml", stats=DirectoryStats(), wait=wait)
+    await found.start()
+    yield found
+    await found.close()
+
+
+async def test_start_refuses_a_missing_file(tmp_path: Path) -> None:
+    directory = YamlKeyDirectory(tmp_path / "absent.yaml", stats=DirectoryStats())
+    with pytest.raises(ConfigError, match=r"absent\.yaml:1:1: \$: can't be read: No such file"):
+        await directory.start()
+
+
+async def test_start_refuses_what_is_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "k.yaml").write_bytes(b"version: 1\n# \xff\n")
+    with pytest.raises(ConfigError, match=r"k\.yaml:2:1: \$: not UTF-8"):
+        await YamlKeyDirectory(tmp_path / "k.yaml", stats=DirectoryStats()).start()
+
+
+async def test_the_watch_takes_a_change(
+    directory: YamlKeyDirectory, ticks: "asyncio.Queue[None]", tmp_path: Path
+) -> None:
+    (tmp_path / "keys.yaml").write_text(document(TWO))
+    ticks.put_nowait(None)
+    async with asyncio.timeout(5):
+        while await directory.find(TWO) is None:
+            await asyncio.sleep(0)
+    assert await directory.find(ONE) is None
+
+
+async def test_a_symlink_swap_is_a_change(tmp_path: Path) -> None:
+    """A Kubernetes ConfigMap changes by renaming a link two folders up."""
+    for name, key_hash in (("v1", ONE), ("v2", TWO)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "keys.yaml").write_text(document(key_hash))
+    (tmp_path / "data").symlink_to("v1")
+    directory = YamlKeyDirectory(tmp_path / "data" / "keys.yaml", stats=DirectoryStats())
+    await directory.start()
+    (tmp_path / "swap").symlink_to("v2")
+    (tmp_path / "swap").rename(tmp_path / "data")
+    assert await directory.reload_if_changed()
+    assert await directory.find(TWO) is not None
+    await directory.close()
+
+
+async def test_a_second_write_within_one_tick_of_the_file_clock_is_seen(
+    directory: YamlKeyDirectory, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text(document(TWO))
+    assert await directory.reload_if_changed()
+    before = file.stat()
+    with file.open("r+") as same_inode:
+        same_inode.write(document(ONE))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert await directory.reload_if_changed()
+    assert await directory.find(ONE) is not None
+    assert not await directory.reload_if_changed()
+
+
+async def test_a_file_that_vanishes_keeps_its_keys_and_is_told_once(
+    directory: YamlKeyDirectory, tmp_path: Path
+) -> None:
+    (tmp_path / "keys.yaml").unlink()
+    for _ in range(3):
+        assert not await directory.reload_if_changed()
+    assert await directory.find(ONE) is not None
+    assert directory._stats.errors == 1
+    (tmp_path / "keys.yaml").write_text(document(TWO))
+    assert await directory.reload_if_changed()
+
+
+async def test_a_revocation_in_the_file_is_in_force_after_the_next_look(
+    directory: YamlKeyDirectory, tmp_path: Path
+) -> None:
+    (tmp_path / "keys.yaml").write_text(document(ONE, revoked_at="2025-01-01T00:00:00Z"))
+    await directory.reload_if_changed()
+    entry = await directory.find(ONE)
+    assert entry is not None
+    assert entry.revoked_at_micro == 1_735_689_600_000_000
+
+
+async def test_a_broken_file_is_told_once_and_not_parsed_again(
+    directory: YamlKeyDirectory, tmp_path: Path
+) -> None:
+    (tmp_path / "keys.yaml").write_text("version: [")
+    for _ in range(4):
+        assert not await directory.reload_if_changed()
+    assert directory._stats.errors == 1
+    (tmp_path / "keys.yaml").write_text(document(ONE))
+    await directory.reload_if_changed()
+    assert await directory.find(ONE) is not None
