@@ -72,7 +72,7 @@ Item = dict[str, Any]
 
 def items_of(text: str) -> dict[str, Item]:
     """Return the parameters of each member of a ``RateLimit`` or ``RateLimit-Policy`` field."""
-    members = http_sf.parse(text.encode(), tltype="list")
+    members: Any = http_sf.parse(text.encode(), tltype="list")
     assert all(isinstance(name, str) for name, _ in members), text
     assert len(dict(members)) == len(members), f"a policy is named twice: {text}"
     return dict(members)
