@@ -86,7 +86,7 @@ async def test_t2_killed_gateway_bills_what_was_answered_and_gives_no_quota_back
 
 
 async def test_t2_killed_redis_keeps_no_counter_without_expiry(tmp_path: Path) -> None:
-    """T2: a script is whole or not at all, in the append-only file too; nothing passes meanwhile."""
+    """T2: a script is whole or not at all; without a store nothing passes that is not billed."""
     server = RedisServer(("--appendonly", "yes", "--appendfsync", "always")).start()
     async with raw_upstream() as port:
         gateway = GatewayProcess(tmp_path, port, counters=server.url)
