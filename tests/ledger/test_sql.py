@@ -55,11 +55,15 @@ def at_once(work: Callable[[int], int], workers: int) -> list[int]:
         return list(threads.map(begin, range(workers)))
 
 
+@pytest.mark.parametrize("runs", [7, 200])
 def test_shippers_that_race_with_one_batch_insert_it_once(
-    migrated_url: str, ledger: SqlLedger
+    migrated_url: str, ledger: SqlLedger, runs: int
 ) -> None:
-    """D1: two shippers after a failover, each with its own connections."""
-    records = [record(number, run_id=f"run{number % 7}") for number in range(200)]
+    """D1: shippers after a failover, each with its own connections; with and without run ids."""
+    records = [
+        record(number, run_id=f"run{number % runs}" if runs < 200 else None)
+        for number in range(200)
+    ]
     ledgers = [SqlLedger(create_engine_for(migrated_url)) for _ in range(4)]
 
     def ship(number: int) -> int:
@@ -69,8 +73,8 @@ def test_shippers_that_race_with_one_batch_insert_it_once(
     assert sum(at_once(ship, 4)) == 200
     for each in ledgers:
         each.close()
-    assert len(billed_events(ledger)) == 7
-    assert month(ledger) == (200, 7, 7 * MICRO)
+    assert len(billed_events(ledger)) == runs
+    assert month(ledger) == (200, runs, runs * MICRO)
 
 
 def test_workers_that_race_with_one_run_bill_it_once(migrated_url: str, ledger: SqlLedger) -> None:
