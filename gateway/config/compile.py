@@ -5,12 +5,18 @@ meters and features that nobody has, routes that hide each other.
 Source: design section 11; requirements X3, A1, T40.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from urllib.parse import urlsplit
 
-from gateway.config.matcher import RouteMatcher
+from gateway.config.compile_checks import (
+    TIER_LIMITS,
+    Compilation,
+    any_of,
+    check_file,
+    check_route,
+)
+from gateway.config.matcher import RouteMatcher, without_port
 from gateway.config.routes import (
     AuthModel,
     MeterCostModel,
@@ -43,7 +49,7 @@ from gateway.config.snapshot import (
 )
 from gateway.config.sources import digest
 from gateway.config.yaml_positions import Document, Path
-from gateway.errors import ConfigError, Fault
+from gateway.errors import ConfigError
 from gateway.http.paths import AmbiguousPath, normalise
 from gateway.rules.charging import REQUESTS_METER
 from gateway.rules.limits import Action, Ladder, LimitKind, PolicyName, Scope
@@ -51,56 +57,14 @@ from gateway.rules.plan import Pricing
 from gateway.rules.units import MICRO
 from gateway.rules.windows import Window, WindowKind
 
-TIER_LIMITS = ("rpm", "monthly_dc", "hard_overage_cap")
 GATEWAY_IDENTITY = frozenset(
     {b"x-gateway-workspace", b"x-gateway-key-id", b"x-gateway-plan", b"x-gateway-event-id"}
 )
+_AUTHORITY = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?", re.ASCII
+)
+_PORT_MAX = 65_535
 _SIMPLE_PATH = "an absolute path of plain segments, {name} for one segment, ** only at the end"
-
-
-@dataclass(slots=True)
-class _Compiler:
-    """One compilation: the models, what they refer to, and the faults found so far."""
-
-    file: RouteFile
-    document: Document
-    pricings: tuple[Pricing, ...]
-    faults: list[Fault]
-
-    def fault(self, path: Path, message: str, expected: str = "") -> None:
-        """Note a fault at a place of the route file."""
-        self.faults.append(self.document.fault(path, message, expected))
-
-    @property
-    def meters(self) -> frozenset[str]:
-        """Every meter that something counts or bills."""
-        named = {
-            ladder.meter
-            for pricing in self.pricings
-            for tier in pricing.tiers.values()
-            for ladder in tier.ladders.values()
-        }
-        billed = {pricing.meter.name for pricing in self.pricings}
-        extra = {name for pricing in self.pricings for name in pricing.meter_units}
-        return frozenset(named | billed | extra | {REQUESTS_METER})
-
-    @property
-    def features(self) -> frozenset[str]:
-        """Every feature that a plan has."""
-        return frozenset().union(
-            *(tier.features for pricing in self.pricings for tier in pricing.tiers.values())
-        )
-
-    @property
-    def tier_limits(self) -> frozenset[str]:
-        """Every limit id that a plan has, and the standard ones, which may be unlimited."""
-        named = {
-            name
-            for pricing in self.pricings
-            for tier in pricing.tiers.values()
-            for name in tier.ladders
-        }
-        return frozenset(named | set(TIER_LIMITS))
 
 
 def compile_snapshot(
@@ -123,7 +87,7 @@ def compile_snapshot(
     Raises:
         ConfigError: with every fault.
     """
-    work = _Compiler(file, document, pricings, [])
+    work = Compilation(file, document, pricings)
     upstreams = {name: _upstream(work, name, model) for name, model in file.upstreams.items()}
     policies = {
         model.name: _policy(work, index, model) for index, model in enumerate(file.policies)
@@ -131,8 +95,7 @@ def compile_snapshot(
     routes = tuple(
         _route(work, index, model, upstreams, policies) for index, model in enumerate(file.routes)
     )
-    _check_names(work)
-    _check_shadows(work, routes)
+    check_file(work, routes)
     networks = _networks(work)
     if work.faults:
         raise ConfigError(work.faults)
@@ -169,7 +132,7 @@ def _limits(file: RouteFile) -> ClientLimits:
     )
 
 
-def _networks(work: _Compiler) -> tuple[IPv4Network | IPv6Network, ...]:
+def _networks(work: Compilation) -> tuple[IPv4Network | IPv6Network, ...]:
     networks = []
     for index, text in enumerate(work.file.trusted_proxies):
         try:
@@ -179,7 +142,7 @@ def _networks(work: _Compiler) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(networks)
 
 
-def _upstream(work: _Compiler, name: str, model: UpstreamModel) -> Upstream:
+def _upstream(work: Compilation, name: str, model: UpstreamModel) -> Upstream:
     endpoints = tuple(
         _endpoint(work, ("upstreams", name, "endpoints", index), text)
         for index, text in enumerate(model.endpoints)
@@ -204,27 +167,27 @@ def _upstream(work: _Compiler, name: str, model: UpstreamModel) -> Upstream:
     )
 
 
-def _endpoint(work: _Compiler, path: Path, text: str) -> Endpoint:
+def _endpoint(work: Compilation, path: Path, text: str) -> Endpoint:
     if text.startswith("unix:"):
         return Endpoint("localhost", 0, tls=False, authority=b"localhost", unix_path=text[5:])
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        work.fault(path, "the port is not a number from 1 to 65535")
+    found = _AUTHORITY.fullmatch(text.partition("://")[2])
+    port = int(found["port"] or 0) if found else 0
+    if found is None or port > _PORT_MAX or (found["port"] and not port):
+        work.fault(path, "not a host and a port from 1 to 65535", "http://host:port")
         return Endpoint("", 0, tls=False, authority=b"")
-    if port == 0 or not parts.hostname:
-        work.fault(path, "not a host and port", "http://host:port")
-    tls = parts.scheme == "https"
+    tls = text.startswith("https:")
     return Endpoint(
-        parts.hostname or "", port or (443 if tls else 80), tls=tls, authority=parts.netloc.encode()
+        found["v6"] or found["name"].lower(),
+        port or (443 if tls else 80),
+        tls=tls,
+        authority=found[0].encode(),
     )
 
 
-def _policy(work: _Compiler, index: int, model: PolicyModel) -> Ladder:
+def _policy(work: Compilation, index: int, model: PolicyModel) -> Ladder:
     if model.meter not in work.meters:
         work.fault(
-            ("policies", index, "meter"), f"no meter is called {model.meter}", _any(work.meters)
+            ("policies", index, "meter"), f"no meter is called {model.meter}", any_of(work.meters)
         )
     zone = work.pricings[0].timezone if work.pricings else "UTC"
     if isinstance(model.window, str):
@@ -252,7 +215,7 @@ def _policy(work: _Compiler, index: int, model: PolicyModel) -> Ladder:
 
 
 def _route(
-    work: _Compiler,
+    work: Compilation,
     index: int,
     model: RouteModel,
     upstreams: Mapping[str, Upstream],
@@ -260,17 +223,22 @@ def _route(
 ) -> Route:
     at: Path = ("routes", index)
     if model.upstream not in upstreams:
-        work.fault((*at, "upstream"), f"no upstream is called {model.upstream}", _any(upstreams))
+        work.fault((*at, "upstream"), f"no upstream is called {model.upstream}", any_of(upstreams))
     for place, feature in enumerate(model.requires):
         if feature not in work.features:
             work.fault(
-                (*at, "requires", place), f"no plan has the feature {feature}", _any(work.features)
+                (*at, "requires", place),
+                f"no plan has the feature {feature}",
+                any_of(work.features),
             )
     limits, own = _route_limits(work, at, model, policies)
-    return Route(
+    route = Route(
         name=model.name,
         methods=frozenset(method.encode() for method in model.match.methods),
-        hosts=frozenset(host.encode() for host in model.match.hosts),
+        hosts=frozenset(
+            _host(work, (*at, "match", "hosts", place), host)
+            for place, host in enumerate(model.match.hosts)
+        ),
         path=_template(work, (*at, "match", "path"), model.match.path),
         upstream=upstreams.get(model.upstream) or next(iter(upstreams.values())),
         auth=_auth(model),
@@ -283,8 +251,17 @@ def _route(
         legacy_fields=LegacyFields(model.legacy_headers),
         replace_upstream_ratelimit=model.ratelimit_upstream == "replace",
         body_bytes_max=model.max_body,
-        strip_prefix=model.strip_prefix.encode(),
+        strip_prefix=model.strip_prefix.rstrip("/").encode(),
     )
+    check_route(work, at, model, route)
+    return route
+
+
+def _host(work: Compilation, at: Path, text: str) -> bytes:
+    host = text.encode()
+    if without_port(host) != host:
+        work.fault(at, f"no request's host is ever compared as {text}", "a name without port")
+    return host
 
 
 def _auth(model: RouteModel) -> Auth:
@@ -300,7 +277,7 @@ def _auth(model: RouteModel) -> Auth:
 
 
 def _route_limits(
-    work: _Compiler, at: Path, model: RouteModel, policies: Mapping[str, Ladder]
+    work: Compilation, at: Path, model: RouteModel, policies: Mapping[str, Ladder]
 ) -> tuple[tuple[str, ...], tuple[Ladder, ...]]:
     is_open = model.auth == "none"
     if model.limits is None:
@@ -319,35 +296,20 @@ def _route_limits(
                 )
         elif name not in work.tier_limits:
             work.fault(
-                where, f"no limit is called {name}", _any(work.tier_limits | policies.keys())
+                where, f"no limit is called {name}", any_of(work.tier_limits | policies.keys())
             )
         elif is_open:
             work.fault(where, f"{name} is a plan's limit and can never apply to an open route")
         else:
             tier.append(name)
-    _check_wires(work, at, tier, own)
     return tuple(tier), tuple(own)
-
-
-def _check_wires(work: _Compiler, at: Path, tier: list[str], own: list[Ladder]) -> None:
-    """Refuse two limits of a route that a caller could not tell apart by name."""
-    wires = {ladder.soft.wire for ladder in own}
-    told = {
-        plan.ladders[name].soft.wire
-        for pricing in work.pricings
-        for plan in pricing.tiers.values()
-        for name in tier
-        if name in plan.ladders
-    }
-    for wire in sorted(wires & told):
-        work.fault((*at, "limits"), f"two limits of this route are told as {wire}")
 
 
 def _told_first(name: str) -> tuple[int, str]:
     return (TIER_LIMITS.index(name) if name in TIER_LIMITS else len(TIER_LIMITS), name)
 
 
-def _template(work: _Compiler, at: Path, text: str) -> tuple[Segment, ...]:
+def _template(work: Compilation, at: Path, text: str) -> tuple[Segment, ...]:
     segments: list[Segment] = []
     parts = text[1:].split("/")
     for place, part in enumerate(parts):
@@ -360,8 +322,10 @@ def _template(work: _Compiler, at: Path, text: str) -> tuple[Segment, ...]:
             segments.append(Segment(part.encode()))
         else:
             work.fault(at, f"{part!r} can't stand in a path template", _SIMPLE_PATH)
-            return (Segment(b""),)
-    literal = b"/" + b"/".join(segment.literal or b"x" for segment in segments)
+            return ()
+    literal = b"/" + b"/".join(
+        b"x" if segment.literal is None else segment.literal for segment in segments
+    )
     try:
         normalise(literal, resolve=False, merge_slashes=False)
     except AmbiguousPath as error:
@@ -369,7 +333,7 @@ def _template(work: _Compiler, at: Path, text: str) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def _cost(work: _Compiler, at: Path, model: RouteModel) -> tuple[MeterCost, ...]:
+def _cost(work: Compilation, at: Path, model: RouteModel) -> tuple[MeterCost, ...]:
     if model.cost is None:
         if model.auth == "none":
             return ()
@@ -382,7 +346,7 @@ def _cost(work: _Compiler, at: Path, model: RouteModel) -> tuple[MeterCost, ...]
             work.fault(
                 where,
                 f"{meter} is no meter that a route can charge",
-                _any(work.meters - {REQUESTS_METER}),
+                any_of(work.meters - {REQUESTS_METER}),
             )
         if model.auth == "none":
             work.fault(where, "an open route has nobody to charge")
@@ -401,7 +365,7 @@ def _cost(work: _Compiler, at: Path, model: RouteModel) -> tuple[MeterCost, ...]
     return tuple(costs)
 
 
-def _reading(work: _Compiler, at: Path, model: ReadingModel) -> CostReading:
+def _reading(work: Compilation, at: Path, model: ReadingModel) -> CostReading:
     default_micro = None if model.default is None else model.default * MICRO
     if (model.header is None) == (model.json_pointer is None):
         work.fault(at, "exactly one of header and json says where the quantity stands")
@@ -417,7 +381,7 @@ def _pointer(text: str) -> tuple[str, ...]:
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in text.split("/")[1:])
 
 
-def _run_id(work: _Compiler, at: Path, model: RouteModel) -> RunIdReading | None:
+def _run_id(work: Compilation, at: Path, model: RouteModel) -> RunIdReading | None:
     said = model.run_id
     if said == "none" or model.auth == "none":
         if isinstance(said, RunIdModel):
@@ -439,36 +403,3 @@ def _run_id(work: _Compiler, at: Path, model: RouteModel) -> RunIdReading | None
     return RunIdReading(
         RunIdSource.RESPONSE_HEADER, header=(said.response_header or "").lower().encode()
     )
-
-
-def _check_names(work: _Compiler) -> None:
-    seen: set[str] = set()
-    for index, route in enumerate(work.file.routes):
-        if route.name in seen:
-            work.fault(("routes", index, "name"), f"two routes are called {route.name}")
-        seen.add(route.name)
-    taken = set(work.tier_limits)
-    for index, policy in enumerate(work.file.policies):
-        if policy.name in taken:
-            work.fault(("policies", index, "name"), f"another limit is called {policy.name}")
-        taken.add(policy.name)
-
-
-def _check_shadows(work: _Compiler, routes: tuple[Route, ...]) -> None:
-    """Refuse routes that can never be reached because an equal one stands before them."""
-    taken: dict[tuple[bytes, bytes, tuple[tuple[bytes | None, bool], ...]], str] = {}
-    for index, route in enumerate(routes):
-        shape = tuple((segment.literal, segment.is_rest) for segment in route.path)
-        for host in sorted(route.hosts) or [b""]:
-            for method in sorted(route.methods):
-                other = taken.setdefault((host, method, shape), route.name)
-                if other != route.name:
-                    work.fault(
-                        ("routes", index, "match"),
-                        f"{method.decode()} here is already taken by the route {other}",
-                    )
-
-
-def _any(names: object) -> str:
-    listed = sorted(str(name) for name in names) if hasattr(names, "__iter__") else []
-    return "one of " + ", ".join(listed[:12]) if listed else ""

@@ -34,8 +34,13 @@ class _HostRoutes:
     def add(self, route: Route) -> None:
         """Enter a route; the first of two equal ones stays."""
         by_method = self._place(route.path)
-        for method in _with_head(route.methods):
+        for method in route.methods:
             by_method.setdefault(method, route)
+
+    def add_implied(self, route: Route) -> None:
+        """Let a route for GET take HEAD too, where no route names HEAD itself."""
+        if b"GET" in route.methods:
+            self._place(route.path).setdefault(b"HEAD", route)
 
     def _place(self, path: Sequence[Segment]) -> dict[bytes, Route]:
         if all(segment.literal is not None for segment in path):
@@ -74,10 +79,6 @@ def _walk(node: _Node, segments: list[bytes], at: int) -> Iterator[dict[bytes, R
         yield node.rest
 
 
-def _with_head(methods: frozenset[bytes]) -> frozenset[bytes]:
-    return methods | {b"HEAD"} if b"GET" in methods else methods
-
-
 def literal_path(path: Sequence[Segment]) -> bytes:
     """Return the path that a template without parameters stands for."""
     return b"/" + b"/".join(segment.literal or b"" for segment in path)
@@ -91,11 +92,16 @@ class RouteMatcher:
     def __init__(self, routes: Sequence[Route]) -> None:
         self._by_host: dict[bytes, _HostRoutes] = {}
         self._any_host = _HostRoutes()
-        for route in routes:
-            if not route.hosts:
-                self._any_host.add(route)
-            for host in route.hosts:
-                self._by_host.setdefault(host, _HostRoutes()).add(route)
+        places = [(route, place) for route in routes for place in self._hosts_of(route)]
+        for route, place in places:
+            place.add(route)
+        for route, place in places:
+            place.add_implied(route)
+
+    def _hosts_of(self, route: Route) -> list[_HostRoutes]:
+        if not route.hosts:
+            return [self._any_host]
+        return [self._by_host.setdefault(host, _HostRoutes()) for host in route.hosts]
 
     def match(self, method: bytes, host: bytes, path: bytes) -> Route | None:
         """Return the route of a request, None if there is none.
@@ -128,8 +134,8 @@ class RouteMatcher:
 
 
 def without_port(host: bytes) -> bytes:
-    """Return a host in lower case, without its port."""
+    """Return a host in lower case, without its port and the dot that ends a full name."""
     host = host.lower()
     if host.startswith(b"["):
         return host.partition(b"]")[0] + b"]"
-    return host.partition(b":")[0]
+    return host.partition(b":")[0].removesuffix(b".")

@@ -4,14 +4,36 @@ Every description becomes the published JSON Schema and the configuration refere
 Source: design section 11; requirement X3.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway.config.quantities import Bytes, Seconds, Share
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^`|~-]{1,64}$")]
+_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_HEADER: Final = r"^[A-Za-z0-9!#$%&'*+.^`|~-]{1,64}$"
+_METHOD: Final = r"^[A-Z]{1,20}$"
+_PATH: Final = r"^/"
+_HOST: Final = r"^[a-z0-9.\[\]:-]+$"
+_KEY_PLACE: Final = r"^(bearer|header:[A-Za-z0-9-]{1,64})$"
+_POINTER: Final = r"^(/|$)"
+_PREFIX: Final = r"^(/[^?#]*)?$"
+_ENDPOINT: Final = r"^(https?://[^/?#@\s]+|unix:/\S+)$"
+FORMS: Final = {
+    _NAME: "1 to 64 letters, digits, dots, underscores and hyphens, the first a letter or digit",
+    _HEADER: "the name of a header field, without underscores",
+    _METHOD: "a method in upper case",
+    _PATH: "something that begins with /",
+    _HOST: "a host name in lower case",
+    _KEY_PLACE: "bearer or header:NAME",
+    _POINTER: "a JSON Pointer such as /usage/total, or nothing for the whole body",
+    _PREFIX: "something that begins with /, without ? and #",
+    _ENDPOINT: "http://host:port, https://host or unix:/path/to/socket; no user, path or query",
+}
+"""Every pattern in words: faults tell what would be right."""
+
+Name = Annotated[str, Field(pattern=_NAME)]
+HeaderName = Annotated[str, Field(pattern=_HEADER)]
 Quantity = Annotated[int, Field(ge=0, le=9_000_000_000)]
 
 
@@ -32,19 +54,19 @@ class MatchModel(Model):
     """Which requests a route takes."""
 
     methods: Annotated[
-        list[Annotated[str, Field(pattern=r"^[A-Z]{1,20}$")]],
+        list[Annotated[str, Field(pattern=_METHOD)]],
         Field(min_length=1, description="Methods; GET takes HEAD too."),
     ]
     path: Annotated[
         str,
         Field(
-            pattern=r"^/",
+            pattern=_PATH,
             description="Path template: literal segments, {name} for one segment, a last ** for "
             "any rest.",
         ),
     ]
     hosts: Annotated[
-        list[Annotated[str, Field(pattern=r"^[a-z0-9.\[\]:-]+$")]],
+        list[Annotated[str, Field(pattern=_HOST)]],
         Field(description="Host names in lower case, without port; empty takes any."),
     ] = []
 
@@ -53,7 +75,7 @@ class AuthModel(Model):
     """How callers identify themselves."""
 
     key: Annotated[
-        list[Annotated[str, Field(pattern=r"^(bearer|header:[A-Za-z0-9-]{1,64})$")]],
+        list[Annotated[str, Field(pattern=_KEY_PLACE)]],
         Listed,
         Field(
             min_length=1,
@@ -78,9 +100,7 @@ class ReadingModel(Model):
     header: Annotated[HeaderName | None, Field(description="Name of a header field.")] = None
     json_pointer: Annotated[
         str | None,
-        Field(
-            alias="json", pattern=r"^(/|$)", description="JSON Pointer into the body (RFC 6901)."
-        ),
+        Field(alias="json", pattern=_POINTER, description="JSON Pointer into the body (RFC 6901)."),
     ] = None
     default: Annotated[
         Quantity | None,
@@ -111,7 +131,7 @@ class RunIdModel(Model):
     header: Annotated[HeaderName | None, Field(description="Request header field.")] = None
     json_pointer: Annotated[
         str | None,
-        Field(alias="json", pattern=r"^/", description="Member of the request's JSON body."),
+        Field(alias="json", pattern=_PATH, description="Member of the request's JSON body."),
     ] = None
     response_header: Annotated[
         HeaderName | None,
@@ -174,7 +194,7 @@ class RouteModel(Model):
         1_000_000_000
     )
     strip_prefix: Annotated[
-        str, Field(pattern=r"^(/[^?#]*)?$", description="Cut off the path before forwarding.")
+        str, Field(pattern=_PREFIX, description="Cut off the path before forwarding.")
     ] = ""
 
 
@@ -194,7 +214,7 @@ class UpstreamModel(Model):
     """A service behind the gateway."""
 
     endpoints: Annotated[
-        list[Annotated[str, Field(pattern=r"^(https?://[^/?#@\s]+|unix:/\S+)$")]],
+        list[Annotated[str, Field(pattern=_ENDPOINT)]],
         Field(min_length=1, description="http://host:port, https://host or unix:/path/to/socket."),
     ]
     timeouts: Annotated[TimeoutsModel, Field(description="How long it may take.")] = TimeoutsModel()

@@ -11,11 +11,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from gateway.config.compile import compile_snapshot
 from gateway.config.loaded import Address, Loaded, Settings
 from gateway.config.pricing import load_pricings
-from gateway.config.routes import RouteFile
+from gateway.config.routes import FORMS, RouteFile
 from gateway.config.sources import read_all, read_bounded
 from gateway.config.yaml_positions import Document, dotted, parse
 from gateway.counters.redis_url import parse_redis_url
@@ -98,21 +99,33 @@ def _validated(document: Document) -> RouteFile:
 def _faults(document: Document, error: ValidationError) -> list[Fault]:
     """Return one fault a place: a value that fits no branch of a choice is told once."""
     found: dict[str, Fault] = {}
-    for problem in error.errors(include_url=False, include_input=False):
+    problems = error.errors(include_url=False, include_input=False)
+    for problem in sorted(problems, key=lambda each: each["type"] == "model_type"):
         path = _known_path(document, problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = "this key is not known here"
-        elif problem["type"] == "missing":
-            message = f"{problem['loc'][-1]} is missing"
-        fault = document.fault(path, message[:1].lower() + message[1:])
+        message, expected = _in_words(problem)
         known = found.get(dotted(path))
         if known is None:
-            found[dotted(path)] = fault
-        elif fault.message not in known.message:
-            both = f"{known.message}; or {fault.message}"
-            found[dotted(path)] = document.fault(path, both)
+            found[dotted(path)] = document.fault(path, message, expected)
+        elif message not in known.message and problem["type"] != "model_type":
+            both = f"{known.message}; or {message}"
+            found[dotted(path)] = document.fault(path, both, expected or known.expected)
     return list(found.values())
+
+
+def _in_words(problem: ErrorDetails) -> tuple[str, str]:
+    """Return what is wrong with a value, and what would be right."""
+    message = problem["msg"].removeprefix("Value error, ")
+    match problem["type"]:
+        case "extra_forbidden":
+            return "this key is not known here", ""
+        case "missing":
+            return f"{problem['loc'][-1]} is missing", ""
+        case "model_type":
+            return "expected a mapping", ""
+        case "string_pattern_mismatch":
+            return "not the right form", FORMS[problem["ctx"]["pattern"]]
+        case _:
+            return message[:1].lower() + message[1:], ""
 
 
 def _known_path(document: Document, location: tuple[int | str, ...]) -> tuple[int | str, ...]:

@@ -6,6 +6,7 @@ Source: design section 11; requirement A3.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import structlog
@@ -13,12 +14,16 @@ import watchfiles
 
 from gateway.config.loaded import Loaded
 from gateway.config.snapshot import Snapshot
+from gateway.config.sources import digest, read_all
 from gateway.errors import GatewayError
 from gateway.process.loading import load_in_child
 from gateway.telemetry.metrics import WorkerStats
 
 SETTLE_MILLISECONDS = 100
 """Changes are gathered for so long: an editor writes a file in several steps."""
+LOOK_MILLISECONDS = 10_000
+"""Without an event the files are looked at this often: network file systems send none, and what
+changed between the start and the first watch sent one to nobody. It costs a read of the files."""
 
 _log = structlog.get_logger("config")
 
@@ -40,29 +45,46 @@ class Reloader:
         swap: Callable[[Snapshot], None],
         stats: WorkerStats,
     ) -> None:
+        self._started_with = loaded.settings
         self._loaded = loaded
         self._overrides = overrides
         self._swap = swap
         self._stats = stats
         self._stop = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._seen = loaded.snapshot.source_digest
 
     async def watch(self) -> None:
-        """Reload at every change until ``close``."""
-        folders = {file.parent for file in self._loaded.files}
-        async for _ in watchfiles.awatch(
-            *folders,
-            watch_filter=self._concerns,
-            stop_event=self._stop,
-            step=SETTLE_MILLISECONDS,
-            recursive=False,
-        ):
-            await self.reload()
+        """Reload at every change until ``close``; a reload may add folders to watch."""
+        while not self._stop.is_set():
+            folders = self._folders()
+            async for changes in watchfiles.awatch(
+                *folders,
+                watch_filter=self._concerns,
+                stop_event=self._stop,
+                step=SETTLE_MILLISECONDS,
+                rust_timeout=LOOK_MILLISECONDS,
+                yield_on_timeout=True,
+                recursive=False,
+            ):
+                if changes or await self._differs_from_what_was_seen():
+                    await self.reload()
+                if self._folders() != folders:
+                    break
+
+    def _folders(self) -> frozenset[Path]:
+        return frozenset(file.parent for file in self._loaded.files)
 
     def _concerns(self, _change: watchfiles.Change, path: str) -> bool:
         """Return whether a change may be one of ours: a file of the configuration, or a swap."""
         name = Path(path).name
         return name.startswith("..") or any(name == file.name for file in self._loaded.files)
+
+    async def _differs_from_what_was_seen(self) -> bool:
+        return await self._digest() != self._seen
+
+    async def _digest(self) -> str:
+        return digest(await asyncio.to_thread(read_all, self._loaded.files))
 
     def close(self) -> None:
         """Stop watching."""
@@ -71,6 +93,9 @@ class Reloader:
     async def reload(self) -> bool:
         """Compile the files as they are now; return whether a new snapshot is in force."""
         async with self._turn:
+            self._seen = await self._digest()
+            if self._seen == self._loaded.snapshot.source_digest:
+                return False
             version = self._loaded.snapshot.version + 1
             path = self._loaded.files[0]
             try:
@@ -79,17 +104,20 @@ class Reloader:
                 self._stats.reload_errors += 1
                 _log.error("config.reload_refused", faults=error.message.splitlines())
                 return False
-            if loaded.snapshot.source_digest == self._loaded.snapshot.source_digest:
+            self._seen = loaded.snapshot.source_digest
+            if self._seen == self._loaded.snapshot.source_digest:
                 return False
-            self._tell_restart_needed(loaded)
             self._loaded = loaded
+            self._tell_restart_needed()
             self._swap(loaded.snapshot)
             self._stats.reloads += 1
             _log.info("config.reloaded", version=version, routes=len(loaded.snapshot.routes))
             return True
 
-    def _tell_restart_needed(self, loaded: Loaded) -> None:
-        old, new = self._loaded.settings.redacted(), loaded.settings.redacted()
-        changed = sorted(name for name in old if old[name] != new[name])
+    def _tell_restart_needed(self) -> None:
+        """Compare with what the process started with, values unredacted: a password may change."""
+        old, new = self._started_with, self._loaded.settings
+        names = [field.name for field in fields(old)]
+        changed = sorted(name for name in names if getattr(old, name) != getattr(new, name))
         if changed:
             _log.warning("config.restart_needed", settings=changed)

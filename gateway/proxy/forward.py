@@ -38,6 +38,7 @@ async def send(
     Raises:
         UpstreamError: no answer; it says why and whether the request was seen.
         ClientGone: the client left meanwhile.
+        Refusal: what came of the body meanwhile can't be sent on.
     """
     pool = plan.pool
     exchange.pool = pool
@@ -49,6 +50,9 @@ async def send(
         if exchange.client_gone:
             pool.release(connection)
             raise ClientGone
+        if exchange.refusal is not None:  # its body grew too long, broke or stalled meanwhile
+            pool.release(connection)
+            raise exchange.refusal
         is_reused = connection.uses > 0
         try:
             return await _ask(exchange, connection, head, pool)

@@ -25,6 +25,7 @@ def bad(detail: str) -> Refusal:
 
 def read_head(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
     """Fill an exchange from its target and fields; mistakes go into ``exchange.refusal``."""
+    _name(exchange)
     try:
         _read_framing(exchange)
         _read_target(exchange, target, snapshot)
@@ -32,6 +33,15 @@ def read_head(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
     except Refusal as refusal:
         exchange.refusal = refusal
         exchange.keep_alive = False
+
+
+def _name(exchange: Exchange) -> None:
+    """Give the request its id before anything can be wrong with it: refusals carry it too."""
+    given = exchange.special.get(b"x-request-id")
+    if given is not None and len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
+        exchange.request_id = given[0].decode("ascii")
+    else:
+        exchange.request_id = exchange.event_id
 
 
 def _read_framing(exchange: Exchange) -> None:
@@ -112,8 +122,3 @@ def _read_wishes(exchange: Exchange) -> None:
             and has_token(upgrade, b"websocket")
             and has_token(special.get(b"connection", []), b"upgrade")
         )
-    given = special.get(b"x-request-id")
-    if given is not None and len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
-        exchange.request_id = given[0].decode("ascii")
-    else:
-        exchange.request_id = exchange.event_id

@@ -65,9 +65,11 @@ def find_route(draft: Draft, ports: Ports) -> RoutePlan:
         raise Refusal(RefusalCode.ROUTE_UNKNOWN)
     if not ports.journal.is_available:
         raise Refusal(RefusalCode.RECORDING_UNAVAILABLE)
-    if exchange.content_length > route.body_bytes_max:
+    # A body in chunks may have come with its head, before its bound was known.
+    bytes_max = route.body_bytes_max
+    if exchange.content_length > bytes_max or exchange.body_bytes > bytes_max:
         raise Refusal(RefusalCode.BODY_TOO_LARGE)
-    exchange.body_bytes_max = route.body_bytes_max
+    exchange.body_bytes_max = bytes_max
     return active.plans[route.name]
 
 

@@ -79,11 +79,30 @@ def test_methods_hosts_and_head() -> None:
     assert without_port(b"[::1]:80") == b"[::1]"
 
 
-def weight(template: Route) -> tuple[tuple[int, ...], ...]:
-    """Return how specific a template is, segment by segment."""
-    return tuple(
-        (2 if segment.is_rest else 1 if segment.literal is None else 0,)
-        for segment in template.path
+@pytest.mark.parametrize("order", [("GET", "HEAD"), ("HEAD", "GET")])
+def test_route_that_names_head_beats_one_that_implies_it(order: tuple[str, str]) -> None:
+    matcher = RouteMatcher([route("/a", methods=(method.encode(),)) for method in order])
+
+    for method in (b"GET", b"HEAD"):
+        found = matcher.match(method, b"", b"/a")
+        assert found is not None
+        assert found.methods == {method}
+
+
+def test_host_with_the_final_dot_is_the_same_host() -> None:
+    """``api.example.`` is the full name of ``api.example``: no way around its routes."""
+    matcher = RouteMatcher([route("/a", hosts=(b"api.example",)), route("/a")])
+
+    for host in (b"api.example.", b"API.example.:80"):
+        found = matcher.match(b"GET", host, b"/a")
+        assert found is not None
+        assert found.hosts == {b"api.example"}
+
+
+def weight(template: Route) -> tuple[bool, tuple[int, ...]]:
+    """Return how specific a template is: its host, then segment by segment."""
+    return not template.hosts, tuple(
+        2 if segment.is_rest else 1 if segment.literal is None else 0 for segment in template.path
     )
 
 
@@ -102,23 +121,50 @@ def takes(template: Route, path: bytes) -> bool:
 
 segment = st.sampled_from(["a", "b", "{x}"])
 templates = st.lists(
-    st.tuples(st.lists(segment, min_size=1, max_size=3), st.booleans()), min_size=1, max_size=8
+    st.tuples(
+        st.lists(segment, min_size=1, max_size=3),
+        st.booleans(),
+        st.sampled_from([(), (b"h",), (b"h", b"i")]),
+        st.sets(st.sampled_from([b"GET", b"HEAD", b"POST"]), min_size=1).map(tuple),
+    ),
+    min_size=1,
+    max_size=8,
 )
+Template = tuple[list[str], bool, tuple[bytes, ...], tuple[bytes, ...]]
 
 
-@given(templates, st.lists(st.sampled_from([b"a", b"b", b"c", b""]), min_size=1, max_size=4))
+def linear_search(routes: list[Route], method: bytes, host: bytes, path: bytes) -> Route | None:
+    """Return the first of the most specific routes: the reference."""
+    fitting = [r for r in routes if takes(r, path) and (not r.hosts or host in r.hosts)]
+    for candidate in sorted(fitting, key=weight):
+        equals = [r for r in fitting if weight(r) == weight(candidate)]
+        named = [r for r in equals if method in r.methods]
+        implied = [r for r in equals if method == b"HEAD" and b"GET" in r.methods]
+        if named or implied:
+            return (named or implied)[0]
+    return None
+
+
+@given(
+    templates,
+    st.sampled_from([b"GET", b"HEAD", b"POST", b"PUT"]),
+    st.sampled_from([b"h", b"H:80", b"i", b"j"]),
+    st.lists(st.sampled_from([b"a", b"b", b"c", b""]), min_size=1, max_size=4),
+)
 def test_tree_agrees_with_a_linear_search(
-    chosen: list[tuple[list[str], bool]], parts: list[bytes]
+    chosen: list[Template], method: bytes, host: bytes, parts: list[bytes]
 ) -> None:
-    routes = {
-        r.path: r for r in (route("/" + "/".join([*p, "**"] if rest else p)) for p, rest in chosen)
-    }
+    routes = [
+        route("/" + "/".join([*path, "**"] if rest else path), hosts=hosts, methods=methods)
+        for path, rest, hosts, methods in chosen
+    ]
     path = b"/" + b"/".join(parts)
-    fitting = sorted((r for r in routes.values() if takes(r, path)), key=weight)
+    matcher = RouteMatcher(routes)
 
-    found = RouteMatcher(list(routes.values())).match(b"GET", b"", path)
+    expected = linear_search(routes, method, without_port(host), path)
 
-    assert found is (fitting[0] if fitting else None)
+    assert matcher.match(method, host, path) is expected
+    assert (method in matcher.allowed_methods(host, path)) == (expected is not None)
 
 
 def test_five_thousand_routes_are_found_in_one_step() -> None:
@@ -127,3 +173,11 @@ def test_five_thousand_routes_are_found_in_one_step() -> None:
 
     assert matcher.match(b"GET", b"", b"/v1/things4999") is routes[4999]
     assert len(list(matcher._any_host.places(b"/v1/things4999"))) == 1
+
+
+def test_paths_with_parameters_are_found_along_one_branch() -> None:
+    routes = [route(f"/v1/things{n}/{{id}}") for n in range(5000)]
+    matcher = RouteMatcher(routes)
+
+    assert matcher.match(b"GET", b"", b"/v1/things4999/7") is routes[4999]
+    assert len(list(matcher._any_host.places(b"/v1/things4999/7"))) == 1

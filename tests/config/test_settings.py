@@ -24,6 +24,7 @@ routes:
   - name: one
     match: {methods: [GET], path: /one}
     upstream: app
+  - {name: polled, match: {methods: [GET], path: /poll}, upstream: app, limits: [poll]}
 """
 
 
@@ -133,7 +134,7 @@ ROUTE = "routes:\n  - name: one\n    match: {methods: [GET], path: /one}\n    up
         ("upstream: app", "upstream: gone", ":10:15: routes[0].upstream: no upstream"),
         ('["http://127.0.0.1:9"]', "[]", "endpoints"),
         ('["http://127.0.0.1:9"]', '["ftp://x"]', "endpoints[0]"),
-        ('["http://127.0.0.1:9"]', '["http://h:99999"]', "the port is not a number"),
+        ('["http://127.0.0.1:9"]', '["http://h:99999"]', "a port from 1 to 65535"),
         ("window: 10s", "window: soon", "policies[0].window"),
         ("window: 10s", "window: 100ms", "whole seconds"),
         ("cap: 5", "cap: 0", "policies[0].cap"),
@@ -178,7 +179,7 @@ def test_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, told
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     """0.4."""
     broken = GOOD.replace(
-        "upstream: app", "upstream: gone\n    requires: [flying]\n    limits: [x]"
+        "upstream: app", "upstream: gone\n    requires: [flying]\n    limits: [x]", 1
     )
 
     with pytest.raises(ConfigError) as caught:
@@ -189,7 +190,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 
 def test_mistakes_of_settings_routes_and_prices_are_told_together(tmp_path: Path) -> None:
     """0.4: no second run to find the next one."""
-    broken = GOOD.replace("upstream: app", "upstream: gone") + "listen: nowhere\n"
+    broken = GOOD.replace("upstream: app", "upstream: gone", 1) + "listen: nowhere\n"
 
     with pytest.raises(ConfigError) as caught:
         loaded(tmp_path, broken)

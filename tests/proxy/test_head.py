@@ -80,6 +80,7 @@ def test_what_is_ambiguous_is_refused_and_ends_the_connection(
     assert exchange.refusal is not None
     assert exchange.refusal.code is code
     assert not exchange.keep_alive
+    assert exchange.request_id == "event-1"
 
 
 def test_framing_and_wishes() -> None:

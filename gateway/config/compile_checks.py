@@ -1,0 +1,197 @@
+"""What a route file's parts have to do with each other: checks that no single value shows.
+
+Unsafe combinations are refused at the load: limits that can never apply, options without effect,
+routes that hide each other, headers that belong to HTTP itself.
+Source: design section 11; requirement X3.
+"""
+
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.config.routes import RouteFile, RouteModel, RunIdModel
+from gateway.config.snapshot import Route
+from gateway.config.yaml_positions import Document, Path
+from gateway.errors import Fault
+from gateway.rules.charging import REQUESTS_METER
+from gateway.rules.limits import Ladder
+from gateway.rules.plan import Pricing
+
+TIER_LIMITS: Final = ("rpm", "monthly_dc", "hard_overage_cap")
+STORE_DEADLINE_SECONDS_MAX: Final = 10.0
+"""A store that needs longer is away; the callers' own timeouts begin around there."""
+_OWNED_BY_HTTP: Final = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"te", b"trailer"}
+)
+_NAMES_TOLD_MAX: Final = 12
+
+
+@dataclass(slots=True)
+class Compilation:
+    """One compilation: the models, what they refer to, and the faults found so far.
+
+    Attributes:
+        meters: Every meter that something counts or bills.
+        features: Every feature that a plan has.
+        tier_limits: Every limit id that a plan has, and the standard ones, which may be unlimited.
+    """
+
+    file: RouteFile
+    document: Document
+    pricings: tuple[Pricing, ...]
+    faults: list[Fault] = field(default_factory=list)
+    meters: frozenset[str] = field(init=False)
+    features: frozenset[str] = field(init=False)
+    tier_limits: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        tiers = [tier for pricing in self.pricings for tier in pricing.tiers.values()]
+        ladders = [ladder for tier in tiers for ladder in tier.ladders.values()]
+        billed = {pricing.meter.name for pricing in self.pricings}
+        extra = {name for pricing in self.pricings for name in pricing.meter_units}
+        self.meters = frozenset(
+            {REQUESTS_METER} | billed | extra | {ladder.meter for ladder in ladders}
+        )
+        self.features = frozenset().union(*(tier.features for tier in tiers))
+        self.tier_limits = frozenset(TIER_LIMITS).union(*(tier.ladders for tier in tiers))
+
+    def fault(self, path: Path, message: str, expected: str = "") -> None:
+        """Note a fault at a place of the route file."""
+        self.faults.append(self.document.fault(path, message, expected))
+
+    def ladders_called(self, limit_id: str) -> list[Ladder]:
+        """Return what a limit id means, plan by plan."""
+        return [
+            tier.ladders[limit_id]
+            for pricing in self.pricings
+            for tier in pricing.tiers.values()
+            if limit_id in tier.ladders
+        ]
+
+
+def any_of(names: Iterable[str]) -> str:
+    """Return names as a fault tells them: sorted, the first few."""
+    listed = sorted(names)[:_NAMES_TOLD_MAX]
+    return "one of " + ", ".join(listed) if listed else ""
+
+
+def check_file(work: Compilation, routes: tuple[Route, ...]) -> None:
+    """Note what is wrong between the parts of a file."""
+    _check_names(work)
+    _check_shadows(work, routes)
+    _check_policies_are_named(work)
+    _check_tls_of_upstreams(work)
+    file = work.file
+    if not 0 < file.store.deadline <= STORE_DEADLINE_SECONDS_MAX:
+        work.fault(("store", "deadline"), "not a bound of a store call", "from 1ms to 10s")
+    if not file.shipper.interval:
+        work.fault(("shipper", "interval"), "without a pause the shipper never rests")
+    if file.journal.max_bytes < file.journal.segment_bytes or not file.journal.segment_bytes:
+        work.fault(("journal",), "max_bytes has no room for a segment of segment_bytes")
+    for index, name in enumerate(file.identity_headers):
+        if name.lower().encode() in _OWNED_BY_HTTP:
+            work.fault(("identity_headers", index), f"{name} belongs to HTTP and can't be dropped")
+
+
+def check_route(work: Compilation, at: Path, model: RouteModel, route: Route) -> None:
+    """Note what is wrong between the options of one route."""
+    if model.auth == "none" and model.requires:
+        work.fault((*at, "requires"), "an open route knows no plan that could have a feature")
+    run_id = model.run_id
+    if isinstance(run_id, RunIdModel) and run_id.response_header is not None and run_id.required:
+        message = "a header of the answer can't be required of the request"
+        work.fault((*at, "run_id", "required"), message)
+    headers = [place.header for place in route.auth.places]
+    for index, header in enumerate(headers):
+        if header in headers[:index]:
+            work.fault((*at, "auth", "key", index), f"{header.decode()} is given twice")
+        if header in _OWNED_BY_HTTP:
+            work.fault((*at, "auth", "key", index), f"{header.decode()} belongs to HTTP")
+    _check_limits(work, at, model, route)
+    _check_prefix(work, at, model, route)
+
+
+def _check_limits(work: Compilation, at: Path, model: RouteModel, route: Route) -> None:
+    """Refuse limits named twice, told alike, or on a meter that the route never charges."""
+    charged = {REQUESTS_METER} | {cost.meter for cost in route.cost}
+    own = {ladder.id: ladder for ladder in route.own_limits}
+    named = model.limits or []
+    for place, name in enumerate(named):
+        if name in named[:place]:
+            work.fault((*at, "limits", place), f"{name} is given twice")
+        ladders = work.ladders_called(name) if name in route.limits else []
+        meters = {ladder.meter for ladder in ([own[name]] if name in own else ladders)}
+        if meters and meters <= work.meters and not meters & charged:
+            message = f"{name} counts {min(meters)}, which this route never charges"
+            work.fault((*at, "limits", place), message, "a cost in it, or no such limit")
+    told = {ladder.soft.wire for name in route.limits for ladder in work.ladders_called(name)}
+    for wire in sorted({ladder.soft.wire for ladder in route.own_limits} & told):
+        work.fault((*at, "limits"), f"two limits of this route are told as {wire}")
+
+
+def _check_prefix(work: Compilation, at: Path, model: RouteModel, route: Route) -> None:
+    """Refuse a prefix that not every path of the route has: it would be cut off by chance."""
+    if not model.strip_prefix or not route.path:
+        return
+    cut = [part.encode() for part in model.strip_prefix.rstrip("/")[1:].split("/")]
+    if [segment.literal for segment in route.path[: len(cut)]] != cut:
+        message = "not every path of this route begins with this"
+        work.fault((*at, "strip_prefix"), message, "whole literal segments of match.path")
+
+
+def _check_names(work: Compilation) -> None:
+    seen: set[str] = set()
+    for index, route in enumerate(work.file.routes):
+        if route.name in seen:
+            work.fault(("routes", index, "name"), f"two routes are called {route.name}")
+        seen.add(route.name)
+    taken = set(work.tier_limits)
+    for index, policy in enumerate(work.file.policies):
+        if policy.name in taken:
+            work.fault(("policies", index, "name"), f"another limit is called {policy.name}")
+        taken.add(policy.name)
+
+
+def _check_policies_are_named(work: Compilation) -> None:
+    named = {name for route in work.file.routes for name in route.limits or ()}
+    for index, policy in enumerate(work.file.policies):
+        if policy.name not in named:
+            message = f"no route has {policy.name} among its limits, so it limits nothing"
+            work.fault(("policies", index), message)
+
+
+def _check_shadows(work: Compilation, routes: tuple[Route, ...]) -> None:
+    """Refuse routes that can never be reached because an equal one stands before them.
+
+    By the matcher's precedence only an equal template hides another: a literal, a parameter and
+    ``**`` at the same place each leave the wider ones what they don't take themselves.
+    """
+    taken: dict[tuple[bytes, bytes, tuple[tuple[bytes | None, bool], ...]], str] = {}
+    for index, route in enumerate(routes):
+        if not route.path:  # its template is a fault of its own
+            continue
+        shape = tuple((segment.literal, segment.is_rest) for segment in route.path)
+        for host in sorted(route.hosts) or [b""]:
+            for method in sorted(route.methods):
+                other = taken.setdefault((host, method, shape), route.name)
+                if other != route.name:
+                    work.fault(
+                        ("routes", index, "match"),
+                        f"{method.decode()} here is already taken by the route {other}",
+                    )
+
+
+def _check_tls_of_upstreams(work: Compilation) -> None:
+    for name, upstream in work.file.upstreams.items():
+        at: Path = ("upstreams", name)
+        is_tls = any(endpoint.startswith("https:") for endpoint in upstream.endpoints)
+        for option in ("tls_ca_file", "tls_server_name"):
+            if getattr(upstream, option) is not None and not is_tls:
+                work.fault((*at, option), "without effect: no endpoint is https")
+        if upstream.tls_ca_file is not None and is_tls:
+            try:
+                ssl.create_default_context(cafile=upstream.tls_ca_file)
+            except OSError as error:
+                reason = error.strerror or "not a certificate"
+                work.fault((*at, "tls_ca_file"), f"{upstream.tls_ca_file} can't be used: {reason}")
