@@ -349,11 +349,13 @@ class Exchange:
 
     def release(self, written: bool) -> None:  # noqa: FBT001 - the journal's callback
         """Let the last bytes go, now that the record is (or can't be) in the journal."""
-        client = self.client
+        client, unrecorded = self.client, self.unrecorded
+        # Each refers back to this exchange: left alone, only the garbage collector would find it.
+        self.story = self.unrecorded = None
         if not written:
             client.transport.abort()
-            if self.unrecorded is not None:
-                self.unrecorded()
+            if unrecorded is not None:
+                unrecorded()
         elif not self.client_gone:
             if self.held:
                 client.transport.write(self.held)
