@@ -150,7 +150,8 @@ class RedisCounterStore:
         reply = await link.send(mget_command(keys))
         if not isinstance(reply, list):
             raise self._failure(link, reply)
-        return tuple(int(value or 0) for value in reply)
+        values: list[object] = list(reply)
+        return tuple(int(value) if isinstance(value, bytes) else 0 for value in values)
 
     def now_micro(self) -> int:
         """Return the store's clock: the monotonic clock plus what its answers taught."""

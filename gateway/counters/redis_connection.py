@@ -273,7 +273,7 @@ class RedisConnection:
                 )
 
 
-def micro_of_time(reply: Reply) -> int | None:
+def micro_of_time(reply: object) -> int | None:
     """Return the microseconds that a TIME reply means, None for anything else."""
     if not isinstance(reply, list) or len(reply) != 2:
         return None

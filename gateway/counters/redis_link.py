@@ -33,8 +33,8 @@ class Unanswered(Enum):
 
 
 Reply = list[int] | int | bytes | None | ReplyError | Unanswered
-"""Replies of the commands that the gateway uses. Those of TIME and MGET hold bytes, which ``int``
-takes as well."""
+"""Replies of the commands that the gateway uses; those of TIME and MGET are lists of bytes and are
+taken apart as lists of objects."""
 
 _INCOMPLETE = object()
 

@@ -50,7 +50,7 @@ class ChargeTemplate:
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Charge:
     """One request's charge.
 
@@ -64,11 +64,26 @@ class Charge:
     template: ChargeTemplate
     amounts_micro: tuple[int, ...]
     hold_id: str
-    run_key: str | None = None
-    run_expires_at_seconds: int = 0
+    run_key: str | None
+    run_expires_at_seconds: int
+
+    # Constructors of what every request makes are written out: generated ones can't be compiled.
+    def __init__(
+        self,
+        template: ChargeTemplate,
+        amounts_micro: tuple[int, ...],
+        hold_id: str,
+        run_key: str | None = None,
+        run_expires_at_seconds: int = 0,
+    ) -> None:
+        self.template = template
+        self.amounts_micro = amounts_micro
+        self.hold_id = hold_id
+        self.run_key = run_key
+        self.run_expires_at_seconds = run_expires_at_seconds
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Counts:
     """What the store answered to a charge.
 
@@ -84,6 +99,18 @@ class Counts:
     repeat: bool
     now_micro: int
     after_micro: tuple[int, ...]
+
+    def __init__(
+        self,
+        admitted: bool,  # noqa: FBT001 - parallel to the attributes
+        repeat: bool,  # noqa: FBT001
+        now_micro: int,
+        after_micro: tuple[int, ...],
+    ) -> None:
+        self.admitted = admitted
+        self.repeat = repeat
+        self.now_micro = now_micro
+        self.after_micro = after_micro
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 Source: design section 8; requirements X6, A9, A22, C7, D1.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 RECORD_VERSION = 1
@@ -22,7 +22,7 @@ class Outcome(Enum):
     """The client left before the end."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Record:
     """One request, as the journal and the ledger keep it. No secrets, bodies or query strings.
 
@@ -60,12 +60,74 @@ class Record:
     charged_micro: dict[str, int]
     pricing_version: str | None
     period: str | None
-    flags: list[str] = field(default_factory=list)
-    violated: list[str] = field(default_factory=list)
-    bytes_in: int = 0
-    bytes_out: int = 0
-    latency_micro: int = 0
-    upstream_micro: int = 0
-    deltas: list[list[str | int]] = field(default_factory=list)
-    run_key: str | None = None
-    v: int = RECORD_VERSION
+    flags: list[str]
+    violated: list[str]
+    bytes_in: int
+    bytes_out: int
+    latency_micro: int
+    upstream_micro: int
+    deltas: list[list[str | int]]
+    run_key: str | None
+    v: int
+
+    # Written out: the generated one can't be compiled, and every request makes one.
+    def __init__(
+        self,
+        *,
+        event_id: str,
+        request_id: str,
+        occurred_at_micro: int,
+        workspace_id: str | None,
+        key_id: str | None,
+        plan: str | None,
+        route: str | None,
+        method: str,
+        run_id: str | None,
+        status: int,
+        outcome: str,
+        code: str | None,
+        billable: bool,
+        reason: str,
+        repeat: bool,
+        quantities_micro: dict[str, int],
+        charged_micro: dict[str, int],
+        pricing_version: str | None,
+        period: str | None,
+        flags: list[str] | None = None,
+        violated: list[str] | None = None,
+        bytes_in: int = 0,
+        bytes_out: int = 0,
+        latency_micro: int = 0,
+        upstream_micro: int = 0,
+        deltas: list[list[str | int]] | None = None,
+        run_key: str | None = None,
+        v: int = RECORD_VERSION,
+    ) -> None:
+        self.event_id = event_id
+        self.request_id = request_id
+        self.occurred_at_micro = occurred_at_micro
+        self.workspace_id = workspace_id
+        self.key_id = key_id
+        self.plan = plan
+        self.route = route
+        self.method = method
+        self.run_id = run_id
+        self.status = status
+        self.outcome = outcome
+        self.code = code
+        self.billable = billable
+        self.reason = reason
+        self.repeat = repeat
+        self.quantities_micro = quantities_micro
+        self.charged_micro = charged_micro
+        self.pricing_version = pricing_version
+        self.period = period
+        self.flags = [] if flags is None else flags
+        self.violated = [] if violated is None else violated
+        self.bytes_in = bytes_in
+        self.bytes_out = bytes_out
+        self.latency_micro = latency_micro
+        self.upstream_micro = upstream_micro
+        self.deltas = [] if deltas is None else deltas
+        self.run_key = run_key
+        self.v = v

@@ -13,7 +13,7 @@ from gateway.rules.plan import BillingRules
 from gateway.rules.record import Outcome
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Settlement:
     """How a request enters the books.
 
@@ -30,6 +30,22 @@ class Settlement:
     charged_micro: Mapping[str, int]
     deltas: list[CounterDelta]
     releases_run: bool
+
+    def __init__(
+        self,
+        billable: bool,  # noqa: FBT001 - parallel to the attributes
+        reason: str,
+        quantities_micro: Mapping[str, int],
+        charged_micro: Mapping[str, int],
+        deltas: list[CounterDelta],
+        releases_run: bool,  # noqa: FBT001
+    ) -> None:
+        self.billable = billable
+        self.reason = reason
+        self.quantities_micro = quantities_micro
+        self.charged_micro = charged_micro
+        self.deltas = deltas
+        self.releases_run = releases_run
 
 
 def billability(
