@@ -3,7 +3,7 @@
 Source: RFC 6750 2.1 (Bearer), RFC 9110 11.6.2; requirement B2.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from gateway.errors import Refusal, RefusalCode
 
@@ -12,7 +12,7 @@ SECRET_BYTES_MAX = 512
 """Longer than any key: what is longer is refused before it is hashed."""
 
 
-def read_key(places: Sequence[tuple[bytes, bool]], special: Mapping[bytes, list[bytes]]) -> bytes:
+def read_key(places: Sequence[tuple[bytes, bool]], special: dict[bytes, list[bytes]]) -> bytes:
     """Return the key that a request carries.
 
     Args:

@@ -46,13 +46,41 @@ GATEWAY_OWNED_REQUEST = frozenset(
 )
 """Request fields that the gateway replaces by its own."""
 
-_PLAIN_CONNECTION = frozenset({b"keep-alive", b"close", b"upgrade"})
+_COMMON = (
+    b"Accept", b"Accept-Encoding", b"Accept-Language", b"Accept-Ranges", b"Age", b"Allow",
+    b"Authorization", b"Baggage", b"Cache-Control", b"Connection", b"Content-Disposition",
+    b"Content-Encoding", b"Content-Language", b"Content-Length", b"Content-Location",
+    b"Content-Range", b"Content-Type", b"Cookie", b"DNT", b"Date", b"ETag", b"Expect", b"Expires",
+    b"Forwarded", b"Host", b"Idempotency-Key", b"If-Match", b"If-Modified-Since",
+    b"If-None-Match", b"If-Range", b"If-Unmodified-Since", b"Keep-Alive", b"Last-Modified",
+    b"Link", b"Location", b"Origin", b"Pragma", b"Range", b"RateLimit", b"RateLimit-Policy",
+    b"Referer", b"Retry-After", b"Sec-WebSocket-Key", b"Sec-WebSocket-Version", b"Server",
+    b"Set-Cookie", b"Strict-Transport-Security", b"TE", b"Trailer", b"Transfer-Encoding",
+    b"Traceparent", b"Tracestate", b"Upgrade", b"User-Agent", b"Vary", b"Via",
+    b"WWW-Authenticate", b"X-API-Key", b"X-Api-Key", b"X-Content-Type-Options",
+    b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"X-Frame-Options",
+    b"X-Powered-By", b"X-Request-ID", b"X-Request-Id", b"X-Run-Id",
+)  # fmt: skip
+_LOWER: dict[bytes, bytes] = {name: name.lower() for name in _COMMON} | {
+    name.lower(): name.lower() for name in _COMMON
+}
+"""Looking a common spelling up costs a third of changing its case."""
+
+_PLAIN_CONNECTION = frozenset(
+    {b"keep-alive", b"close", b"upgrade", b"Keep-Alive", b"Close", b"Upgrade"}
+)
 _NOTHING: frozenset[bytes] = frozenset()
+
+
+def lower(name: bytes) -> bytes:
+    """Return a field's name in lower case."""
+    known = _LOWER.get(name)
+    return name.lower() if known is None else known
 
 
 def nominated(connection_values: list[bytes]) -> frozenset[bytes]:
     """Return the field names that ``Connection`` fields nominate for removal (RFC 9110 7.6.1)."""
-    if len(connection_values) == 1 and connection_values[0].lower() in _PLAIN_CONNECTION:
+    if len(connection_values) == 1 and connection_values[0] in _PLAIN_CONNECTION:
         return _NOTHING
     names = {
         token.strip().lower() for value in connection_values for token in value.split(b",")

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-Fields = Sequence[tuple[bytes, bytes]]
+from gateway.http.fields import lower
+
+Fields = list[tuple[bytes, bytes]]
 Network = IPv4Network | IPv6Network
 
 STATUS_LINES = {
@@ -97,11 +99,11 @@ def request_head(
         dropped: Lower-case names that are not sent on.
         added: Whole lines that the gateway adds.
     """
-    parts = [start_line, b"\r\n"]
+    parts = [start_line + b"\r\n"]
     for name, value in fields:
-        if name.lower() not in dropped:
-            parts += (name, b": ", value, b"\r\n")
-    parts += (added, b"\r\n")
+        if lower(name) not in dropped:
+            parts.append(name + b": " + value + b"\r\n")
+    parts.append(added + b"\r\n")
     return b"".join(parts)
 
 
@@ -110,11 +112,11 @@ def response_head(
 ) -> bytes:
     """Return an answer's head; arguments as for ``request_head``."""
     standard = STATUS_LINES.get(status)
-    if standard is None or reason not in standard:
+    if standard is None or (reason and standard[13:-2] != reason):
         standard = b"HTTP/1.1 %d %b\r\n" % (status, reason)
     parts = [standard]
     for name, value in fields:
-        if name.lower() not in dropped:
-            parts += (name, b": ", value, b"\r\n")
-    parts += (added, b"\r\n")
+        if lower(name) not in dropped:
+            parts.append(name + b": " + value + b"\r\n")
+    parts.append(added + b"\r\n")
     return b"".join(parts)

@@ -4,7 +4,6 @@ Source: design sections 3 and 8; requirements A8, A9, C7, X6.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
 from functools import partial
 from time import perf_counter_ns
 
@@ -27,7 +26,12 @@ from gateway.telemetry.metrics import LATENCY_BOUNDS_MICRO
 
 _log = structlog.get_logger("proxy")
 
-_NOTHING: Mapping[str, int] = {}
+_NOTHING: dict[str, int] = {}
+_OUTCOMES = {outcome: outcome.value for outcome in Outcome}
+_METHODS = {
+    method.encode(): method
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+}
 
 
 class Draft:
@@ -35,8 +39,8 @@ class Draft:
 
     plan: RoutePlan | None = None
     caller: Caller | None = None
-    reserved_micro: Mapping[str, int] = _NOTHING
-    actual_micro: Mapping[str, int] = _NOTHING
+    reserved_micro: dict[str, int] = _NOTHING
+    actual_micro: dict[str, int] = _NOTHING
     standing: Standing | None = None
     charge: Charge | None = None
     counts: Counts | None = None
@@ -157,16 +161,16 @@ def _record(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Record:
         key_id=None if entry is None else entry.key_id,
         plan=None if entry is None else entry.plan,
         route=None if plan is None else plan.route.name,
-        method=exchange.method.decode("ascii", "replace"),
+        method=_METHODS.get(exchange.method) or exchange.method.decode("ascii", "replace"),
         run_id=draft.run_id,
         status=draft.status,
-        outcome=draft.outcome.value,
+        outcome=_OUTCOMES[draft.outcome],
         code=None if refusal is None else refusal.code.value,
         billable=settlement.billable,
         reason=settlement.reason,
         repeat=counts is not None and counts.repeat,
-        quantities_micro=dict(settlement.quantities_micro),
-        charged_micro=dict(settlement.charged_micro),
+        quantities_micro=settlement.quantities_micro,
+        charged_micro=settlement.charged_micro,
         pricing_version=None if pricing is None else pricing.version,
         period=draft.active.period,
         bytes_in=exchange.body_bytes,

@@ -4,6 +4,7 @@ Source: design section 3 (steps 3 to 5) and section 4; requirements A14, B2, C1.
 """
 
 from dataclasses import dataclass, field
+from hmac import compare_digest
 from ipaddress import ip_address
 
 from gateway.config.snapshot import Route
@@ -64,10 +65,7 @@ async def identify(
         Refusal: no key, an unknown, revoked or expired one, or a workspace that may not call.
         DirectoryUnavailable: the key can't be looked up now.
     """
-    secret = read_key(plan.places, exchange.special)
-    if not key_format.accepts(secret):
-        raise Refusal(RefusalCode.KEY_INVALID)
-    entry = await keys.find(hash_secret(secret))
+    entry = await keys.find(_hash(exchange, read_key(plan.places, exchange.special), key_format))
     if entry is None:
         raise Refusal(RefusalCode.KEY_INVALID)
     code = key_refusal(
@@ -83,6 +81,18 @@ async def identify(
     caller = _compile(entry, active)
     entry.compiled = caller
     return caller
+
+
+def _hash(exchange: Exchange, secret: bytes, key_format: KeyFormat) -> bytes:
+    """Return a key's hash; a connection that brings the same key again is spared the work."""
+    client = exchange.client
+    if compare_digest(secret, client.known_secret):
+        return client.known_hash
+    if not key_format.accepts(secret):
+        raise Refusal(RefusalCode.KEY_INVALID)
+    client.known_hash = hash_secret(secret)
+    client.known_secret = secret
+    return client.known_hash
 
 
 def _compile(entry: KeyEntry, active: Active) -> Caller:

@@ -13,8 +13,9 @@ import httptools
 import structlog
 
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.fields import lower
 from gateway.http.forwarding import ClientOrigin, origin_lines, origin_of
-from gateway.proxy.exchange import Exchange
+from gateway.proxy.exchange import ClientSide, Exchange
 from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading
 from gateway.proxy.head import bad, read_head
 from gateway.proxy.ports import Ports
@@ -33,23 +34,19 @@ _log = structlog.get_logger("proxy")
 Fields = list[tuple[bytes, bytes]]
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(ClientSide):
     """One client; lives as long as its transport."""
 
     __slots__ = (
         "_current", "_early", "_fields", "_head_bytes", "_is_trailing", "_next", "_origin",
         "_origin_lines",
         "_parser", "_peer", "_ports", "_queue", "_receiving", "_scheme", "_special", "_tunnel",
-        "_url", "closes_at", "had_eof", "is_lost", "loop", "reading", "touched_at",
-        "transport", "write_paused",
+        "_url", "closes_at", "had_eof", "is_lost", "touched_at",
     )  # fmt: skip
 
-    transport: asyncio.Transport
-    reading: Reading
-
     def __init__(self, ports: Ports) -> None:
+        super().__init__(ports.loop)
         self._ports = ports
-        self.loop = ports.loop
         self._parser = httptools.HttpRequestParser(self)
         self._current: Exchange | None = None
         self._next: Exchange | None = None
@@ -65,7 +62,6 @@ class ClientConnection(asyncio.Protocol):
         self._is_trailing = False
         self.is_lost = False
         self.had_eof = False
-        self.write_paused = False
         self.touched_at = 0.0
         self.closes_at = 0.0
 
@@ -263,9 +259,9 @@ class ClientConnection(asyncio.Protocol):
         self._grow(len(name) + len(value) + 4)
         fields = self._fields
         fields.append((name, value))
-        lower = name.lower()
-        if lower in self._ports.active.special:
-            self._special.setdefault(lower, []).append(value)
+        key = lower(name)
+        if key in self._ports.active.special:
+            self._special.setdefault(key, []).append(value)
 
     def _grow(self, size_bytes: int) -> None:
         self._head_bytes += size_bytes
@@ -319,6 +315,7 @@ class ClientConnection(asyncio.Protocol):
             self._fields = []
         if self.closes_at:
             self.transport.close()
+            raise Closing
 
     # What is not a request
 
@@ -339,6 +336,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _malformed(self, error: httptools.HttpParserError) -> None:
         """Answer what can't be parsed, after everything before it, and close."""
+        if self.closes_at:
+            self.transport.close()
+            return
         receiving = self._receiving
         if receiving is not None and not receiving.body_complete:
             if receiving is self._current or receiving is self._next:
@@ -363,6 +363,10 @@ class ClientConnection(asyncio.Protocol):
         )
         self.reading.pause("malformed")
         self._take(exchange, pipelined_max=2**31)
+
+
+class Closing(Exception):  # noqa: N818 - raised through the parser
+    """What follows the body of the last request is not looked at."""
 
 
 class HeadTooLarge(Exception):  # noqa: N818 - raised through the parser

@@ -23,7 +23,7 @@ RUN_ID_BYTES_MAX = 255
 """As Stripe's; longer ones would let a caller fill the store."""
 
 
-async def read_cost(plan: RoutePlan, exchange: Exchange, json_bytes_max: int) -> Mapping[str, int]:
+async def read_cost(plan: RoutePlan, exchange: Exchange, json_bytes_max: int) -> dict[str, int]:
     """Return the cost per meter that is to be reserved, in micro-units.
 
     Raises:

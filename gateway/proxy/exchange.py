@@ -6,8 +6,7 @@ Source: design section 3; RFC 9110 6.4, 10.1.1; RFC 9112 6; requirement X1.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable
 
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.fields import HOP_BY_HOP, nominated
@@ -16,7 +15,7 @@ from gateway.http.problems import Problem, closes_connection
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.story import Story, pause
-from gateway.proxy.upstream import Answer, UpstreamConnection
+from gateway.proxy.upstream import Answer, AnswerSink, UpstreamConnection
 
 Fields = list[tuple[bytes, bytes]]
 NO_LENGTH = -1
@@ -37,21 +36,46 @@ class ClientGone(Exception):  # noqa: N818 - not a malfunction
     """The client closed its connection before the end of the answer."""
 
 
-class ClientSide(Protocol):
-    """What an exchange needs of the connection that it came in on."""
+class ClientSide(asyncio.Protocol):
+    """What an exchange needs of the connection that it came in on.
+
+    A class and no ``typing.Protocol``: compiled code reaches its members without a look-up.
+
+    Attributes:
+        known_secret: The key of an earlier request of this connection, so that the next one need
+            not hash it again; it lives no longer than the connection.
+        known_hash: Its hash.
+    """
+
+    __slots__ = ("known_hash", "known_secret", "loop", "reading", "transport", "write_paused")
 
     transport: asyncio.Transport
     reading: Reading
-    write_paused: bool
-    loop: asyncio.AbstractEventLoop
 
-    def exchange_finished(self, exchange: "Exchange") -> None: ...
-    def start_tunnel(self, upstream: UpstreamConnection, leftover: bytes) -> None: ...
-    def date_line(self) -> bytes: ...
-    def origin_lines(self, origin: ClientOrigin, host: bytes, via: bytes) -> bytes: ...
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.write_paused = False
+        self.known_secret = b""
+        self.known_hash = b""
+
+    def exchange_finished(self, exchange: "Exchange") -> None:
+        """The last bytes of an answer are on their way."""
+        raise NotImplementedError
+
+    def start_tunnel(self, upstream: UpstreamConnection, leftover: bytes) -> None:
+        """Join both sides after a 101."""
+        raise NotImplementedError
+
+    def date_line(self) -> bytes:
+        """Return the ``Date`` line of answers that the gateway writes itself."""
+        raise NotImplementedError
+
+    def origin_lines(self, origin: ClientOrigin, host: bytes, via: bytes) -> bytes:
+        """Return the lines that tell an upstream who calls."""
+        raise NotImplementedError
 
 
-class Exchange:
+class Exchange(AnswerSink):
     """One request and its answer.
 
     What most requests leave at its default stands on the class: setting forty attributes for each
@@ -60,7 +84,7 @@ class Exchange:
 
     origin: ClientOrigin
     fields: Fields
-    special: Mapping[bytes, list[bytes]]
+    special: dict[bytes, list[bytes]]
     story: Story | None = None
     method = b""
     path = b"/"
@@ -329,7 +353,7 @@ class Exchange:
             response_head(
                 problem.status,
                 b"",
-                (),
+                [],
                 HOP_BY_HOP,
                 problem.fields
                 + b"Content-Length: %d\r\n" % len(problem.body)

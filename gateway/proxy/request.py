@@ -132,6 +132,8 @@ async def relay(draft: Draft, plan: RoutePlan) -> None:
     elif standing is not None and counts is not None:
         lines += render_ratelimit(standing.fields, counts_to_tell(draft), counts.now_micro)
     if answer.status == 101:
+        if not exchange.wants_upgrade:
+            raise UpstreamError("protocol", answered=True)
         exchange.tunnels = True
     await exchange.relay(answer, lines, plan.response_dropped)
     if plan.settles_from_body:

@@ -7,7 +7,6 @@ Source: RFC 9112 6 (framing), RFC 9110 15.2 (interim answers); requirement X1.
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
 
 import httptools
 
@@ -39,12 +38,20 @@ class UpstreamError(Exception):
         self.answered = answered
 
 
-class AnswerSink(Protocol):
+class AnswerSink:
     """Where an answer goes while it streams."""
 
-    def answer_data(self, data: bytes) -> None: ...
-    def answer_interim(self, status: int, reason: bytes, fields: Fields) -> None: ...
-    def resume(self) -> None: ...
+    def answer_data(self, data: bytes) -> None:
+        """Take a piece of the answer's body."""
+        raise NotImplementedError
+
+    def answer_interim(self, status: int, reason: bytes, fields: Fields) -> None:
+        """Take an interim answer."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Go on: what may be waited for has come."""
+        raise NotImplementedError
 
 
 class Answer:
@@ -75,7 +82,7 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection to one endpoint; serves one request at a time."""
 
     __slots__ = (
-        "_answer", "_error", "_fields", "_head_bytes", "_interim", "_interims", "_is_head_request",
+        "_answer", "_awaited_bytes", "_error", "_fields", "_head_bytes", "_interim", "_interims", "_is_head_request",
         "_loop", "_on_closed", "_parser", "_reason", "answered", "body_done", "endpoint",
         "expires_at", "is_closed", "is_streaming", "keep_alive", "reading", "request_chunked",
         "request_sent", "sink", "touched_at", "transport", "tunnel", "uses", "write_paused",
@@ -110,6 +117,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._fields: Fields = []
         self._reason = b""
         self._head_bytes = 0
+        self._awaited_bytes = 0
         self._interim = False
         self._interims = 0
         self._is_head_request = False
@@ -253,8 +261,16 @@ class UpstreamConnection(asyncio.Protocol):
         except httptools.HttpParserError:
             self.fail("protocol")
             return
+        if self._answer is None:
+            self._await_head(len(data))
         if self._answer is not None or self._error is not None:
             self._wake()
+
+    def _await_head(self, size_bytes: int) -> None:
+        """Give up on a head that never ends: the parser keeps a field until it is whole."""
+        self._awaited_bytes += size_bytes
+        if self._awaited_bytes > HEAD_BYTES_MAX:
+            self.fail("protocol")
 
     def eof_received(self) -> bool:
         self._ended(clean=True)
@@ -306,20 +322,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if self._answer is not None:
+            raise ValueError("an answer that nobody asked for")
         fields, self._fields, self._head_bytes = self._fields, [], 0
         reason, self._reason = self._reason, b""
-        if status < 200 and status != 101:
-            self._interim = True
-            self._interims += 1
-            if self._interims > INTERIM_MAX:
-                raise ValueError("too many interim answers")
-            if self.sink is not None:
-                self.sink.answer_interim(status, reason, fields)
+        if not 200 <= status < 600 and status != 101:
+            self._take_interim(status, reason, fields)
             return
-        answer = self._answer = Answer(status, reason, fields)
+        answer = Answer(status, reason, fields)
         for name, value in fields:
             if len(name) in _FRAMING_LENGTHS:
                 self._note_framing(answer, name.lower(), value)
+        self._answer = answer
         answer.no_body = self._is_head_request or status in {204, 304} or status == 101
         if answer.no_body:
             answer.complete = True
@@ -328,11 +342,23 @@ class UpstreamConnection(asyncio.Protocol):
                 # llhttp does not know that this answer has no body; its state can't be used again.
                 self._parser = httptools.HttpResponseParser(self)
 
+    def _take_interim(self, status: int, reason: bytes, fields: Fields) -> None:
+        if not 100 <= status < 200:
+            raise ValueError("no such status")
+        self._interim = True
+        self._interims += 1
+        if self._interims > INTERIM_MAX:
+            raise ValueError("too many interim answers")
+        if self.sink is not None:
+            self.sink.answer_interim(status, reason, fields)
+
     def _note_framing(self, answer: Answer, name: bytes, value: bytes) -> None:
         if name == b"content-length":
             answer.has_length = True
             answer.length = int(value)
         elif name == b"transfer-encoding":
+            if answer.is_chunked or value.lower() != b"chunked":
+                raise ValueError("a transfer coding that nobody asked for")
             answer.is_chunked = True
         elif name == b"connection":
             answer.connection.append(value)
@@ -359,6 +385,8 @@ class UpstreamConnection(asyncio.Protocol):
         if answer is None or answer.no_body:
             return
         answer.complete = True
+        if answer.buffered_bytes > BUFFER_HIGH_WATER_BYTES:
+            self.reading.resume("unread")
         answer.trailers = self._fields
         self._fields = []
         self.keep_alive = self._parser.should_keep_alive()

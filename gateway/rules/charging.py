@@ -3,7 +3,7 @@
 Source: design sections 6 and 7; requirements A4 to A7, B5, N1.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
@@ -88,12 +88,12 @@ def _entry(
     )
 
 
-def amounts(template: ChargeTemplate, cost_micro: Mapping[str, int]) -> tuple[int, ...]:
+def amounts(template: ChargeTemplate, cost_micro: dict[str, int]) -> tuple[int, ...]:
     """Return what each counter of the template is to grow by, for a cost per meter."""
     return tuple(amount(entry.ladder, cost_micro) for entry in template.entries)
 
 
-def amount(ladder: Ladder, cost_micro: Mapping[str, int]) -> int:
+def amount(ladder: Ladder, cost_micro: dict[str, int]) -> int:
     """Return what one counter grows by."""
     if ladder.meter == REQUESTS_METER:
         return MICRO

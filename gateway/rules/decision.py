@@ -43,8 +43,9 @@ def seconds_until(end_micro: int, now_micro: int) -> int:
 
 def is_within_limits(template: ChargeTemplate, after_micro: tuple[int, ...]) -> bool:
     """Return whether no counter passed its advertised limit: then there is nothing to flag."""
-    for entry, count_micro in zip(template.entries, after_micro, strict=True):
-        if count_micro > entry.ladder.soft.limit_micro:
+    entries = template.entries
+    for index, count_micro in enumerate(after_micro):
+        if count_micro > entries[index].ladder.soft.limit_micro:
             return False
     return True
 

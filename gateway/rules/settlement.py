@@ -3,7 +3,6 @@
 Source: design sections 3 (step 8), 5 and 8; requirements A7, A8, A9, D1.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.rules.charge import Charge, CounterDelta
@@ -26,8 +25,8 @@ class Settlement:
 
     billable: bool
     reason: str
-    quantities_micro: Mapping[str, int]
-    charged_micro: Mapping[str, int]
+    quantities_micro: dict[str, int]
+    charged_micro: dict[str, int]
     deltas: list[CounterDelta]
     releases_run: bool
 
@@ -35,8 +34,8 @@ class Settlement:
         self,
         billable: bool,  # noqa: FBT001 - parallel to the attributes
         reason: str,
-        quantities_micro: Mapping[str, int],
-        charged_micro: Mapping[str, int],
+        quantities_micro: dict[str, int],
+        charged_micro: dict[str, int],
         deltas: list[CounterDelta],
         releases_run: bool,  # noqa: FBT001
     ) -> None:
@@ -72,8 +71,8 @@ def billability(
 
 def settle(
     charge: Charge | None,
-    reserved_micro: Mapping[str, int],
-    actual_micro: Mapping[str, int],
+    reserved_micro: dict[str, int],
+    actual_micro: dict[str, int],
     *,
     billable: bool,
     reason: str,
@@ -114,7 +113,7 @@ def settle(
 
 
 def _deltas(
-    charge: Charge, quantities_micro: Mapping[str, int], *, billable: bool, counted: bool
+    charge: Charge, quantities_micro: dict[str, int], *, billable: bool, counted: bool
 ) -> list[CounterDelta]:
     deltas = []
     for entry, charged_micro in zip(charge.template.entries, charge.amounts_micro, strict=True):

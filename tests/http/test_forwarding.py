@@ -25,9 +25,9 @@ def test_request_head_keeps_order_case_and_duplicates() -> None:
 
 
 def test_response_head_keeps_an_unusual_reason() -> None:
-    assert response_head(200, b"Fine", (), HOP_BY_HOP, b"") == b"HTTP/1.1 200 Fine\r\n\r\n"
-    assert response_head(200, b"OK", (), HOP_BY_HOP, b"") == b"HTTP/1.1 200 OK\r\n\r\n"
-    assert response_head(599, b"", (), HOP_BY_HOP, b"") == b"HTTP/1.1 599 \r\n\r\n"
+    assert response_head(200, b"Fine", [], HOP_BY_HOP, b"") == b"HTTP/1.1 200 Fine\r\n\r\n"
+    assert response_head(200, b"OK", [], HOP_BY_HOP, b"") == b"HTTP/1.1 200 OK\r\n\r\n"
+    assert response_head(599, b"", [], HOP_BY_HOP, b"") == b"HTTP/1.1 599 \r\n\r\n"
 
 
 @pytest.mark.parametrize(
