@@ -82,11 +82,11 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection to one endpoint; serves one request at a time."""
 
     __slots__ = (
-        "_answer", "_awaited_bytes", "_error", "_fields", "_head_bytes", "_interim", "_interims", "_is_head_request",
-        "_loop", "_on_closed", "_parser", "_reason", "answered", "body_done", "endpoint",
-        "expires_at", "is_closed", "is_streaming", "keep_alive", "reading", "request_chunked",
-        "request_sent", "sink", "touched_at", "transport", "tunnel", "uses", "write_paused",
-        "write_resumed",
+        "_answer", "_awaited_bytes", "_error", "_fields", "_head_bytes", "_interim", "_interims",
+        "_is_head_request", "_loop", "_on_closed", "_parser", "_reason", "answered", "body_done",
+        "endpoint", "expires_at", "is_closed", "is_streaming", "keep_alive", "reading",
+        "request_chunked", "request_sent", "sink", "touched_at", "transport", "tunnel", "uses",
+        "write_paused", "write_resumed",
     )  # fmt: skip
 
     transport: asyncio.Transport

@@ -235,6 +235,22 @@ class DataPlane:
         """Check that no client connection is left."""
         await self.until(lambda: not self.ports.connections)
 
+    async def stop(self, server: asyncio.Server) -> None:
+        """Close everything."""
+        for wire in self.clients:
+            wire.close()
+        self.upstream.close()
+        server.close()
+        for connection in tuple(self.ports.connections):
+            assert isinstance(connection, ClientConnection)
+            connection.transport.abort()
+        self.ports.upstreams.close()
+        await self.until(lambda: not self.ports.exchanges)
+        await self.ports.keys.close()
+        await self.corrections.close()
+        await self.journal.close()
+        await self.turns()
+
     def judged_requests(self) -> list[Message]:
         """Return every request that reached the upstream, read by h11."""
         return [request for wire in self.upstream.wires for request in requests_in(wire.received)]
@@ -260,28 +276,29 @@ async def answered(wire: Wire, method: bytes = b"GET") -> Message:
         await wire._receive()
 
 
-@asynccontextmanager
-async def data_plane(folder: Path, snapshot: Snapshot, port: int) -> AsyncIterator[DataPlane]:
-    """Run a data plane whose upstream is played on ``port``."""
-    loop = asyncio.get_running_loop()
-    clock, stats = FakeClock(), Stats()
-    upstreams = Upstreams(stats.worker)
-    keys = YamlKeyDirectory(folder / "keys.yaml", stats=stats.directory, wait=never)
-    counters = MemoryCounterStore(clock, stats=stats.store)
-    journal = Journal(
-        folder / "journal",
+class TellingConnection(ClientConnection):
+    """Tells its data plane of stories that fail."""
+
+    __slots__ = ("_failures",)
+
+    def __init__(self, ports: Ports, failures: list[str]) -> None:
+        super().__init__(ports)
+        self._failures = failures
+
+    def _story_failed(self, error: BaseException) -> None:
+        self._failures.append(repr(error))
+        super()._story_failed(error)
+
+
+def ports_of(folder: Path, snapshot: Snapshot, journal: Journal, stats: Stats) -> Ports:
+    """Return what requests need, in this loop."""
+    clock, upstreams = FakeClock(), Upstreams(stats.worker)
+    return Ports(
+        loop=asyncio.get_running_loop(),
         clock=clock,
-        stats=stats.journal,
-        fsync_seconds=3600,
-        segment_bytes_max=1 << 20,
-        bytes_max=1 << 30,
-    )
-    ports = Ports(
-        loop=loop,
-        clock=clock,
-        keys=keys,
+        keys=YamlKeyDirectory(folder / "keys.yaml", stats=stats.directory, wait=never),
         key_format=KeyFormat(),
-        counters=counters,
+        counters=MemoryCounterStore(clock, stats=stats.store),
         local_counters=MemoryCounterStore(clock, stats=StoreStats()),
         upstreams=upstreams,
         journal=journal,
@@ -293,40 +310,36 @@ async def data_plane(folder: Path, snapshot: Snapshot, port: int) -> AsyncIterat
         active=activate(snapshot, upstreams, clock.now_micro()),
         date_line=date_line(clock),
     )
-    corrections = Corrections(counters, journal)
+
+
+@asynccontextmanager
+async def data_plane(folder: Path, snapshot: Snapshot, port: int) -> AsyncIterator[DataPlane]:
+    """Run a data plane whose upstream is played on ``port``."""
+    loop = asyncio.get_running_loop()
+    stats = Stats()
+    journal = Journal(
+        folder / "journal",
+        clock=FakeClock(),
+        stats=stats.journal,
+        fsync_seconds=3600,
+        segment_bytes_max=1 << 20,
+        bytes_max=1 << 30,
+    )
+    ports = ports_of(folder, snapshot, journal, stats)
+    corrections = Corrections(ports.counters, journal)
     journal.open()
     corrections.start(replay=False)
-    await keys.start()
+    await ports.keys.start()
     plane = DataPlane(ports, journal, corrections)
     plane.upstream = Listener(port)
     plane.upstream.listen()
     loop.set_exception_handler(lambda _loop, told: plane.failures.append(str(told)))
-
-    class Connection(ClientConnection):
-        """Tells the plane of stories that fail."""
-
-        __slots__ = ()
-
-        def _story_failed(self, error: BaseException) -> None:
-            plane.failures.append(repr(error))
-            super()._story_failed(error)
-
-    server = await loop.create_server(lambda: Connection(ports), "127.0.0.1", 0)
+    server = await loop.create_server(
+        lambda: TellingConnection(ports, plane.failures), "127.0.0.1", 0
+    )
     plane.port = server.sockets[0].getsockname()[1]
     try:
         yield plane
     finally:
-        for wire in plane.clients:
-            wire.close()
-        plane.upstream.close()
-        server.close()
-        for connection in tuple(ports.connections):
-            assert isinstance(connection, ClientConnection)
-            connection.transport.abort()
-        upstreams.close()
-        await plane.until(lambda: not ports.exchanges)
-        await keys.close()
-        await corrections.close()
-        await journal.close()
-        await plane.turns()
+        await plane.stop(server)
     assert plane.failures == []

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 5.0
 """Only ever waited for by a test that fails."""
 _READ_BYTES = 1 << 16
 _LINGER_NOT = struct.pack("ii", 1, 0)
