@@ -80,6 +80,10 @@ def _node(address: str) -> bytes:
 
 def origin_lines(origin: ClientOrigin, host: bytes, via: bytes) -> bytes:
     """Return ``Via``, ``X-Forwarded-*`` and ``Forwarded`` for a request with this ``Host``."""
+    if not host:  # HTTP/1.0 knows none
+        return b"Via: 1.1 %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (
+            via, origin.forwarded_for, origin.scheme
+        ) + b"Forwarded: for=%b;proto=%b\r\n" % (origin.node, origin.scheme)  # fmt: skip
     quoted = host.replace(b"\\", b"").replace(b'"', b"")
     return (
         b"Via: 1.1 %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"

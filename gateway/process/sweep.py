@@ -48,7 +48,7 @@ def _sweep_connections(ports: Ports, now: float) -> None:
         if not isinstance(connection, ClientConnection):
             continue
         if 0 < connection.closes_at <= now or connection.is_idle_at(now):
-            connection.transport.close()
+            connection.close_idle(now)
         elif connection.stalls_at(now):
             connection.stall()
     ports.upstreams.close_expired(now)

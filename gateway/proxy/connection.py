@@ -30,6 +30,10 @@ LINGER_SECONDS = 2.0
 TUNNEL_BUFFER_BYTES_MAX = 64 * 1024
 """What a client may send behind an upgrade's head before the upstream agreed."""
 
+_VERSIONS = frozenset({"1.0", "1.1"})
+_DROPPED = b"-"
+"""In the place of early bytes: what comes is not looked at any more."""
+
 _log = structlog.get_logger("proxy")
 Fields = list[tuple[bytes, bytes]]
 
@@ -38,10 +42,10 @@ class ClientConnection(ClientSide):
     """One client; lives as long as its transport."""
 
     __slots__ = (
-        "_current", "_early", "_fields", "_head_bytes", "_is_trailing", "_next", "_origin",
-        "_origin_lines",
-        "_parser", "_peer", "_ports", "_queue", "_receiving", "_scheme", "_special", "_tunnel",
-        "_url", "closes_at", "had_eof", "is_lost", "touched_at",
+        "_current", "_early", "_fields", "_head_bytes", "_head_since", "_next", "_origin",
+        "_origin_lines", "_parser", "_peer", "_ports", "_progress", "_queue", "_receiving",
+        "_scheme", "_special", "_tunnel", "_unread_bytes", "_unsent_bytes", "_url", "closes_at",
+        "had_eof", "is_lost", "touched_at",
     )  # fmt: skip
 
     def __init__(self, ports: Ports) -> None:
@@ -59,7 +63,10 @@ class ClientConnection(ClientSide):
         self._special: dict[bytes, list[bytes]] = {}
         self._url = b""
         self._head_bytes = 0
-        self._is_trailing = False
+        self._head_since = 0.0
+        self._progress = 0.0
+        self._unread_bytes = 0
+        self._unsent_bytes = 0
         self.is_lost = False
         self.had_eof = False
         self.touched_at = 0.0
@@ -101,6 +108,8 @@ class ClientConnection(ClientSide):
             self._upgrade_asked(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._malformed(error)
+        if self._head_since or self._receiving is not None:
+            self._watch_progress(len(data))
         if self._next is not None:
             self._tell(self._next)
         elif self._receiving is not None and self._receiving.reads_body:
@@ -163,7 +172,9 @@ class ClientConnection(ClientSide):
             self._current = None
         if self.is_lost or self.transport.is_closing():
             return
-        if not exchange.body_complete and exchange.has_body:
+        if exchange.has_body:
+            self.reading.resume("body")
+        if (exchange.has_body and not exchange.body_complete) or exchange.is_malformed:
             self._linger(exchange)
         elif not exchange.keep_alive or (self.had_eof and not self._queue):
             self.transport.close()
@@ -179,13 +190,17 @@ class ClientConnection(ClientSide):
             self._tell(self._next)
 
     def _linger(self, exchange: Exchange) -> None:
-        """Take what is still coming of a body for a moment, so that the answer is not torn down."""
-        exchange.body_bytes_max = exchange.body_bytes + LINGER_BYTES_MAX
-        exchange.body_sink = None
-        exchange.body_chunks.clear()
+        """Take what is still coming for a moment, so that the answer is not torn down.
+
+        Closing while there is something unread would reset the connection, and the client might
+        lose the answer (RFC 9112 9.6).
+        """
+        exchange.drop_body(LINGER_BYTES_MAX)
         exchange.keep_alive = False
         self.closes_at = self.loop.time() + LINGER_SECONDS
-        self.reading.resume("body")
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.reading.resume("malformed")
         self.reading.resume("upstream")
 
     def start_tunnel(self, upstream: UpstreamConnection, leftover: bytes) -> None:
@@ -215,20 +230,43 @@ class ClientConnection(ClientSide):
         limits = self._ports.active.snapshot.limits
         if self._current is not None or self._next is not None or self._tunnel is not None:
             return False
-        waiting_for_head = bool(self._fields or self._url)
-        limit = limits.head_seconds if waiting_for_head else limits.keep_alive_seconds
-        return now - self.touched_at > limit
+        if self._head_since and not self.closes_at:
+            return now - self._head_since > limits.head_seconds
+        return now - self.touched_at > limits.keep_alive_seconds
+
+    def close_idle(self, now: float) -> None:
+        """Close a connection on which nothing goes on; whoever began a head is told (408).
+
+        A client that does not even read the rest of its answer is cut off the second time.
+        """
+        if self.transport.is_closing():
+            unsent_bytes = self.transport.get_write_buffer_size()
+            if unsent_bytes == self._unsent_bytes:
+                self.transport.abort()
+            self._unsent_bytes = unsent_bytes
+        elif self._head_since and not self.closes_at:
+            self._refuse_rest(Refusal(RefusalCode.REQUEST_TIMEOUT))
+            self._tell_next()
+        else:
+            self.transport.close()
+            self._unsent_bytes = self.transport.get_write_buffer_size()
+        self.closes_at = 0.0 if self.transport.is_closing() else self.closes_at
+        self.touched_at = now
 
     def stalls_at(self, now: float) -> bool:
-        """Return whether a body that is being received has stalled."""
+        """Return whether a body that is being received has stalled; called time and again.
+
+        While the client waits for the gateway, its own time stands still.
+        """
         receiving = self._receiving
-        limits = self._ports.active.snapshot.limits
-        return (
-            receiving is not None
-            and not receiving.body_complete
-            and now - self.touched_at > limits.body_idle_seconds
-            and not self.write_paused
-        )
+        if receiving is None or receiving.body_complete:
+            if self._current is not None:
+                self.touched_at = now
+            return False
+        if self.reading.is_paused or self.write_paused:
+            self.touched_at = now
+            return False
+        return now - self.touched_at > self._ports.active.snapshot.limits.body_idle_seconds
 
     def stall(self) -> None:
         """Refuse a request whose body does not come (408)."""
@@ -247,9 +285,10 @@ class ClientConnection(ClientSide):
     def on_message_begin(self) -> None:
         self._url = b""
         self._fields = []
-        self._special = {}
+        if self._special:  # of trailers
+            self._special = {}
         self._head_bytes = 0
-        self._is_trailing = False
+        self._head_since = self.touched_at
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -275,21 +314,27 @@ class ClientConnection(ClientSide):
         exchange.started_ns = perf_counter_ns()
         exchange.event_id = ports.new_event_id()
         exchange.method = parser.get_method()
-        exchange.http_minor = 0 if parser.get_http_version() == "1.0" else 1
+        version = parser.get_http_version()
+        if version != "1.1":
+            exchange.http_minor = 0
         exchange.keep_alive = parser.should_keep_alive()
         exchange.fields, self._fields = self._fields, []
-        exchange.special = self._special
+        exchange.special = special = self._special
+        self._special = {}  # a trailer that follows is no field of the head
         target, self._url = self._url, b""
-        self._is_trailing = True
+        self._head_since = 0.0
         self._head_bytes = 0
         snapshot = ports.active.snapshot
-        forwarded_for = self._special.get(b"x-forwarded-for")
+        forwarded_for = special.get(b"x-forwarded-for")
         exchange.origin = (
             self._origin
             if forwarded_for is None or not snapshot.trusted_proxies
             else origin_of(self._peer, self._scheme, forwarded_for, snapshot.trusted_proxies)
         )
         read_head(exchange, target, snapshot)
+        if version not in _VERSIONS:
+            exchange.refusal = bad("Only HTTP/1.0 and HTTP/1.1 are understood.")
+            exchange.keep_alive = False
         if ports.is_draining:
             exchange.keep_alive = False
         self._receiving = exchange
@@ -330,24 +375,47 @@ class ClientConnection(ClientSide):
             self.data_received(rest)
 
     def _keep_early(self, data: bytes) -> None:
+        if self._early == _DROPPED:
+            return
         self._early += data
         if len(self._early) > TUNNEL_BUFFER_BYTES_MAX:
             self.transport.abort()
 
     def _malformed(self, error: httptools.HttpParserError) -> None:
         """Answer what can't be parsed, after everything before it, and close."""
-        if self.closes_at:
-            self.transport.close()
+        if isinstance(error.__context__, HeadTooLarge):
+            self._refuse_rest(Refusal(RefusalCode.HEAD_TOO_LARGE))
+        elif not self.closes_at:
+            self._refuse_rest(bad("The request is not valid HTTP."))
+
+    def _watch_progress(self, size_bytes: int) -> None:
+        """Give up on a field or a chunk extension without end: the parser keeps it until then."""
+        receiving = self._receiving
+        progress = self._head_since if receiving is None else float(receiving.body_bytes)
+        if progress != self._progress:
+            self._progress = progress
+            self._unread_bytes = 0
             return
+        self._unread_bytes += size_bytes
+        if self._unread_bytes > self._ports.active.snapshot.limits.head_bytes_max:
+            self._refuse_rest(Refusal(RefusalCode.HEAD_TOO_LARGE))
+
+    def _refuse_rest(self, refusal: Refusal) -> None:
+        """Refuse the request that is coming in; nothing behind it is looked at."""
+        self._early = _DROPPED
+        self._head_since = 0.0
+        self.reading.pause("malformed")
         receiving = self._receiving
         if receiving is not None and not receiving.body_complete:
-            if receiving is self._current or receiving is self._next:
-                receiving.refusal = bad("The framing of the body is broken.")
-                receiving.keep_alive = False
-                if receiving.upstream is not None:
-                    receiving.upstream.fail("refused")
-                receiving.resume()
-            self.reading.pause("malformed")
+            receiving.refusal = (
+                bad("The framing of the body is broken.")
+                if refusal.code is RefusalCode.BAD_REQUEST
+                else refusal
+            )
+            receiving.keep_alive = False
+            if receiving.upstream is not None:
+                receiving.upstream.fail("refused")
+            receiving.resume()
             return
         exchange = Exchange(self)
         exchange.started_ns = perf_counter_ns()
@@ -356,12 +424,7 @@ class ClientConnection(ClientSide):
         exchange.keep_alive = False
         exchange.body_complete = True
         exchange.origin = self._origin
-        exchange.refusal = (
-            Refusal(RefusalCode.HEAD_TOO_LARGE)
-            if isinstance(error.__context__, HeadTooLarge)
-            else bad("The request is not valid HTTP.")
-        )
-        self.reading.pause("malformed")
+        exchange.refusal = refusal
         self._take(exchange, pipelined_max=2**31)
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.fields import HOP_BY_HOP, nominated
+from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP, nominated
 from gateway.http.forwarding import ClientOrigin, response_head
 from gateway.http.problems import Problem, closes_connection
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading
@@ -24,12 +24,16 @@ CAPTURED_BYTES_MAX = 1024 * 1024
 """An answer whose body tells the cost is copied up to here; a longer one keeps the estimate."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_FORBIDDEN_TRAILERS = HOP_BY_HOP | {
+_FORBIDDEN_TRAILERS = HOP_BY_HOP | GATEWAY_OWNED_REQUEST | {
     b"host", b"content-length", b"content-type", b"content-encoding", b"content-range",
     b"authorization", b"cookie", b"set-cookie", b"cache-control", b"expect", b"x-api-key",
     b"ratelimit", b"ratelimit-policy", b"retry-after", b"location", b"max-forwards",
 }  # fmt: skip
 """Fields that mean something for framing, routing, identity or limits (RFC 9110 6.5.1)."""
+
+
+_INTERIM_DROPPED = HOP_BY_HOP | {b"content-length"}
+"""An interim answer has no body (RFC 9112 6.3)."""
 
 
 class ClientGone(Exception):  # noqa: N818 - not a malfunction
@@ -106,12 +110,17 @@ class Exchange(AnswerSink):
     body_bytes_max = -1
     body_complete = False
     body_sink: UpstreamConnection | None = None
+    body_seen_bytes = 0
     reads_body = False
+    dropped_bytes_max = 0
     trailers: Fields | None = None
+    trailers_dropped: frozenset[bytes] = frozenset()
     upstream: UpstreamConnection | None = None
     pool: UpstreamPool | None = None
     answer_begun = False
     writes_chunks = False
+    answer_dropped: frozenset[bytes] = frozenset()
+    unsent_bytes = NO_LENGTH
     remaining = NO_LENGTH
     held = b""
     bytes_out = 0
@@ -151,17 +160,29 @@ class Exchange(AnswerSink):
         self.body_complete = True
         self.trailers = trailers
         if self.body_sink is not None:
-            self.body_sink.end_body(self._trailer_lines(trailers))
+            self.body_sink.end_body(self._trailer_lines(trailers, self.trailers_dropped))
+            self._wait_for_answer()
         self.resume()
 
     def refuse_body(self) -> None:
         """The body grew beyond what the route takes: the story is told, the rest is dropped."""
+        if self.dropped_bytes_max:
+            if self.body_bytes > self.dropped_bytes_max:
+                self.client.transport.close()
+            return
         self.refusal = Refusal(RefusalCode.BODY_TOO_LARGE)
         self.keep_alive = False
         self.body_chunks.clear()
         self.resume()
         if self.upstream is not None:
             self.upstream.fail("refused")
+
+    def drop_body(self, bytes_max: int) -> None:
+        """Drop what still comes of the body; more than a bound closes the connection."""
+        self.dropped_bytes_max = self.body_bytes + bytes_max
+        self.body_bytes_max = 0
+        self.body_sink = None
+        self.body_chunks.clear()
 
     async def read_body(self, bytes_max: int) -> bytes:
         """Return the whole body, kept for forwarding.
@@ -208,7 +229,8 @@ class Exchange(AnswerSink):
             upstream.send_body(data)
         self.body_chunks.clear()
         if self.body_complete:
-            upstream.end_body(self._trailer_lines(self.trailers))
+            upstream.end_body(self._trailer_lines(self.trailers, self.trailers_dropped))
+            self.client.reading.resume("body")
             return
         self.body_sink = upstream
         upstream.write_resumed = self._upstream_resumed
@@ -220,13 +242,12 @@ class Exchange(AnswerSink):
         self.client.reading.resume("body")
 
     @staticmethod
-    def _trailer_lines(trailers: Fields | None) -> bytes:
+    def _trailer_lines(trailers: Fields | None, dropped: frozenset[bytes]) -> bytes:
         if not trailers:
             return b""
+        dropped |= _FORBIDDEN_TRAILERS
         return b"".join(
-            b"%b: %b\r\n" % (name, value)
-            for name, value in trailers
-            if name.lower() not in _FORBIDDEN_TRAILERS
+            b"%b: %b\r\n" % (name, value) for name, value in trailers if name.lower() not in dropped
         )
 
     # The answer
@@ -269,7 +290,8 @@ class Exchange(AnswerSink):
             self.held = self._last_chunk(answer)
 
     def _last_chunk(self, answer: Answer) -> bytes:
-        return b"0\r\n" + self._trailer_lines(answer.trailers) + b"\r\n"
+        trailers = self._trailer_lines(answer.trailers, self.answer_dropped)
+        return b"0\r\n" + trailers + b"\r\n"
 
     def _answer_head(self, answer: Answer, added: bytes, dropped: frozenset[bytes]) -> bytes:
         if answer.connection:
@@ -279,6 +301,8 @@ class Exchange(AnswerSink):
             return response_head(
                 101, answer.reason, answer.fields, dropped - {b"connection", b"upgrade"}, added
             )
+        if not answer.has_date:
+            added += self.client.date_line()
         if answer.status == 204 or (answer.is_chunked and answer.has_length):
             dropped |= {b"content-length"}
         elif answer.no_body:
@@ -287,6 +311,7 @@ class Exchange(AnswerSink):
             self.remaining = answer.length
         elif self.http_minor == 1:
             self.writes_chunks = True
+            self.answer_dropped = dropped
             added += b"Transfer-Encoding: chunked\r\n"
         else:
             self.keep_alive = False
@@ -338,7 +363,7 @@ class Exchange(AnswerSink):
             if not self.expects_continue:
                 return
             self.expects_continue = False
-        self.client.transport.write(response_head(status, reason, fields, HOP_BY_HOP, b""))
+        self.client.transport.write(response_head(status, reason, fields, _INTERIM_DROPPED, b""))
 
     def refuse(self, problem: Problem, code: RefusalCode, added: bytes) -> None:
         """Answer with a problem; an answer that has begun can only be cut off."""
@@ -346,7 +371,7 @@ class Exchange(AnswerSink):
             self.held = b""
             self.client.transport.abort()
             return
-        if closes_connection(code) or (self.expects_continue and not self.body_complete):
+        if closes_connection(code) or (self.has_body and not self.body_complete):
             self.keep_alive = False
         body = b"" if self.method == b"HEAD" else problem.body
         self.held = (
@@ -398,6 +423,8 @@ class Exchange(AnswerSink):
         self.upstream = None
         self.body_sink = None
         upstream.write_resumed = None
+        if self.client.write_paused:
+            upstream.reading.resume("client")
         pool.release(upstream)
         self.client.reading.resume("upstream")
 
@@ -409,11 +436,37 @@ class Exchange(AnswerSink):
             self.upstream.fail("client_gone")
 
     def time_is_up(self) -> None:
-        """The deadline passed: the upstream is given up, or the client if its body stalls."""
-        kind = "execution" if self.deadline_kind == "total" else "timeout"
+        """The deadline passed: who is waited for is given up, upstream or client."""
+        is_total = self.deadline_kind == "total"
         self.deadline = 0.0
-        if self.upstream is not None:
-            self.upstream.fail(kind)
+        if self.answer_begun and self.client.write_paused:
+            self._wait_for_client(is_total=is_total)
+        elif self.body_sink is not None and not (is_total or self.body_complete) and self._moves():
+            self._wait_for_answer()
+        elif self.upstream is not None:
+            self.upstream.fail("execution" if is_total else "timeout")
         elif self.reads_body:
             self.refusal = Refusal(RefusalCode.REQUEST_TIMEOUT)
             self.resume()
+
+    def _wait_for_client(self, *, is_total: bool) -> None:
+        """Go on if the client reads, however slowly; it is gone if not, and pays what it got."""
+        transport = self.client.transport
+        unsent_bytes = transport.get_write_buffer_size()
+        if is_total or unsent_bytes == self.unsent_bytes:
+            transport.abort()
+            return
+        self.unsent_bytes = unsent_bytes
+        self.deadline = self.client.loop.time() + self.idle_seconds
+
+    def _moves(self) -> bool:
+        """Return whether something of the body has come since the last call."""
+        moves = self.body_bytes != self.body_seen_bytes
+        self.body_seen_bytes = self.body_bytes
+        return moves
+
+    def _wait_for_answer(self) -> None:
+        """The time for the answer's first byte begins when the last of the body is sent."""
+        if not self.answer_begun and self.pool is not None:
+            first_byte_seconds = self.pool.upstream.timeouts.first_byte_seconds
+            self.deadline = self.client.loop.time() + first_byte_seconds

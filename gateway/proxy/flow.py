@@ -22,6 +22,11 @@ class Reading:
         self._transport = transport
         self._reasons: set[str] = set()
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether somebody holds it back."""
+        return bool(self._reasons)
+
     def pause(self, reason: str) -> None:
         """Stop reading until every reason is gone."""
         if not self._reasons and not self._transport.is_closing():

@@ -116,10 +116,11 @@ def _head(exchange: Exchange, plan: RoutePlan, ports: Ports, identity: bytes) ->
         further = nominated(connection)
         dropped = dropped | further if further else dropped
     if exchange.is_chunked:
+        exchange.trailers_dropped = dropped
         dropped |= {b"content-length"}
     if b"expect" in special and not exchange.expects_continue:
         dropped |= {b"expect"}
-    host = exchange.host if route.upstream.preserve_host else endpoint.authority
+    host = (exchange.host if route.upstream.preserve_host else b"") or endpoint.authority
     snapshot = ports.active.snapshot
     added = (
         exchange.client.origin_lines(exchange.origin, exchange.host, snapshot.via)

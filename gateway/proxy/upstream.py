@@ -58,7 +58,7 @@ class Answer:
     """An upstream's answer, as far as it has arrived."""
 
     __slots__ = (
-        "buffered_bytes", "chunks", "complete", "connection", "fields", "has_length",
+        "buffered_bytes", "chunks", "complete", "connection", "fields", "has_date", "has_length",
         "is_chunked", "leftover", "length", "no_body", "reason", "status", "trailers",
     )  # fmt: skip
 
@@ -72,6 +72,7 @@ class Answer:
         self.no_body = False
         self.length = 0
         self.has_length = False
+        self.has_date = False
         self.is_chunked = False
         self.trailers: Fields = []
         self.connection: list[bytes] = []
@@ -362,6 +363,8 @@ class UpstreamConnection(asyncio.Protocol):
             answer.is_chunked = True
         elif name == b"connection":
             answer.connection.append(value)
+        elif name == b"date":
+            answer.has_date = True
 
     def on_body(self, data: bytes) -> None:
         answer = self._answer
@@ -393,5 +396,5 @@ class UpstreamConnection(asyncio.Protocol):
 
 
 _FRAMING_LENGTHS = frozenset(
-    {len(b"content-length"), len(b"transfer-encoding"), len(b"connection")}
+    {len(b"content-length"), len(b"transfer-encoding"), len(b"connection"), len(b"date")}
 )

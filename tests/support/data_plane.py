@@ -46,7 +46,8 @@ version: 1
 pricing: pricing.json
 keys: file:keys.yaml
 trusted_proxies: [192.0.2.0/24]
-limits: {{head: {head}, header_count: 32, target: 1024, pipelined: 4, json_body: 64KB}}
+limits: {{head: {head}, header_count: 32, target: 1024, pipelined: 4, json_body: 64KB,
+         body_idle: 10s}}
 upstreams:
   app:
     endpoints: ["http://127.0.0.1:{port}"]
@@ -57,7 +58,6 @@ routes:
      max_body: 1KB}}
   - {{name: open, match: {{methods: [GET, POST, PUT, DELETE, OPTIONS], path: "/open/**"}},
      upstream: app, auth: none}}
-  - {{name: star, match: {{methods: [OPTIONS], path: "/**"}}, upstream: app, auth: none}}
   - {{name: json, match: {{methods: [POST], path: /json}}, upstream: app,
      cost: {{dc: {{reserve: {{json: /n, default: 3}}, settle: {{header: X-DC-Used}}}}}},
      run_id: {{json: /run}}}}
