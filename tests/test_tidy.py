@@ -50,7 +50,6 @@ UNTESTED: frozenset[str] = frozenset(
         "gateway/proxy/books.py",  # tests/system/test_books_are_right.py
         "gateway/proxy/caller.py",  # tests/system/test_access.py
         "gateway/proxy/charging.py",  # tests/system/test_limits_hold.py
-        "gateway/proxy/connection.py",  # tests/system/test_transparency.py
         "gateway/proxy/costs.py",  # tests/system/test_limits_hold.py
         "gateway/proxy/flow.py",  # tests/system/test_transparency.py
         "gateway/proxy/forward.py",  # tests/system/test_transparency.py

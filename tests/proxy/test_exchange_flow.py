@@ -1,0 +1,256 @@
+"""Backpressure with bounded memory, deadlines, and who is to blame; ends in the middle."""
+
+import pytest
+
+from tests.support.data_plane import DATE, KEY, DataPlane, answered
+from tests.support.wire import Wire
+
+AUTH = b"Host: api.example\r\nX-API-Key: %b\r\n" % KEY.encode()
+GET = b"GET /v1/a HTTP/1.1\r\n" + AUTH + b"\r\n"
+POST = b"POST /v1/a HTTP/1.1\r\n" + AUTH
+OK = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
+MEGABYTE = 1 << 20
+
+
+def post(body: bytes) -> bytes:
+    return POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+async def filled(plane: DataPlane, upstream: Wire, size: int) -> int:
+    """Send until nobody takes any more; return how much was taken."""
+    taken = 0
+    piece = b"x" * 65536
+    while taken < size:
+        try:
+            taken += upstream._socket.send(piece)
+        except BlockingIOError:
+            await plane.turns(50)
+            try:
+                taken += upstream._socket.send(piece)
+            except BlockingIOError:
+                return taken
+        await plane.turns(2)
+    return taken
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_slow_client_slows_the_upstream_and_fills_no_memory(
+    plane: DataPlane, chunked: bool
+) -> None:
+    size = 64 * MEGABYTE
+    client = await plane.client(GET, receive_buffer_bytes=4096)
+    upstream = await plane.upstream.accept()
+    await upstream.head()
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % size
+    start = b"%x\r\n" % size if chunked else b""
+    await upstream.send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n" + start)
+
+    taken = await filled(plane, upstream, size)
+
+    assert taken < 32 * MEGABYTE
+    (connection,) = plane.ports.connections
+    assert connection.transport.get_write_buffer_size() < MEGABYTE  # type: ignore[attr-defined]
+    (exchange,) = plane.ports.exchanges
+    assert exchange.upstream is not None
+    assert exchange.upstream.reading.is_paused
+    client.reset()
+    record = await plane.record()
+    assert (record.outcome, record.billable) == ("client_gone", True)
+    await plane.settled(idle=0)
+
+
+async def test_a_slow_upstream_slows_the_client_and_fills_no_memory(plane: DataPlane) -> None:
+    plane.upstream.buffer(4096)
+    client = await plane.client(POST + b"Content-Length: 99999999\r\n\r\n")
+    upstream = await plane.upstream.accept()
+
+    taken = await filled(plane, client, 64 * MEGABYTE)
+
+    assert taken < 32 * MEGABYTE
+    (exchange,) = plane.ports.exchanges
+    assert exchange.upstream is not None
+    assert exchange.upstream.transport.get_write_buffer_size() < MEGABYTE
+    assert exchange.client.reading.is_paused
+    await plane.advance(29)
+    assert client.silent()
+    upstream.reset()
+    assert (await answered(client, b"POST")).status == 502
+    await plane.record()
+
+
+async def test_an_upload_that_moves_may_take_longer_than_an_answer(plane: DataPlane) -> None:
+    client, upstream, _ = await plane.asked(
+        b"POST /open/a HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n"
+    )
+    for _ in range(5):
+        await client.send(b"0123456789")
+        await upstream.exactly(10)
+        await plane.advance(9)
+    assert client.silent()
+    await plane.advance(20)
+    assert client.silent()
+    await plane.advance(1.1)
+
+    assert (await answered(client, b"POST")).status == 504
+
+    assert (await plane.record()).code == "upstream_timeout"
+
+
+async def test_a_body_that_does_not_come_is_a_timeout_of_the_client(plane: DataPlane) -> None:
+    client, upstream, _ = await plane.asked(post(b"body")[:-2])
+    await plane.advance(9)
+    await client.send(b"d")
+    await upstream.exactly(3)
+    await plane.advance(9)
+    assert client.silent()
+    await plane.advance(1.1)
+
+    answer = await answered(client, b"POST")
+
+    assert (answer.status, answer.values(b"connection")) == (408, [b"close"])
+    record = await plane.record()
+    assert (record.outcome, record.code, record.billable) == ("refused", "request_timeout", False)
+    assert await plane.counted() == (1, 0)
+    assert await upstream.rest() == b""
+
+
+async def test_an_upstream_that_takes_no_body_is_not_the_clients_fault(plane: DataPlane) -> None:
+    plane.upstream.buffer(4096)
+    client = await plane.client(
+        b"POST /open/a HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n"
+    )
+    await plane.upstream.accept()
+    await filled(plane, client, 64 * MEGABYTE)
+    for _ in range(4):
+        await plane.advance(15.1)
+
+    assert (await answered(client, b"POST")).status == 504
+
+    assert (await plane.record()).code == "upstream_timeout"
+
+
+async def test_a_client_that_stops_reading_pays_for_what_it_got(plane: DataPlane) -> None:
+    await plane.client(GET, receive_buffer_bytes=4096)
+    upstream = await plane.upstream.accept()
+    await upstream.head()
+    await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n")
+    await filled(plane, upstream, 64 * MEGABYTE)
+
+    await plane.advance(31)
+
+    record = await plane.record()
+    assert (record.outcome, record.billable) == ("client_gone", True)
+    assert await plane.counted() == (1, 1)
+    await plane.deserted()
+
+
+async def test_a_client_that_reads_slowly_is_waited_for(plane: DataPlane) -> None:
+    client = await plane.client(
+        b"GET /open/a HTTP/1.1\r\nHost: a\r\n\r\n", receive_buffer_bytes=4096
+    )
+    upstream = await plane.upstream.accept()
+    await upstream.head()
+    await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n")
+    await filled(plane, upstream, 64 * MEGABYTE)
+    for _ in range(3):
+        await client.exactly(30_000)
+        await plane.turns(20)
+        await plane.advance(59)
+    assert len(plane.ports.exchanges) == 1
+
+    await plane.advance(61)
+    await plane.advance(61)
+
+    assert (await plane.record()).outcome == "client_gone"
+
+
+async def test_a_connection_is_usable_after_a_slow_reader(plane: DataPlane) -> None:
+    client = await plane.client(GET, receive_buffer_bytes=4096)
+    upstream = await plane.upstream.accept()
+    await upstream.head()
+    await upstream.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    await upstream.send(b"%x\r\n%b\r\n0\r\n\r\n" % (400_000, b"x" * 400_000))
+    await plane.record()
+    await plane.settled(idle=1)
+
+    other = await plane.client(GET)
+    await upstream.head()
+    await upstream.send(OK)
+
+    assert (await answered(other)).body == b"ok"
+    await plane.record()
+    assert len((await answered(client)).body) == 400_000
+
+
+async def test_who_never_reads_the_end_of_an_answer_does_not_stay(plane: DataPlane) -> None:
+    client = await plane.client(GET, receive_buffer_bytes=4096)
+    upstream = await plane.upstream.accept()
+    await upstream.head()
+    await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6000000\r\n\r\n")
+    await upstream.send(b"x" * 3_000_000)
+    await client.exactly(2_500_000)
+    await upstream.send(b"x" * 3_000_000)
+    await client.exactly(2_500_000)
+    await plane.record()
+
+    for _ in range(3):
+        await plane.advance(80)
+
+    await plane.deserted()
+
+
+# The end in the middle
+
+
+@pytest.mark.parametrize("stage", ["head", "connected", "body", "answer head", "answer body"])
+async def test_a_client_that_leaves_cancels_the_upstream_and_is_recorded(
+    plane: DataPlane, stage: str
+) -> None:
+    if stage == "head":
+        client = await plane.client(GET[:30])
+        await plane.until(lambda: plane.ports.connections)
+        client.reset()
+        await plane.deserted()
+        return
+    request = post(b"body")
+    client, upstream, _ = await plane.asked(request[:-2] if stage == "body" else request)
+    if stage == "answer body":
+        await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        await client.until(b"half")
+    elif stage == "answer head":
+        await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Le")
+    client.reset()
+
+    record = await plane.record()
+
+    assert record.outcome == "client_gone"
+    delivered = stage == "answer body"
+    assert (record.status, record.billable) == ((200, True) if delivered else (499, False))
+    assert await plane.counted() == (1, int(delivered))
+    await upstream.rest()
+    await plane.settled(idle=0)
+    await plane.deserted()
+
+
+async def test_a_client_that_has_said_all_may_close_its_side(plane: DataPlane) -> None:
+    client, upstream, _ = await plane.asked(post(b"body"))
+    client.half_close()
+    await plane.turns(20)
+    await upstream.send(OK)
+
+    assert (await answered(client, b"POST")).body == b"ok"
+
+    assert await client.rest() == b""
+    assert (await plane.record()).outcome == "completed"
+    await plane.settled(idle=1)
+    await plane.deserted()
+
+
+async def test_a_client_that_closes_its_side_in_a_body_is_gone(plane: DataPlane) -> None:
+    client, upstream, _ = await plane.asked(post(b"body")[:-2])
+    client.half_close()
+
+    await client.rest()
+
+    assert (await plane.record()).outcome == "client_gone"
+    await upstream.rest()
