@@ -7,6 +7,7 @@ SHELL := /bin/bash
 PYTHON ?=
 PYTEST_ARGS ?= -n auto --maxprocesses 2
 BENCH_ARGS ?=
+QUICK_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,17 +20,17 @@ NOT_MISSPELT := te,zar,ser,tru,caf,ot,reqires
 
 ##@ Use it
 
-run: venv ## Start a gateway, a sample upstream and sample keys; prints what to try
+run: venv compiled ## Start a gateway, a sample upstream and sample keys; prints what to try
 	$(BIN)/gateway demo
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	  /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 ##@ Check it
 
-test: venv ## Run all tests, on a real Redis and a real PostgreSQL (PYTEST_ARGS="-k ..." to choose)
+test: venv compiled ## Run all tests, on a real Redis and a real PostgreSQL (PYTEST_ARGS="-k ..." to choose)
 	tools/ensure_services.sh
 	$(BIN)/pytest $(PYTEST_ARGS)
 
@@ -60,8 +61,11 @@ check: venv ## Validate the pricing and route files with the gateway itself
 	  REDIS_URL=redis://127.0.0.1:6379/0 $(BIN)/gateway check --config "$$file" || exit 1; \
 	done
 
-bench: venv ## Measure side by side with nginx and Envoy (BENCH_ARGS="--rounds 5")
+bench: venv compiled ## Measure side by side with nginx and Envoy (BENCH_ARGS="--rounds 5")
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
+
+bench-quick: venv ## Measure each piece of a request's way, beside the baseline (QUICK_ARGS="--update")
+	$(BIN)/python -m bench.micro $(QUICK_ARGS)
 
 ##@ Change it
 
@@ -71,6 +75,9 @@ fix: venv ## Repair what ruff can repair: style, imports, formatting
 
 docs: venv ## Write the generated reference pages anew
 	$(BIN)/python docs/generate.py
+
+compiled: venv ## Compile the request path where a C compiler is at hand (done by the others)
+	@$(BIN)/python tools/compile_hot_path.py
 
 venv: $(STAMP) ## Make .venv from the lock file (done by the others when needed)
 
@@ -86,4 +93,4 @@ clean: ## Remove what was built or cached; .venv stays
 	rm -rf *.egg-info .coverage .coverage.*
 	find gateway upstream_stubs tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: run help test fast lint types imports coverage check bench fix docs venv lock clean
+.PHONY: run help test fast lint types imports coverage check bench bench-quick fix docs venv lock clean
