@@ -34,10 +34,17 @@ def read(name: str, path: Path = PATH) -> Baseline | None:
     return Baseline(found["about"], pieces)
 
 
-def update(name: str, measured: Baseline, path: Path = PATH) -> None:
-    """Write a set of figures; the other set, and pieces that were not measured now, stay."""
+def update(name: str, measured: Baseline, path: Path = PATH, *, keeps_others: bool = False) -> None:
+    """Write a set of figures; the other set stays.
+
+    Args:
+        name: Of the set.
+        measured: What it shall say.
+        path: The file.
+        keeps_others: Pieces that were not measured now stay as well.
+    """
     document = json.loads(path.read_text()) if path.exists() else {}
-    former = document.get(name, {}).get("pieces", {})
+    former = document.get(name, {}).get("pieces", {}) if keeps_others else {}
     pieces = former | {
         piece: {key: round(value, 5) for key, value in asdict(found).items()}
         for piece, found in measured.figures.items()

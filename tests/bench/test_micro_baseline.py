@@ -25,12 +25,14 @@ def test_two_modes_are_two_sets(tmp_path: Path) -> None:
     assert baseline.read("compiled", path) == measured(a=1.0)
 
 
-def test_what_was_not_measured_stays(tmp_path: Path) -> None:
+def test_pieces_that_were_not_measured_stay_only_if_asked(tmp_path: Path) -> None:
     path = tmp_path / "baseline.json"
     baseline.update("sources", measured(a=1.0, b=1.0), path)
-    baseline.update("sources", measured(b=2.0), path)
-
+    baseline.update("sources", measured(b=2.0), path, keeps_others=True)
     assert baseline.read("sources", path) == measured(a=1.0, b=2.0)
+
+    baseline.update("sources", measured(b=2.0), path)
+    assert baseline.read("sources", path) == measured(b=2.0)
 
 
 def test_no_baseline_is_none(tmp_path: Path) -> None:

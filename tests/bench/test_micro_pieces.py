@@ -66,20 +66,29 @@ def test_refusals_are_those_that_they_say(stage: Stage) -> None:
     assert stage.recorder.last.code == RefusalCode.KEY_INVALID.value
 
 
-def test_values_are_read_from_what_pyperf_writes(tmp_path: Path) -> None:
-    path = tmp_path / "values.json"
-    common = {"cpu_model_name": "one", "gateway_compiled": "yes"}
+def written(folder: Path, **compiled: str) -> Path:
+    """Return a file as pyperf writes it: one process of two values, and one that only warmed up."""
+    path = folder / "values.json"
     benchmarks = [
         {
-            "metadata": {"name": name},
+            "metadata": {"name": name, "gateway_compiled": compiled[name]},
             "runs": [{"values": [seconds, seconds]}, {"warmups": [[1, 9.0]]}],
         }
         for name, seconds in (("a", 50e-6), ("b", 100e-6))
     ]
-    path.write_text(json.dumps({"metadata": common, "benchmarks": benchmarks}))
+    path.write_text(json.dumps({"metadata": {"cpu_model_name": "one"}, "benchmarks": benchmarks}))
+    return path
 
-    measured, mode = command.read_values(path)
 
-    assert mode == "compiled"
+@pytest.mark.parametrize(("told", "expected"), [("yes", "compiled"), ("no", "sources")])
+def test_values_are_read_from_what_pyperf_writes(told: str, expected: str, tmp_path: Path) -> None:
+    measured, mode = command.read_values(written(tmp_path, a=told, b=told))
+
+    assert mode == expected
     assert measured.about["cpu"] == "one"
     assert {name: found.middle for name, found in measured.figures.items()} == {"a": 1.0, "b": 2.0}
+
+
+def test_half_compiled_figures_are_none(tmp_path: Path) -> None:
+    with pytest.raises(command.Changed):
+        command.read_values(written(tmp_path, a="no", b="yes"))
