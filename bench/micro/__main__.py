@@ -129,9 +129,9 @@ def read_values(path: Path) -> tuple[Baseline, str]:
         "cpu": metadata.get("cpu_model_name", platform.machine()),
         "at": time.strftime("%Y-%m-%d", time.gmtime()),
     }
-    return Baseline(about, figures), baseline.mode(
-        is_compiled=metadata["gateway_compiled"] == "yes"
-    )
+    if len(modes) != 1:
+        raise Changed(CHANGED)
+    return Baseline(about, figures), modes.pop()
 
 
 if __name__ == "__main__":
