@@ -52,7 +52,6 @@ UNTESTED: frozenset[str] = frozenset(
         "gateway/proxy/charging.py",  # tests/system/test_limits_hold.py
         "gateway/proxy/costs.py",  # tests/system/test_limits_hold.py
         "gateway/proxy/flow.py",  # tests/system/test_transparency.py
-        "gateway/proxy/forward.py",  # tests/system/test_transparency.py
         "gateway/proxy/pool.py",  # tests/system/test_when_things_fail.py
         "gateway/proxy/tunnel.py",  # tests/system/test_transparency.py
         "gateway/rules/limits.py",  # data only

@@ -3,6 +3,8 @@
 Source: RFC 9110 7.6.1 (Connection), RFC 9112 6.1, RFC 9651; requirement X1.
 """
 
+from itertools import product
+
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -42,9 +44,18 @@ NOT_NOMINATED = frozenset(
 """A ``Connection`` field can't remove these: a caller could strip what policies rely on."""
 
 GATEWAY_OWNED_REQUEST = frozenset(
-    {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded", b"x-request-id"}
+    {
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-real-ip",
+        b"forwarded",
+        b"x-request-id",
+    }
 )
-"""Request fields that the gateway replaces by its own."""
+"""Request fields that the gateway replaces by its own, and claims of the same kind."""
 
 _COMMON = (
     b"Accept", b"Accept-Encoding", b"Accept-Language", b"Accept-Ranges", b"Age", b"Allow",
@@ -66,6 +77,8 @@ _LOWER: dict[bytes, bytes] = {name: name.lower() for name in _COMMON} | {
 }
 """Looking a common spelling up costs a third of changing its case."""
 
+_MIXED_DASHES_MAX = 5
+"""Names with more dashes have too many mixed spellings; the two pure ones are kept apart."""
 _PLAIN_CONNECTION = frozenset(
     {b"keep-alive", b"close", b"upgrade", b"Keep-Alive", b"Close", b"Upgrade"}
 )
@@ -86,6 +99,22 @@ def nominated(connection_values: list[bytes]) -> frozenset[bytes]:
         token.strip().lower() for value in connection_values for token in value.split(b",")
     } - {b""}
     return frozenset(names - NOT_NOMINATED)
+
+
+def with_aliases(names: frozenset[bytes]) -> frozenset[bytes]:
+    """Return names with every spelling that CGI and WSGI can't tell from them.
+
+    There ``X_Tenant-Id`` becomes the same variable as ``X-Tenant-Id`` (STANDARDS 4.1).
+    """
+    return frozenset(
+        b"".join(part + mark for part, mark in zip(name.split(b"-"), (*marks, b""), strict=True))
+        for name in names
+        for marks in (
+            product((b"-", b"_"), repeat=name.count(b"-"))
+            if name.count(b"-") <= _MIXED_DASHES_MAX
+            else ((mark,) * name.count(b"-") for mark in (b"-", b"_"))
+        )
+    )
 
 
 def has_token(values: list[bytes], token: bytes) -> bool:

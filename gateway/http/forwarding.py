@@ -29,7 +29,7 @@ class ClientOrigin:
         address: Address of the client as far as trusted proxies tell.
         forwarded_for: Value of ``X-Forwarded-For`` to send upstream.
         node: The client in ``Forwarded`` syntax (RFC 7239 6).
-        scheme: ``http`` or ``https``, of the client's connection.
+        scheme: ``http`` or ``https``, of the client's connection as far as trusted proxies tell.
     """
 
     address: str
@@ -39,7 +39,11 @@ class ClientOrigin:
 
 
 def origin_of(
-    peer: str, scheme: bytes, forwarded_for: list[bytes], trusted: Sequence[Network]
+    peer: str,
+    scheme: bytes,
+    forwarded_for: list[bytes],
+    trusted: Sequence[Network],
+    forwarded_proto: list[bytes] | None = None,
 ) -> ClientOrigin:
     """Return the client behind a connection; claims of untrusted peers are dropped.
 
@@ -47,6 +51,8 @@ def origin_of(
     """
     if not forwarded_for or not trusted or not _is_trusted(peer, trusted):
         return ClientOrigin(peer, peer.encode(), _node(peer), scheme)
+    if forwarded_proto is not None and forwarded_proto[-1].lower() in {b"http", b"https"}:
+        scheme = forwarded_proto[-1].lower()
     hops = [hop.strip().decode("latin-1") for value in forwarded_for for hop in value.split(b",")]
     client = peer
     for hop in reversed(hops):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.config.snapshot import CostSource, LegacyFields, Matcher, Route, RunIdReading, Snapshot
-from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP
+from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP, with_aliases
 from gateway.proxy.pool import UpstreamPool, Upstreams
 from gateway.rules.charging import billing_period
 from gateway.rules.plan import Pricing
@@ -17,7 +17,7 @@ RATELIMIT_FIELDS = frozenset({b"ratelimit", b"ratelimit-policy"})
 _ALWAYS_READ = frozenset(
     {
         b"host", b"connection", b"content-length", b"transfer-encoding", b"expect", b"upgrade",
-        b"x-request-id", b"x-forwarded-for", b"te", b"authorization",
+        b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto", b"te", b"authorization",
     }
 )  # fmt: skip
 
@@ -90,6 +90,7 @@ def _plan(route: Route, snapshot: Snapshot, upstreams: Upstreams) -> RoutePlan:
     dropped = HOP_BY_HOP | GATEWAY_OWNED_REQUEST | snapshot.identity_fields | {b"host"}
     if not route.auth.forward_key:
         dropped |= {place.header for place in route.auth.places}
+    dropped = with_aliases(dropped)
     bearer = any(place.bearer for place in route.auth.places)
     static = all(cost.reserve.source is CostSource.STATIC for cost in route.cost)
     return RoutePlan(

@@ -329,7 +329,13 @@ class ClientConnection(ClientSide):
         exchange.origin = (
             self._origin
             if forwarded_for is None or not snapshot.trusted_proxies
-            else origin_of(self._peer, self._scheme, forwarded_for, snapshot.trusted_proxies)
+            else origin_of(
+                self._peer,
+                self._scheme,
+                forwarded_for,
+                snapshot.trusted_proxies,
+                special.get(b"x-forwarded-proto"),
+            )
         )
         read_head(exchange, target, snapshot)
         if version not in _VERSIONS:

@@ -1,6 +1,6 @@
 """What ``Connection`` names is removed, but it can't name away what policies rely on."""
 
-from gateway.http.fields import has_token, nominated
+from gateway.http.fields import has_token, nominated, with_aliases
 
 
 def test_nominated_fields_are_lower_cased_names() -> None:
@@ -15,3 +15,9 @@ def test_fields_that_policies_rely_on_can_not_be_nominated() -> None:
 def test_token_is_found_in_any_case_and_any_line() -> None:
     assert has_token([b"keep-alive", b"foo, Upgrade"], b"upgrade")
     assert not has_token([b"upgraded"], b"upgrade")
+
+
+def test_aliases_are_all_spellings_that_a_wsgi_server_takes_for_the_same() -> None:
+    assert with_aliases(frozenset({b"host", b"x-tenant-id"})) == {
+        b"host", b"x-tenant-id", b"x_tenant-id", b"x-tenant_id", b"x_tenant_id",
+    }  # fmt: skip

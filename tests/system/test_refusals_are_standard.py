@@ -125,7 +125,10 @@ async def test_body_of_unknown_length_is_refused_once_it_is_too_long(
     seen = asyncio.Queue[bytes]()
     gate = asyncio.Event()
 
+    writers: list[asyncio.StreamWriter] = []
+
     async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 seen.put_nowait(await reader.readuntil(b"\r\n\r\n"))
@@ -156,8 +159,10 @@ async def test_body_of_unknown_length_is_refused_once_it_is_too_long(
 
         assert (await waits).status_code == 200
         assert seen.empty()
-        writer.close()
-        await writer.wait_closed()
+        for one in (writer, *writers):
+            one.close()
+            with suppress(ConnectionError):
+                await one.wait_closed()
 
 
 async def test_slow_body_is_timed_out_with_a_problem(gateway: GatewayProcess, key: str) -> None:
