@@ -1,6 +1,17 @@
-# The gateway as a container: a first stage installs the locked packages, the second has no
-# installer and no compiler. Runs as nobody in particular on a read-only root; only /data is
+# The gateway as a container: one stage compiles the request path, one installs the locked packages;
+# the last has no installer and no compiler. Runs as nobody in particular on a read-only root; only /data is
 # written. Mount the route file, its pricing file and, for the embedded ledger, a volume on /data.
+
+FROM python:3.11 AS compiled
+COPY requirements-dev.lock /tmp/requirements-dev.lock
+RUN python -m venv --without-pip /opt/tools \
+ && pip --python /opt/tools/bin/python install --no-cache-dir --disable-pip-version-check \
+      --only-binary :all: --require-hashes -r /tmp/requirements-dev.lock
+WORKDIR /src
+COPY pyproject.toml pyproject.toml
+COPY tools/compile_hot_path.py tools/compile_hot_path.py
+COPY gateway gateway
+RUN /opt/tools/bin/python tools/compile_hot_path.py --required
 
 FROM python:3.11-slim AS packages
 COPY requirements.lock /tmp/requirements.lock
@@ -15,6 +26,7 @@ RUN pip uninstall --yes --root-user-action ignore pip setuptools wheel \
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY gateway gateway
+COPY --from=compiled /src/gateway/_compiled gateway/_compiled
 COPY upstream_stubs upstream_stubs
 COPY policies policies
 COPY fixtures fixtures

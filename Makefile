@@ -34,6 +34,10 @@ test: venv compiled ## Run all tests, on a real Redis and a real PostgreSQL (PYT
 	tools/ensure_services.sh
 	$(BIN)/pytest $(PYTEST_ARGS)
 
+test-compiled: venv compiled ## Run the tests of the request path on its compiled modules
+	GATEWAY_TESTS=compiled $(BIN)/pytest -q -n auto --maxprocesses 2 \
+	  tests/rules tests/http tests/counters tests/metering tests/keys tests/proxy
+
 fast: venv ## Run the tests of the pure floors, rules and http, in under 5 seconds
 	$(BIN)/pytest -q tests/rules tests/http
 

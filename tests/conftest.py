@@ -1,12 +1,29 @@
-"""Fixtures that many tests share; the servers behind them live in tests/support."""
+"""Fixtures that many tests share; the servers behind them live in tests/support.
 
+With ``GATEWAY_TESTS=compiled`` this process runs the compiled request path instead of its sources.
+"""
+
+import os
 from collections.abc import Iterator
 
 import pytest
 
+from gateway import compiled
+
+if os.environ.get("GATEWAY_TESTS") == "compiled":
+    assert compiled.use(), "the compiled modules don't fit their sources: make compiled"
+
 from tests.support.redis_server import RedisServer
 
 pytest_plugins = ["tests.support.database_fixtures"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what needs the sources when this process runs the compiled modules."""
+    if compiled.is_used():
+        for item in items:
+            if item.get_closest_marker("sources") is not None:
+                item.add_marker(pytest.mark.skip(reason="needs the sources"))
 
 
 @pytest.fixture(scope="session")

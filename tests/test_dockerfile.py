@@ -52,8 +52,9 @@ def faults(text: str) -> set[str]:
     broken = {
         "stages": len(all_stages) < 2,
         "base": any(
-            not re.match(r"python:3\.11-slim\b", base) for base in arguments(every, "FROM")
-        ),
+            not re.match(r"python:3\.11(-slim)?\b", base) for base in arguments(every, "FROM")
+        )
+        or not arguments(final, "FROM")[0].startswith("python:3.11-slim"),
         "root": not users or not re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", users[-1]),
         "unlocked": any("--require-hashes" not in run for run in installs),
         "build tools": bool(re.search(r"\b(gcc|build-essential|apt-get|pip install)\b", commands)),

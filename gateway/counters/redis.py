@@ -44,8 +44,9 @@ CORRECTIONS_PER_WRITE: Final = 128
 GIVE_BACKS_MAX: Final = 10_000
 """Late charges waiting to be given back: a second at full speed. More are dropped, loudly."""
 
-GIVE_BACK_RETRY_SECONDS: Final = (0.2, 10.0)
-"""First and largest pause between attempts."""
+GIVE_BACK_RETRY_SECONDS: Final = 0.2
+"""First pause between attempts; each next one is twice as long."""
+GIVE_BACK_RETRY_SECONDS_MAX: Final = 10.0
 
 CLOCK_SAMPLES_EVERY: Final = 64
 """The store's clock is read from every so-manieth answer; more often would only cost."""
@@ -220,14 +221,14 @@ class RedisCounterStore:
 
     async def _give_back_all(self) -> None:
         """Send what is to be given back, again and again until it is acknowledged."""
-        pause_seconds, longest_seconds = GIVE_BACK_RETRY_SECONDS
+        pause_seconds = GIVE_BACK_RETRY_SECONDS
         while self._give_backs and self._connection.link is not None:
             count = min(len(self._give_backs), CORRECTIONS_PER_WRITE)
             try:
                 await self._apply([self._give_backs[index] for index in range(count)])
             except StoreUnavailable:
                 await asyncio.sleep(pause_seconds)
-                pause_seconds = min(2 * pause_seconds, longest_seconds)
+                pause_seconds = min(2 * pause_seconds, GIVE_BACK_RETRY_SECONDS_MAX)
                 continue
             for _ in range(count):
                 self._give_backs.popleft()

@@ -27,8 +27,8 @@ from gateway.metering.journal_format import (
     Position,
     decode_acknowledgement,
     hold_id_of,
-    read_lines,
 )
+from gateway.metering.journal_lines import read_lines
 from gateway.metering.journal_segments import Segment, SegmentWriter
 from gateway.metering.quarantine import set_aside
 

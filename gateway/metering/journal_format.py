@@ -8,9 +8,8 @@ Does not own: files, order, durability.
 Source: design section 8; requirement X6.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from operator import attrgetter
-from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -120,33 +119,10 @@ def decode_acknowledgement(payload: bytes) -> list[str]:
 
 def parse_line(line: bytes) -> tuple[bytes | None, bytes]:
     """Return kind and payload of a whole line, or None and the line if it is damaged."""
+    if len(line) <= _PAYLOAD_AT:
+        return None, line
     seed = _SEEDS.get(line[:1])
     payload = line[_PAYLOAD_AT:-1]
     if seed is None or line[-1:] != b"\n" or line[1:_PAYLOAD_AT] != b"%08x " % crc32(payload, seed):
         return None, line
     return line[:1], payload
-
-
-def read_lines(path: Path, start: int, end: int) -> Iterator[Line]:
-    """Yield the lines between two offsets; a file that is gone has none.
-
-    Args:
-        path: A segment.
-        start: Where a line begins.
-        end: Where to stop: nothing behind it is looked at.
-    """
-    if start >= end:
-        return
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return  # the ledger has all of it: it was deleted since the caller looked
-    with file:
-        file.seek(start)
-        while start < end:
-            line = file.readline(end - start)
-            if not line:
-                return
-            kind, payload = parse_line(line)
-            yield Line(start, start + len(line), kind, payload)
-            start += len(line)

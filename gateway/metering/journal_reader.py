@@ -21,8 +21,8 @@ from gateway.metering.journal_format import (
     Position,
     decode_record,
     hold_id_of,
-    read_lines,
 )
+from gateway.metering.journal_lines import read_lines
 from gateway.metering.journal_segments import Segment
 from gateway.metering.quarantine import set_aside
 from gateway.rules.record import Record

@@ -9,6 +9,8 @@ import sys
 
 import orjson
 
+from gateway import compiled
+
 # structlog loads Rich for its development console if it finds it; a worker does without its 5 MB.
 sys.modules["rich"] = None  # type: ignore[assignment]
 
@@ -21,6 +23,7 @@ def main(arguments: list[str]) -> int:
     Args:
         arguments: Number of the descriptor that holds ``{"configuration", "overrides"}``.
     """
+    compiled.use()
     from gateway.config.transfer import restore  # noqa: PLC0415 - after Rich is out of the way
     from gateway.errors import GatewayError  # noqa: PLC0415
     from gateway.process import worker  # noqa: PLC0415

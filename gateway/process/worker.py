@@ -16,6 +16,7 @@ import uuid_utils
 import uvloop
 from aiohttp import web
 
+from gateway import compiled
 from gateway.admin.app import start_admin
 from gateway.config.loaded import Loaded, Settings
 from gateway.config.snapshot import FailurePolicy, Snapshot
@@ -103,6 +104,7 @@ async def _live(loaded: Loaded, overrides: Mapping[str, str]) -> int:
         listen=str(worker.settings.listen),
         admin_listen=str(worker.settings.admin_listen),
         routes=len(worker.snapshot.routes),
+        request_path="compiled" if compiled.is_used() else "sources",
     )
     gc.collect()
     gc.freeze()

@@ -170,6 +170,7 @@ async def test_a_caller_that_stops_waiting_is_not_charged(redis_server: RedisSer
         assert await store.read("ws", keys_of(charged)) == (0, 0)
 
 
+@pytest.mark.sources  # it changes a constant
 async def test_late_charges_that_cannot_be_given_back_are_reported(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,6 @@
 """Lines of the journal: whole ones come back, damaged ones are never taken for whole."""
 
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,14 +11,12 @@ from gateway.metering.journal_format import (
     ACKNOWLEDGED,
     CORRECTED,
     RECORD,
-    Line,
     decode_acknowledgement,
     decode_record,
     encode_acknowledgement,
     encode_record,
     hold_id_of,
     parse_line,
-    read_lines,
 )
 from gateway.rules.record import Record
 from tests.metering.journals import record
@@ -93,23 +90,3 @@ def test_every_field_of_a_record_has_its_place() -> None:
 def test_what_is_no_record_is_said_so(payload: bytes) -> None:
     with pytest.raises(ValueError, match=r"record|unexpected|EOF|expected"):
         decode_record(payload)
-
-
-def test_lines_are_read_up_to_the_end_that_is_given(tmp_path: Path) -> None:
-    path = tmp_path / "segment"
-    lines = [encode_record(record(number)) for number in range(3)]
-    path.write_bytes(b"".join(lines))
-    found = list(read_lines(path, len(lines[0]), len(lines[0]) + len(lines[1])))
-    assert found == [
-        Line(len(lines[0]), len(lines[0]) + len(lines[1]), RECORD, lines[1][10:-1]),
-    ]
-    assert not found[0].is_torn
-    assert list(read_lines(path, 9_999_999, 10_000_000)) == []
-    assert list(read_lines(tmp_path / "gone", 0, 100)) == []
-
-
-def test_a_line_without_its_end_is_torn(tmp_path: Path) -> None:
-    path = tmp_path / "segment"
-    path.write_bytes(encode_record(record(1))[:-1])
-    (line,) = read_lines(path, 0, 10_000)
-    assert line.is_torn

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.settings import load
 from gateway.errors import RefusalCode
-from gateway.proxy.exchange import Exchange
+from gateway.proxy.exchange import ClientSide, Exchange
 from gateway.proxy.head import read_head
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,7 @@ SNAPSHOT = load(ROOT / "policies" / "gateway.yaml", environ={}, overrides={}).sn
 
 
 def head(target: bytes = b"/", method: bytes = b"GET", minor: int = 1, **fields: bytes) -> Exchange:
-    exchange = Exchange(client=None)  # type: ignore[arg-type]
+    exchange = Exchange(ClientSide(loop=None))  # type: ignore[arg-type]
     exchange.method, exchange.http_minor = method, minor
     exchange.event_id = "event-1"
     special: dict[bytes, list[bytes]] = {b"host": [b"api.example"]}

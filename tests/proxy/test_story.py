@@ -2,7 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from gateway.proxy.story import Story, pause
+
+pytestmark = pytest.mark.sources  # a compiled pause can be awaited by compiled stories only
 
 
 def test_story_goes_from_pause_to_pause() -> None:

@@ -5,13 +5,15 @@ and the corrections that it owes. Stepped: wall clock and event loop time, moved
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import uuid_utils
 import uvloop
+from structlog.testing import capture_logs
 
 from gateway.config.settings import load
 from gateway.config.snapshot import Snapshot
@@ -119,7 +121,8 @@ class DataPlane:
 
     Attributes:
         upstream: Where its requests arrive; ``listen`` was called.
-        failures: What the loop's exception handler was told, and failed stories.
+        failures: What the loop's exception handler was told.
+        log: What the data plane logged.
     """
 
     def __init__(self, ports: Ports, journal: Journal, corrections: Corrections) -> None:
@@ -127,6 +130,7 @@ class DataPlane:
         self.journal = journal
         self.corrections = corrections
         self.failures: list[str] = []
+        self.log: list[MutableMapping[str, Any]] = []
         self.clients: list[Wire] = []
         self.port = 0
         self.upstream: Listener
@@ -210,6 +214,11 @@ class DataPlane:
         return pool
 
     @property
+    def failed_stories(self) -> list[object]:
+        """The bugs that the stories ran into."""
+        return [line for line in self.log if line["event"] == "proxy.story_failed"]
+
+    @property
     def idle_count(self) -> int:
         """How many upstream connections wait for a request."""
         return sum(len(idle) for idle in self.pool._idle.values())
@@ -230,6 +239,7 @@ class DataPlane:
         if idle is not None:
             assert self.idle_count == idle
         assert self.failures == []
+        assert self.failed_stories == []
 
     async def deserted(self) -> None:
         """Check that no client connection is left."""
@@ -276,20 +286,6 @@ async def answered(wire: Wire, method: bytes = b"GET") -> Message:
         await wire._receive()
 
 
-class TellingConnection(ClientConnection):
-    """Tells its data plane of stories that fail."""
-
-    __slots__ = ("_failures",)
-
-    def __init__(self, ports: Ports, failures: list[str]) -> None:
-        super().__init__(ports)
-        self._failures = failures
-
-    def _story_failed(self, error: BaseException) -> None:
-        self._failures.append(repr(error))
-        super()._story_failed(error)
-
-
 def ports_of(folder: Path, snapshot: Snapshot, journal: Journal, stats: Stats) -> Ports:
     """Return what requests need, in this loop."""
     clock, upstreams = FakeClock(), Upstreams(stats.worker)
@@ -334,12 +330,12 @@ async def data_plane(folder: Path, snapshot: Snapshot, port: int) -> AsyncIterat
     plane.upstream = Listener(port)
     plane.upstream.listen()
     loop.set_exception_handler(lambda _loop, told: plane.failures.append(str(told)))
-    server = await loop.create_server(
-        lambda: TellingConnection(ports, plane.failures), "127.0.0.1", 0
-    )
+    server = await loop.create_server(lambda: ClientConnection(ports), "127.0.0.1", 0)
     plane.port = server.sockets[0].getsockname()[1]
-    try:
-        yield plane
-    finally:
-        await plane.stop(server)
+    with capture_logs() as plane.log:
+        try:
+            yield plane
+        finally:
+            await plane.stop(server)
     assert plane.failures == []
+    assert plane.failed_stories == []
