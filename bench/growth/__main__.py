@@ -1,0 +1,130 @@
+"""``python -m bench.growth``: how cost grows with what there is, as JSON, table and plot.
+
+Sizes of a curve are its own unless given: ``--curves keys --sizes 10 1000000``.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from bench import ports
+from bench.growth import requests, shipping
+from bench.growth.plot import draw
+from bench.growth.point import Curve, Point, Surroundings
+from bench.peers.nginx import Upstream
+from bench.peers.port import Unavailable
+from gateway import compiled
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "bench" / "results"
+CURVES: dict[str, Curve] = {**requests.CURVES, **shipping.CURVES}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure each size of each curve; write JSON and SVG after every curve."""
+    options = _options(arguments)
+    measured: dict[str, list[Point]] = {}
+    about = _about(options)
+    with ExitStack() as stack:
+        url = stack.enter_context(_postgresql(options.postgresql, options.curves))
+        about["postgresql"] = "none" if url is None else "given" if options.postgresql else "wheel"
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="growth-")))
+        try:
+            upstream = Upstream().start(folder / "upstream", ports.free_port())
+        except Unavailable as reason:
+            sys.stderr.write(f"{reason}\n")
+            return 3
+        stack.callback(upstream.stop)
+        for name in options.curves:
+            points = measured[name] = []
+            for size in options.sizes or CURVES[name].sizes:
+                points.append(_measure(name, size, folder, upstream.port, url, options))
+                print(_line(name, points[-1]), flush=True)
+            _write(options.output, about, measured)
+    print(f"\n{options.output}.json, {options.output}.svg")
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench.growth", description=__doc__)
+    parser.add_argument("--curves", nargs="+", choices=[*CURVES], default=[*CURVES])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[], help="of each curve")
+    parser.add_argument("--seconds", type=int, default=3, help="of load, per round")
+    parser.add_argument("--rounds", type=int, default=2, help="per size; the median counts")
+    parser.add_argument("--postgresql", help="URL of a server; without, one of the wheel is used")
+    parser.add_argument("--output", type=Path, default=RESULTS / "growth", help="without suffix")
+    return parser.parse_args(arguments)
+
+
+@contextmanager
+def _postgresql(given: str | None, curves: Sequence[str]) -> Iterator[str | None]:
+    """Give the URL of a server, starting one if none is given; None if there can't be one."""
+    if given is not None or not set(curves) & set(shipping.CURVES):
+        yield given
+        return
+    from tests.support.postgres_server import running_postgres  # noqa: PLC0415 - a heavy start
+
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(running_postgres()).url()
+        except RuntimeError as error:
+            sys.stderr.write(f"without PostgreSQL: {error}\n")
+            yield None
+            return
+        yield url
+
+
+def _measure(
+    name: str,
+    size: int,
+    folder: Path,
+    upstream_port: int,
+    url: str | None,
+    options: argparse.Namespace,
+) -> Point:
+    with ExitStack() as stack:
+        own = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+        around = Surroundings(own, stack, upstream_port, options.seconds, options.rounds, url)
+        return CURVES[name].measure(size, around)
+
+
+def _line(name: str, point: Point) -> str:
+    told = {**point.series, **point.beside}
+    return f"{name} {point.size:,}: " + ", ".join(f"{key} {told[key]:,.1f}" for key in told)
+
+
+def _about(options: argparse.Namespace) -> dict[str, object]:
+    is_compiled = (
+        compiled.usable(ROOT / "gateway" / "_compiled") is not None
+        and os.environ.get(compiled.SWITCH) != "no"
+    )
+    return {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "gateway": "compiled" if is_compiled else "sources",
+        "seconds": options.seconds,
+        "rounds": options.rounds,
+    }
+
+
+def _write(path: Path, about: dict[str, object], measured: dict[str, list[Point]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "about": about,
+        "curves": {name: [asdict(point) for point in points] for name, points in measured.items()},
+    }
+    path.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    path.with_suffix(".svg").write_text(draw(CURVES, measured))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
