@@ -1,7 +1,7 @@
 """Growth is measured at what is asked for, and drawn as it was measured."""
 
 import sqlite3
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from contextlib import ExitStack
 from hashlib import sha256
 from itertools import islice
@@ -68,7 +68,7 @@ def test_plot_has_a_panel_a_curve_and_a_spot_a_point() -> None:
     curve = Curve("Keys & more", "keys", "us", (1, 100), lambda _size, _around: Point(1, {}))
     points = [Point(1, {"gateway": 40.0, "redis": 10.0}), Point(100, {"gateway": 45.0})]
 
-    root = ElementTree.fromstring(draw({"a": curve, "b": curve}, {"a": points, "b": []}))
+    root = ET.fromstring(draw({"a": curve, "b": curve}, {"a": points, "b": []}))
 
     assert len(root.findall(f"{SVG}g")) == 1
     assert len(root.findall(f".//{SVG}circle")) == 3
