@@ -30,6 +30,11 @@ class Message:
         return [value for known, value in self.fields if known.lower() == name]
 
     @property
+    def status_or_zero(self) -> int:
+        """An answer's status, 0 of a request."""
+        return int(self.start[0]) if self.start[0].isdigit() else 0
+
+    @property
     def status(self) -> int:
         """An answer's status."""
         return int(self.start[0])
