@@ -18,7 +18,7 @@ from pathlib import Path
 from bench import ports
 from bench.growth import requests, shipping
 from bench.growth.plot import draw
-from bench.growth.point import Curve, Point, Surroundings
+from bench.growth.point import Curve, Figures, Point, Surroundings, summarise
 from bench.peers.nginx import Upstream
 from bench.peers.port import Unavailable
 from gateway import compiled
@@ -44,10 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 3
         stack.callback(upstream.stop)
         for name in options.curves:
-            points = measured[name] = []
-            for size in options.sizes or CURVES[name].sizes:
-                points.append(_measure(name, size, folder, upstream.port, url, options))
-                print(_line(name, points[-1]), flush=True)
+            measured[name] = _measure(CURVES[name], folder, upstream.port, url, options)
+            for point in measured[name]:
+                print(_line(name, point), flush=True)
             _write(options.output, about, measured)
     print(f"\n{options.output}.json, {options.output}.svg")
     return 0
@@ -57,8 +56,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.growth", description=__doc__)
     parser.add_argument("--curves", nargs="+", choices=[*CURVES], default=[*CURVES])
     parser.add_argument("--sizes", nargs="+", type=int, default=[], help="of each curve")
-    parser.add_argument("--seconds", type=int, default=3, help="of load, per round")
-    parser.add_argument("--rounds", type=int, default=2, help="per size; the median counts")
+    parser.add_argument("--seconds", type=int, default=2, help="of load, per round")
+    parser.add_argument("--rounds", type=int, default=2, help="per size, alternating")
     parser.add_argument("--postgresql", help="URL of a server; without, one of the wheel is used")
     parser.add_argument("--output", type=Path, default=RESULTS / "growth", help="without suffix")
     return parser.parse_args(arguments)
@@ -83,17 +82,22 @@ def _postgresql(given: str | None, curves: Sequence[str]) -> Iterator[str | None
 
 
 def _measure(
-    name: str,
-    size: int,
-    folder: Path,
-    upstream_port: int,
-    url: str | None,
-    options: argparse.Namespace,
-) -> Point:
+    curve: Curve, folder: Path, upstream_port: int, url: str | None, options: argparse.Namespace
+) -> list[Point]:
+    """Make all sizes ready, then measure them in turn: a noisy minute hits all alike."""
+    sizes = list(options.sizes or curve.sizes)
+    rounds: dict[int, list[Figures]] = {size: [] for size in sizes}
     with ExitStack() as stack:
-        own = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
-        around = Surroundings(own, stack, upstream_port, options.seconds, options.rounds, url)
-        return CURVES[name].measure(size, around)
+        begun = {}
+        for size in sizes:
+            own = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+            around = Surroundings(own, stack, upstream_port, options.seconds, url)
+            begun[size] = curve.begin(size, around)
+        for number in range(options.rounds):
+            first = number % len(sizes)
+            for size in sizes[first:] + sizes[:first]:
+                rounds[size].append(begun[size].measure())
+        return [summarise(size, rounds[size], begun[size].tell()) for size in sizes]
 
 
 def _line(name: str, point: Point) -> str:

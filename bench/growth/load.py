@@ -8,7 +8,7 @@ from statistics import median
 
 from bench import cpu, wrk
 from bench.growth.gateways import Started
-from bench.growth.point import Surroundings
+from bench.growth.point import Begun, Figures, Surroundings
 
 SCRIPT = Path(__file__).with_name("load.lua")
 CONNECTIONS = 64
@@ -45,30 +45,41 @@ def run(port: int, lines: Path, seconds: int, *, in_order: bool = False) -> wrk.
     return load
 
 
-def measure(
-    started: Started, lines: Path, around: Surroundings, *, warm_up_seconds: int = WARM_UP_SECONDS
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return CPU time per request of gateway and Redis, and what is told beside it.
+def begin(
+    started: Started,
+    lines: Path,
+    around: Surroundings,
+    *,
+    warm_up_seconds: int = WARM_UP_SECONDS,
+    also: Figures | None = None,
+) -> Begun:
+    """Warm a gateway up; return how CPU time per request, its own and Redis', is measured.
 
     Measured from idle to idle: shipping to the ledger is part of it.
     """
     running = started.running
     pids = {name: process.pid for name, process in running.processes.items()}
+    loads: list[wrk.Load] = []
     run(running.port, lines, warm_up_seconds, in_order=True)
     cpu.wait_until_idle(pids["gateway"])
-    micros: dict[str, list[float]] = {name: [] for name in pids}
-    loads = []
-    for _ in range(around.rounds):
+
+    def measure() -> Figures:
         before = {name: cpu.cpu_seconds(pid) for name, pid in pids.items()}
         load = run(running.port, lines, around.seconds)
         cpu.wait_until_idle(pids["gateway"])
         loads.append(load)
-        for name, pid in pids.items():
-            micros[name].append((cpu.cpu_seconds(pid) - before[name]) / load.requests * 1e6)
-    beside = {
-        "requests_per_second": median(load.requests_per_second for load in loads),
-        "p99_ms": median(load.p99_seconds for load in loads) * 1000,
-        "memory_mb": cpu.resident_bytes(pids["gateway"]) / 1024**2,
-        "start_seconds": started.start_seconds,
-    }
-    return {name: median(values) for name, values in micros.items()}, beside
+        return {
+            name: (cpu.cpu_seconds(pid) - before[name]) / load.requests * 1e6
+            for name, pid in pids.items()
+        }
+
+    def tell() -> Figures:
+        return {
+            "requests_per_second": median(load.requests_per_second for load in loads),
+            "p99_ms": median(load.p99_seconds for load in loads) * 1000,
+            "memory_mb": cpu.resident_bytes(pids["gateway"]) / 1024**2,
+            "start_seconds": started.start_seconds,
+            **(also or {}),
+        }
+
+    return Begun(measure, tell)

@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
+
+Figures = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +15,16 @@ class Point:
 
     Attributes:
         size: Where it stands on the curve.
-        series: What is drawn, by name; the unit is the curve's.
+        series: What is drawn, by name; the unit is the curve's. Medians of all rounds.
+        lowest: The smallest of the rounds, by name.
+        highest: The largest.
         beside: What is only told: memory, start, requests per second.
     """
 
     size: int
     series: Mapping[str, float]
+    lowest: Mapping[str, float] = field(default_factory=dict)
+    highest: Mapping[str, float] = field(default_factory=dict)
     beside: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -27,19 +34,30 @@ class Surroundings:
 
     Attributes:
         folder: Of its own, empty, removed afterwards.
-        stack: Closed after the point: processes are stopped by it.
+        stack: Closed after the curve: processes are stopped by it.
         upstream_port: Where a constant answer is.
         seconds: Load per round.
-        rounds: The median of so many is taken.
-        postgresql: URL of an empty database, None if there is none.
+        postgresql: URL of a server, None if there is none.
     """
 
     folder: Path
     stack: ExitStack
     upstream_port: int
     seconds: int
-    rounds: int
     postgresql: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A size that is ready to be measured, again and again.
+
+    Attributes:
+        measure: One round; returns what is drawn.
+        tell: Called after the last round; returns what is only told.
+    """
+
+    measure: Callable[[], Figures]
+    tell: Callable[[], Figures] = dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +69,23 @@ class Curve:
         size_label: Of its horizontal axis.
         unit: Of its vertical axis.
         sizes: Measured unless others are asked for.
-        measure: Returns the point of one size.
+        begin: Makes one size ready.
     """
 
     title: str
     size_label: str
     unit: str
     sizes: Sequence[int]
-    measure: Callable[[int, Surroundings], Point]
+    begin: Callable[[int, Surroundings], Begun]
+
+
+def summarise(size: int, rounds: Sequence[Figures], beside: Figures) -> Point:
+    """Return the point of a size from its rounds."""
+    names = rounds[0].keys()
+    return Point(
+        size,
+        {name: median(figures[name] for figures in rounds) for name in names},
+        {name: min(figures[name] for figures in rounds) for name in names},
+        {name: max(figures[name] for figures in rounds) for name in names},
+        beside,
+    )

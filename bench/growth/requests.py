@@ -7,7 +7,7 @@ import time
 from bench import cpu
 from bench.growth import load
 from bench.growth.gateways import Setup, Started, path_of, secret_of, start
-from bench.growth.point import Curve, Point, Surroundings
+from bench.growth.point import Begun, Curve, Surroundings
 
 KEYS_IN_USE = 1_000
 IDLE_SECONDS = 5.0
@@ -23,44 +23,41 @@ def _start(setup: Setup, around: Surroundings) -> Started:
     return started
 
 
-def keys(size: int, around: Surroundings) -> Point:
+def keys(size: int, around: Surroundings) -> Begun:
     """So many keys exist; at most a thousand of them, spread over all, are in use."""
     return _with_keys(size, around, min(size, KEYS_IN_USE))
 
 
-def keys_in_use(size: int, around: Surroundings) -> Point:
+def keys_in_use(size: int, around: Surroundings) -> Begun:
     """So many keys exist, and all are used evenly: the worst that can happen to a cache."""
     return _with_keys(size, around, size)
 
 
-def _with_keys(size: int, around: Surroundings, used: int) -> Point:
+def _with_keys(size: int, around: Surroundings, used: int) -> Begun:
     started = _start(Setup(keys=size), around)
     step = size // used
     requests = ((path_of(0), secret_of(number * step)) for number in range(used))
     lines = load.write_lines(around.folder / "lines", requests)
     warm_up = min(load.WARM_UP_SECONDS + used // FIRST_LOOKUPS_PER_SECOND, WARM_UP_SECONDS_MAX)
-    micros, beside = load.measure(started, lines, around, warm_up_seconds=warm_up)
-    return Point(size, micros, beside)
+    return load.begin(started, lines, around, warm_up_seconds=warm_up)
 
 
-def routes(size: int, around: Surroundings) -> Point:
+def routes(size: int, around: Surroundings) -> Begun:
     """So many routes, all asked for evenly; half of them have a parameter."""
     started = _start(Setup(routes=size), around)
     requests = ((path_of(number), secret_of(0)) for number in range(size))
     lines = load.write_lines(around.folder / "lines", requests)
-    micros, beside = load.measure(started, lines, around)
-    return Point(size, micros, beside)
+    return load.begin(started, lines, around)
 
 
-def policies(size: int, around: Surroundings) -> Point:
+def policies(size: int, around: Surroundings) -> Begun:
     """So many limits on each request."""
     started = _start(Setup(policies=size), around)
     lines = load.write_lines(around.folder / "lines", [(path_of(0), secret_of(0))])
-    micros, beside = load.measure(started, lines, around)
-    return Point(size, micros, beside)
+    return load.begin(started, lines, around)
 
 
-def idle_connections(size: int, around: Surroundings) -> Point:
+def idle_connections(size: int, around: Surroundings) -> Begun:
     """So many clients are connected and say nothing, while 64 others are busy."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -77,9 +74,8 @@ def idle_connections(size: int, around: Surroundings) -> Point:
     time.sleep(IDLE_SECONDS)
     idle_share = (cpu.cpu_seconds(pid) - before) / IDLE_SECONDS
     lines = load.write_lines(around.folder / "lines", [(path_of(0), secret_of(0))])
-    micros, beside = load.measure(started, lines, around)
-    beside |= {"kb_per_connection": memory / size / 1024, "idle_core_percent": idle_share * 100}
-    return Point(size, micros, beside)
+    also = {"kb_per_connection": memory / size / 1024, "idle_core_percent": idle_share * 100}
+    return load.begin(started, lines, around, also=also)
 
 
 CURVES = {

@@ -9,7 +9,7 @@ import psycopg
 import uuid_utils
 from sqlalchemy.engine import make_url
 
-from bench.growth.point import Curve, Point, Surroundings
+from bench.growth.point import Begun, Curve, Figures, Surroundings
 from gateway.database.engine import create_engine_for
 from gateway.database.schema import migrate
 from gateway.ledger.sql import SqlLedger
@@ -18,6 +18,7 @@ from gateway.rules.record import Record
 BATCH = 1_000
 """The default of the setting ``shipper.batch``."""
 WORKSPACES = 10
+FILLED_AT_ONCE = 10_000
 NOW_MICRO = 1_795_132_800_000_000
 UNIT = "records per second"
 
@@ -94,35 +95,37 @@ def _rate(ledger: SqlLedger, source: Iterator[Record], batch: int, seconds: floa
     return shipped / spent
 
 
-def by_batch(size: int, around: Surroundings) -> Point:
+def _begin(around: Surroundings, *, workspaces: int, batch: int, held: int) -> Begun:
+    ledgers, sources = _ledgers(around), {}
+    for kind, ledger in ledgers.items():
+        source = sources[kind] = records(workspaces)
+        left = held
+        while left > 0:
+            ledger.append(list(islice(source, min(left, FILLED_AT_ONCE))))
+            left -= FILLED_AT_ONCE
+
+    def measure() -> Figures:
+        return {
+            kind: _rate(ledger, sources[kind], batch, around.seconds)
+            for kind, ledger in ledgers.items()
+        }
+
+    return Begun(measure)
+
+
+def by_batch(size: int, around: Surroundings) -> Begun:
     """Batches of so many records of ten workspaces."""
-    rates = {}
-    for kind, ledger in _ledgers(around).items():
-        source = records(WORKSPACES)
-        ledger.append(list(islice(source, size)))
-        rates[kind] = _rate(ledger, source, size, around.seconds)
-    return Point(size, rates)
+    return _begin(around, workspaces=WORKSPACES, batch=size, held=size)
 
 
-def by_workspaces(size: int, around: Surroundings) -> Point:
+def by_workspaces(size: int, around: Surroundings) -> Begun:
     """Batches of a thousand records of so many workspaces."""
-    rates = {}
-    for kind, ledger in _ledgers(around).items():
-        source = records(size)
-        ledger.append(list(islice(source, BATCH)))
-        rates[kind] = _rate(ledger, source, BATCH, around.seconds)
-    return Point(size, rates)
+    return _begin(around, workspaces=size, batch=BATCH, held=BATCH)
 
 
-def by_held(size: int, around: Surroundings) -> Point:
+def by_held(size: int, around: Surroundings) -> Begun:
     """A ledger that holds so many records already."""
-    rates = {}
-    for kind, ledger in _ledgers(around).items():
-        source = records(WORKSPACES)
-        for _ in range(-(-size // 10_000)):
-            ledger.append(list(islice(source, min(size, 10_000))))
-        rates[kind] = _rate(ledger, source, BATCH, around.seconds)
-    return Point(size, rates)
+    return _begin(around, workspaces=WORKSPACES, batch=BATCH, held=size)
 
 
 CURVES = {

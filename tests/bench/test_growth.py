@@ -13,7 +13,7 @@ from bench.growth import shipping
 from bench.growth.__main__ import CURVES
 from bench.growth.gateways import Setup, _write_routes, path_of, secret_of, write_keys
 from bench.growth.plot import draw, top_of
-from bench.growth.point import Curve, Point, Surroundings
+from bench.growth.point import Begun, Curve, Point, Surroundings, summarise
 from gateway.config.settings import load
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -49,7 +49,7 @@ def test_records_are_of_as_many_workspaces_as_asked() -> None:
 
 def test_shipping_is_measured_without_postgresql_too(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        around = Surroundings(tmp_path, stack, 0, seconds=0, rounds=1, postgresql=None)
+        around = Surroundings(tmp_path, stack, 0, seconds=0, postgresql=None)
         ledgers = shipping._ledgers(around)
         batch = list(islice(shipping.records(2), 10))
 
@@ -65,7 +65,7 @@ def test_axis_ends_at_a_round_number(value: float, top: float) -> None:
 
 
 def test_plot_has_a_panel_a_curve_and_a_spot_a_point() -> None:
-    curve = Curve("Keys & more", "keys", "us", (1, 100), lambda _size, _around: Point(1, {}))
+    curve = Curve("Keys & more", "keys", "us", (1, 100), lambda _size, _around: Begun(dict))
     points = [Point(1, {"gateway": 40.0, "redis": 10.0}), Point(100, {"gateway": 45.0})]
 
     root = ET.fromstring(draw({"a": curve, "b": curve}, {"a": points, "b": []}))
@@ -73,6 +73,13 @@ def test_plot_has_a_panel_a_curve_and_a_spot_a_point() -> None:
     assert len(root.findall(f"{SVG}g")) == 1
     assert len(root.findall(f".//{SVG}circle")) == 3
     assert "Keys & more" in [text.text for text in root.iter(f"{SVG}text")]
+
+
+def test_point_has_medians_and_the_spread() -> None:
+    point = summarise(7, [{"a": 1.0}, {"a": 5.0}, {"a": 2.0}], {"memory_mb": 80.0})
+
+    assert (point.series, point.lowest, point.highest) == ({"a": 2.0}, {"a": 1.0}, {"a": 5.0})
+    assert point.beside == {"memory_mb": 80.0}
 
 
 def test_every_curve_begins_small_and_grows() -> None:
