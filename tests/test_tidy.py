@@ -46,11 +46,6 @@ UNTESTED: frozenset[str] = frozenset(
         "gateway/process/sweep.py",  # tests/system/test_when_things_fail.py
         "gateway/process/wiring.py",  # every test of tests/system
         "gateway/process/worker.py",  # every test of tests/system
-        "gateway/proxy/active.py",  # every test of tests/system
-        "gateway/proxy/books.py",  # tests/system/test_books_are_right.py
-        "gateway/proxy/caller.py",  # tests/system/test_access.py
-        "gateway/proxy/charging.py",  # tests/system/test_limits_hold.py
-        "gateway/proxy/costs.py",  # tests/system/test_limits_hold.py
         "gateway/proxy/flow.py",  # tests/system/test_transparency.py
         "gateway/proxy/pool.py",  # tests/system/test_when_things_fail.py
         "gateway/proxy/tunnel.py",  # tests/system/test_transparency.py

@@ -1,0 +1,145 @@
+"""Every request closes its books: one record, released once, and nothing answered unrecorded."""
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway.rules.record import Record
+from gateway.rules.units import MICRO
+from tests.support.data_plane import DATE, KEY, DataPlane, answered
+from tests.support.fake_clock import NOW_MICRO
+
+GET = b"GET /v1/a?secret=1 HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n" % KEY.encode()
+OK = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
+
+
+class HeldJournal:
+    """A journal that keeps what it is given until it is told what becomes of it."""
+
+    def __init__(self) -> None:
+        self.is_available = True
+        self.held: list[tuple[Record, Callable[[bool], None]]] = []
+
+    def append(self, record: Record, released: Callable[[bool], None]) -> None:
+        self.held.append((record, released))
+
+
+async def test_a_record_tells_all_but_secrets(plane: DataPlane) -> None:
+    client, upstream, _ = await plane.asked(GET)
+    await upstream.send(OK)
+    await answered(client)
+
+    record = await plane.record()
+
+    assert (record.workspace_id, record.key_id, record.plan) == ("acme", "key-1", "STARTER")
+    assert (record.route, record.method, record.status) == ("keyed", "GET", 200)
+    assert (record.outcome, record.code, record.reason) == ("completed", None, "success")
+    assert (record.billable, record.repeat, record.run_id) == (True, False, None)
+    assert record.quantities_micro == record.charged_micro == {"dc": MICRO}
+    assert (record.period, record.occurred_at_micro) == ("2025-11", NOW_MICRO)
+    assert record.pricing_version == plane.ports.active.pricing.version  # type: ignore[union-attr]
+    assert (record.bytes_in, record.bytes_out) == (0, len(client.received))
+    assert (record.flags, record.violated, record.deltas) == ([], [], [])
+    assert record.latency_micro >= record.upstream_micro > 0
+    text = b"".join(p.read_bytes() for p in plane.journal.directory.rglob("*") if p.is_file())
+    assert record.event_id.encode() in text
+    assert KEY.encode() not in text
+    assert b"secret" not in text
+
+
+async def test_nothing_of_a_short_answer_is_sent_before_its_record_is_kept(
+    plane: DataPlane,
+) -> None:
+    journal = plane.ports.journal = HeldJournal()
+    client, upstream, _ = await plane.asked(GET)
+    await upstream.send(OK)
+    await plane.until(lambda: journal.held)
+    await plane.turns(20)
+    assert client.silent()
+
+    ((record, released),) = journal.held
+    released(True)
+
+    assert (await answered(client)).body == b"ok"
+    assert record.bytes_out == len(client.received)
+
+
+async def test_the_last_bytes_of_a_long_answer_wait_for_its_record(plane: DataPlane) -> None:
+    journal = plane.ports.journal = HeldJournal()
+    client, upstream, _ = await plane.asked(GET)
+    await upstream.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+    await client.until(b"2\r\nok\r\n")
+    await upstream.send(b"0\r\n\r\n")
+    await plane.until(lambda: journal.held)
+    await plane.turns(20)
+    assert client.silent()
+
+    journal.held[0][1](True)
+
+    assert await client.until(b"0\r\n\r\n") == b"0\r\n\r\n"
+
+
+async def test_what_could_not_be_recorded_is_cut_and_given_back(plane: DataPlane) -> None:
+    journal = plane.ports.journal = HeldJournal()
+    client, upstream, _ = await plane.asked(GET)
+    await upstream.send(OK)
+    await plane.until(lambda: journal.held)
+    assert await plane.counted() == (1, 1)
+
+    journal.held[0][1](False)
+
+    assert await client.rest() == b""
+    await plane.turns(20)
+    assert await plane.counted() == (1, 0)
+    await plane.deserted()
+
+
+async def test_while_nothing_can_be_recorded_nothing_is_begun(plane: DataPlane) -> None:
+    journal = plane.ports.journal = HeldJournal()
+    journal.is_available = False
+    client = await plane.client(GET)
+
+    answer = await answered(client)
+
+    assert (answer.status, answer.values(b"retry-after")) == (503, [b"1"])
+    assert b"recording_unavailable" in answer.body
+    assert journal.held == []
+    assert plane.upstream.is_quiet()
+    assert await plane.counted() == (0, 0)
+
+
+@pytest.mark.parametrize("status", [200, 422, 302, 404, 429, 500])
+async def test_a_status_is_billed_as_the_pricing_file_says(plane: DataPlane, status: int) -> None:
+    client, upstream, _ = await plane.asked(GET)
+    await upstream.send(OK.replace(b"200 OK", b"%d Any" % status))
+    answer = await answered(client)
+
+    record = await plane.record()
+
+    billable = status in {200, 422}
+    assert record.billable is billable
+    assert record.charged_micro == {"dc": MICRO if billable else 0}
+    assert record.quantities_micro == {"dc": MICRO}
+    assert await plane.counted() == (1, int(billable))
+    (limits,) = answer.values(b"ratelimit")
+    assert b'"monthly_dc";r=%d' % (1999 if billable else 2000) in limits
+
+
+async def test_routes_are_counted_by_status_and_refusal(plane: DataPlane) -> None:
+    counters = plane.ports.active.plans["keyed"].route.counters
+    before = (counters.requests, counters.by_status.get(200, 0), counters.by_status.get(401, 0))
+    refused_before = counters.refused.get("key_invalid", 0)
+    client, upstream, _ = await plane.asked(GET)
+    await upstream.send(OK)
+    await answered(client)
+    await client.send(GET.replace(KEY.encode(), b"nonsense"))
+    await answered(client)
+    await client.send(GET.replace(b"/v1/a", b"/nowhere"))
+    await answered(client)
+    await plane.records(3)
+
+    after = (counters.requests, counters.by_status[200], counters.by_status[401])
+    assert [a - b for a, b in zip(after, before, strict=True)] == [2, 1, 1]
+    assert counters.refused["key_invalid"] == refused_before + 1
+    assert sum(counters.latency_buckets) == counters.requests
+    assert plane.ports.stats.worker.unrouted == {404: 1}

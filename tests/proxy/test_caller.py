@@ -1,0 +1,181 @@
+"""Who calls: one key, known, valid, of a plan that includes the route."""
+
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+
+import pytest
+
+from gateway.errors import DirectoryUnavailable
+from gateway.keys.port import KeyEntry, WorkspaceStatus
+from tests.support.data_plane import DATE, KEY, OTHER_KEY, DataPlane, answered
+from tests.support.fake_clock import NOW_MICRO
+from tests.support.http_judge import Message
+
+OK = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
+SECRET = KEY.encode()
+ENTRY = KeyEntry("key-1", b"", "egw_live_1", "acme", "STARTER")
+
+
+@dataclass
+class OneEntry:
+    """A key directory in which every key is the same one, or that is away."""
+
+    entry: KeyEntry | None
+
+    async def find(self, key_hash: bytes) -> KeyEntry | None:
+        if self.entry is None:
+            raise DirectoryUnavailable("keys.away", "away")
+        return self.entry
+
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+async def refused(plane: DataPlane, fields: bytes, path: bytes = b"/v1/a") -> tuple[int, str]:
+    """Return status and code of a refusal; it must charge nothing and tell no key."""
+    client = await plane.client(b"GET %b HTTP/1.1\r\nHost: a\r\n%b\r\n" % (path, fields))
+    answer = await answered(client)
+    record = await plane.record()
+    assert (record.outcome, record.status) == ("refused", answer.status)
+    assert await plane.counted() == (0, 0)
+    assert plane.upstream.is_quiet()
+    assert SECRET not in client.received
+    assert (answer.values(b"www-authenticate") != []) is (answer.status == 401)
+    return answer.status, record.code or ""
+
+
+async def passed(plane: DataPlane, fields: bytes, path: bytes = b"/v1/a") -> Message:
+    client, upstream, _ = await plane.asked(
+        b"GET %b HTTP/1.1\r\nHost: a\r\n%b\r\n" % (path, fields)
+    )
+    await upstream.send(OK)
+    return await answered(client)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        (b"", "key_missing"),
+        (b"Authorization: Basic eDp5\r\n", "key_missing"),
+        (b"Authorization: Bearer\r\n", "key_missing"),
+        (b"X-API-Key:\r\n", "key_missing"),
+        (b"X-API-Key: nonsense\r\n", "key_invalid"),
+        (b"X-API-Key: %bx\r\n" % SECRET, "key_invalid"),
+        (b"X-API-Key: %b\r\n" % SECRET.lower(), "key_invalid"),
+        (b"X-API-Key: %b\r\n" % (b"x" * 600), "key_invalid"),
+        (b"X-API-Key: \xff\xfe\r\n", "key_invalid"),
+    ],
+)
+async def test_without_a_valid_key_nobody_comes_in(
+    plane: DataPlane, fields: bytes, code: str
+) -> None:
+    assert await refused(plane, fields) == (401, code)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"X-API-Key: %b\r\nX-API-Key: %b\r\n" % (SECRET, OTHER_KEY.encode()),
+        b"X-API-Key: %b\r\nAuthorization: Bearer %b\r\n" % (SECRET, OTHER_KEY.encode()),
+        b"X-API-Key: %b\r\nAuthorization: Bearer nonsense\r\n" % SECRET,
+        b"X-API-Key: %b, %b\r\nX-API-Key: %b\r\n" % (SECRET, SECRET, SECRET),
+    ],
+)
+async def test_two_keys_are_ambiguous(plane: DataPlane, fields: bytes) -> None:
+    assert await refused(plane, fields) == (400, "key_ambiguous")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"X-API-Key: %b\r\n" % SECRET,
+        b"x-api-key:%b \r\n" % SECRET,
+        b"Authorization: bEARER   %b\r\n" % SECRET,
+        b"X-API-Key: %b\r\nAuthorization: Bearer %b\r\n" % (SECRET, SECRET),
+        b"X-API-Key: %b\r\nAuthorization: Basic eDp5\r\n" % SECRET,
+    ],
+)
+async def test_one_key_opens_wherever_it_stands(plane: DataPlane, fields: bytes) -> None:
+    assert (await passed(plane, fields)).status == 200
+
+    record = await plane.record()
+    assert (record.workspace_id, record.key_id, record.plan) == ("acme", "key-1", "STARTER")
+
+
+async def test_a_route_takes_its_key_only_where_it_says(plane: DataPlane) -> None:
+    assert await refused(plane, b"X-API-Key: %b\r\n" % SECRET, b"/named") == (401, "key_missing")
+
+
+@pytest.mark.parametrize(
+    ("entry", "status", "code"),
+    [
+        (replace(ENTRY, revoked_at_micro=NOW_MICRO), 401, "key_revoked"),
+        (replace(ENTRY, expires_at_micro=NOW_MICRO), 401, "key_expired"),
+        (replace(ENTRY, workspace_status=WorkspaceStatus.SUSPENDED), 403, "workspace_suspended"),
+        (
+            replace(ENTRY, workspace_status=WorkspaceStatus.PAYMENT_REQUIRED),
+            402,
+            "payment_required",
+        ),
+        (replace(ENTRY, plan="GONE"), 403, "plan_unknown"),
+        (replace(ENTRY, networks=(ip_network("10.0.0.0/8"),)), 403, "address_not_allowed"),
+        (None, 503, "directory_unavailable"),
+    ],
+)
+async def test_a_key_may_be_known_and_still_not_open(
+    plane: DataPlane, entry: KeyEntry | None, status: int, code: str
+) -> None:
+    plane.ports.keys = OneEntry(entry)
+    for _ in range(2):
+        assert await refused(plane, b"X-API-Key: %b\r\n" % SECRET) == (status, code)
+
+
+async def test_the_end_of_a_key_is_met_on_a_connection_that_knows_it(plane: DataPlane) -> None:
+    plane.ports.keys = OneEntry(replace(ENTRY, expires_at_micro=NOW_MICRO + 10_000_000))
+    request = b"GET /v1/a HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n" % SECRET
+    client, upstream, _ = await plane.asked(request)
+    await upstream.send(OK)
+    assert (await answered(client)).status == 200
+    await plane.advance(10)
+
+    await client.send(request)
+
+    assert (await answered(client)).status == 401
+    assert [record.code for record in await plane.records(2)] == [None, "key_expired"]
+
+
+async def test_two_keys_on_one_connection_are_two_callers(plane: DataPlane) -> None:
+    client, upstream, _ = await plane.asked(
+        b"GET /v1/a HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n" % SECRET
+    )
+    await upstream.send(OK)
+    await answered(client)
+    await client.send(
+        b"GET /v1/a HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n" % OTHER_KEY.encode()
+    )
+    await upstream.head()
+    await upstream.send(OK)
+    await answered(client)
+    await client.send(b"GET /v1/a HTTP/1.1\r\nHost: a\r\nX-API-Key: nonsense\r\n\r\n")
+
+    assert (await answered(client)).status == 401
+
+    keys = [record.key_id for record in await plane.records(3)]
+    assert keys == ["key-1", "key-2", None]
+
+
+async def test_features_come_with_the_plan(plane: DataPlane) -> None:
+    fields = b"X-API-Key: %b\r\n" % SECRET
+    assert await refused(plane, fields, b"/replay") == (403, "feature_unavailable")
+    plane.ports.keys = OneEntry(replace(ENTRY, plan="GROWTH"))
+
+    assert (await passed(plane, fields, b"/replay")).status == 200
+
+    await plane.record()
+
+
+async def test_a_key_may_have_fewer_features_than_its_plan(plane: DataPlane) -> None:
+    plane.ports.keys = OneEntry(replace(ENTRY, plan="GROWTH", features=frozenset()))
+    fields = b"X-API-Key: %b\r\n" % SECRET
+
+    assert await refused(plane, fields, b"/replay") == (403, "feature_unavailable")

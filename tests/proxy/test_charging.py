@@ -1,0 +1,270 @@
+"""One atomic charge per request; refusals change nothing; what happens without the store."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from gateway.config.snapshot import FailurePolicy
+from gateway.counters.memory import MemoryCounterStore
+from gateway.errors import StoreUnavailable
+from gateway.rules.charge import Charge, Correction, Counts, StaleTemplate
+from gateway.rules.units import MICRO
+from tests.support.data_plane import DATE, KEY, DataPlane, answered
+from tests.support.fake_clock import NOW_MICRO
+
+GET = b"GET /v1/a HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n" % KEY.encode()
+OK = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
+USAGE = "usage:{acme}:2025-11"
+FAR_SECONDS = 4_000_000_000
+
+
+def used(plane: DataPlane, dc: int) -> None:
+    """Let the workspace have used so much of its quota."""
+    assert isinstance(plane.ports.counters, MemoryCounterStore)
+    (key,) = [key for key in plane.ports.counters._counters if key.startswith("usage:")] or [USAGE]
+    plane.ports.counters.restore(key, dc * MICRO, FAR_SECONDS)
+
+
+async def passes(plane: DataPlane, request: bytes = GET) -> str:
+    """Send a request that must pass; return its RateLimit field."""
+    client = await plane.client(request)
+    if plane.idle_count:
+        upstream = plane.upstream.wires[-1]
+    else:
+        upstream = await plane.upstream.accept()
+    await upstream.head()
+    await upstream.send(OK)
+    answer = await answered(client)
+    client.close()
+    assert answer.status == 200
+    await plane.settled(idle=1)
+    return b", ".join(answer.values(b"ratelimit")).decode()
+
+
+async def test_what_is_left_is_told_with_every_answer(plane: DataPlane) -> None:
+    assert await passes(plane) == '"rpm";r=599;t=60, "monthly_dc";r=1999;t=907200'
+    assert await passes(plane) == '"rpm";r=598;t=60, "monthly_dc";r=1998;t=907200'
+
+    assert await plane.counted() == (2, 2)
+    assert [record.flags for record in await plane.records(2)] == [[], []]
+
+
+async def test_overage_and_grace_pass_and_are_flagged(plane: DataPlane) -> None:
+    await passes(plane)
+    used(plane, 1999)
+    await passes(plane)
+    used(plane, 2000)
+    await passes(plane)
+    used(plane, 3000)
+    await passes(plane)
+
+    flags = [record.flags for record in await plane.records(4)]
+
+    assert flags == [[], [], ["overage"], ["overage", "grace"]]
+
+
+async def test_a_refusal_names_its_policy_and_changes_no_counter(plane: DataPlane) -> None:
+    await passes(plane)
+    used(plane, 3030)
+    client = await plane.client(GET)
+
+    answer = await answered(client)
+
+    assert answer.status == 429
+    (violated,) = json.loads(answer.body)["violated-policies"]
+    assert (violated["limit"], violated["current"]) == (3000, 3031)
+    assert answer.values(b"retry-after") == [b"907200"]
+    assert await plane.counted() == (1, 3030)
+    refused = (await plane.records(2))[1]
+    assert (refused.outcome, refused.code, refused.billable) == ("refused", "quota_exceeded", False)
+    assert refused.violated == ["hard_overage_cap"]
+    assert plane.upstream.is_quiet()
+
+
+async def test_a_refusal_is_remembered_for_a_moment_and_then_asked_again(plane: DataPlane) -> None:
+    await passes(plane)
+    used(plane, 3030)
+    client = await plane.client(GET)
+    assert (await answered(client)).status == 429
+    used(plane, 10)
+    await client.send(GET)
+    assert (await answered(client)).status == 429
+    assert plane.ports.stats.store.refused_locally == 1
+    await plane.advance(1.1)
+
+    await passes(plane)
+
+    assert plane.ports.stats.store.refused_locally == 1
+    await plane.records(4)
+
+
+async def test_a_refund_makes_room_at_once(plane: DataPlane) -> None:
+    await passes(plane)
+    used(plane, 3029)
+    first = await plane.client(GET)
+    upstream = plane.upstream.wires[-1]
+    await upstream.head()
+    second = await plane.client(GET)
+    assert (await answered(second)).status == 429
+    await upstream.send(OK.replace(b"200 OK", b"500 No"))
+    assert (await answered(first)).status == 500
+    await plane.records(3)
+    assert await plane.counted() == (2, 3029)
+
+    await passes(plane)
+
+    await plane.record()
+
+
+async def test_the_same_run_is_charged_once(plane: DataPlane) -> None:
+    request = GET[:-2] + b'Idempotency-Key: "run-1"\r\n\r\n'
+    for _ in range(3):
+        await passes(plane, request)
+
+    records = await plane.records(3)
+
+    assert [record.repeat for record in records] == [False, True, True]
+    assert [record.charged_micro["dc"] for record in records] == [MICRO, 0, 0]
+    assert {record.run_id for record in records} == {"run-1"}
+    assert (await plane.counted())[1] == 1
+
+
+async def test_t5_a_failed_run_may_be_charged_again(plane: DataPlane) -> None:
+    request = GET[:-2] + b"Idempotency-Key: run-1\r\n\r\n"
+    client, upstream, _ = await plane.asked(request)
+    await upstream.send(OK.replace(b"200 OK", b"500 No"))
+    assert (await answered(client)).status == 500
+    await plane.record()
+    assert await plane.counted() == (1, 0)
+
+    await passes(plane, request)
+
+    record = await plane.record()
+    assert (record.repeat, record.billable) == (False, True)
+    assert (await plane.counted())[1] == 1
+
+
+async def test_the_period_of_the_charge_is_the_one_that_the_refund_goes_to(
+    plane: DataPlane,
+) -> None:
+    client, upstream, _ = await plane.asked(GET)
+    counters = plane.ports.counters
+    assert isinstance(counters, MemoryCounterStore)
+    assert [key for key in counters._counters if key.startswith("usage:")] == [USAGE]
+    plane.ports.clock.set(1_764_547_201 * MICRO)  # type: ignore[attr-defined]
+    await upstream.send(OK.replace(b"200 OK", b"500 No"))
+    await answered(client)
+
+    record = await plane.record()
+
+    assert record.period == "2025-11"
+    assert [delta[:2] for delta in record.deltas] == [[USAGE, -MICRO]]
+
+
+class Store:
+    """A counter store that fails, at first or always."""
+
+    def __init__(self, error: Exception, times: int, then: MemoryCounterStore) -> None:
+        self._error = error
+        self._times = times
+        self._then = then
+        self.is_available = False
+
+    async def charge(self, charge: Charge) -> Counts:
+        if self._times:
+            self._times -= 1
+            raise self._error
+        return await self._then.charge(charge)
+
+    async def correct(self, corrections: Sequence[Correction]) -> None:
+        await self._then.correct(corrections)
+
+    async def read(self, tag: str, keys: Sequence[str]) -> tuple[int, ...]:
+        return await self._then.read(tag, keys)
+
+    def now_micro(self) -> int:
+        return self._then.now_micro()
+
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+def failing(plane: DataPlane, error: Exception, times: int) -> MemoryCounterStore:
+    """Put a failing store before the real one, which is returned."""
+    real = plane.ports.counters
+    assert isinstance(real, MemoryCounterStore)
+    plane.ports.counters = Store(error, times, real)
+    return real
+
+
+AWAY = StoreUnavailable("store.away", "away")
+
+
+async def test_store_away_and_the_route_closed(plane: DataPlane) -> None:
+    real = failing(plane, AWAY, 1)
+    client = await plane.client(GET)
+
+    answer = await answered(client)
+
+    assert (answer.status, answer.values(b"retry-after")) == (503, [b"1"])
+    record = await plane.record()
+    assert (record.outcome, record.code) == ("refused", "store_unavailable")
+    assert record.deltas == []
+    assert not real._counters
+    assert plane.upstream.is_quiet()
+
+
+async def test_store_away_and_the_route_open_passes_within_its_share(plane: DataPlane) -> None:
+    snapshot = plane.ports.active.snapshot
+    plan = plane.ports.active.plans["keyed"]
+    plane.ports.active.plans["keyed"] = replace(
+        plan, route=replace(plan.route, on_store_failure=FailurePolicy.OPEN)
+    )
+    assert snapshot.local_share_percent == 10
+    real = failing(plane, AWAY, 1000)
+    local = plane.ports.local_counters
+    assert isinstance(local, MemoryCounterStore)
+
+    assert await passes(plane) == ""
+
+    record = await plane.record()
+    assert (record.flags, record.billable) == (["unenforced"], True)
+    assert [delta[1] for delta in record.deltas] == [MICRO]
+    for key in list(local._counters):
+        if key.startswith("rpm:"):
+            local.restore(key, 60 * MICRO, FAR_SECONDS)
+    client = await plane.client(GET)
+    assert (await answered(client)).status == 503
+    assert (await plane.record()).code == "store_unavailable"
+    plane.ports.counters = real
+    assert await plane.counted() == (0, 1)
+
+
+async def test_a_period_that_ends_meanwhile_is_planned_anew(plane: DataPlane) -> None:
+    real = failing(plane, StaleTemplate(NOW_MICRO), 1)
+
+    assert await passes(plane) == '"rpm";r=599;t=60, "monthly_dc";r=1999;t=907200'
+
+    plane.ports.counters = real
+    assert plane.ports.stats.store.stale_templates == 1
+    await plane.record()
+
+
+async def test_a_clock_that_jumps_without_end_is_a_store_that_is_away(plane: DataPlane) -> None:
+    real = failing(plane, StaleTemplate(NOW_MICRO), 1000)
+    client = await plane.client(GET)
+
+    assert (await answered(client)).status == 503
+
+    plane.ports.counters = real
+    assert (await plane.record()).code == "store_unavailable"
+
+
+@pytest.mark.parametrize("path", [b"/open/a", b"/v1/a"])
+async def test_a_route_without_keys_charges_nothing(plane: DataPlane, path: bytes) -> None:
+    await passes(plane, GET.replace(b"/v1/a", path))
+
+    assert await plane.counted() == ((0, 0) if path == b"/open/a" else (1, 1))
+    await plane.record()

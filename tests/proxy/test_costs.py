@@ -1,0 +1,258 @@
+"""What a request costs: told by header or body, before or after, and never by accident."""
+
+import json
+
+import pytest
+
+from gateway.config.snapshot import CostReading, CostSource, RunIdReading, RunIdSource
+from gateway.errors import Refusal, RefusalCode
+from gateway.proxy.costs import RUN_ID_BYTES_MAX, _reserve, read_run_id, run_id_of_answer, unquote
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.upstream import Answer
+from gateway.rules.units import MICRO
+from tests.support.data_plane import DATE, KEY, DataPlane, answered
+
+AUTH = b"Host: a\r\nX-API-Key: %b\r\n" % KEY.encode()
+OK = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
+IN_HEADER = RunIdReading(RunIdSource.HEADER, header=b"idempotency-key")
+
+
+def post(path: bytes, body: bytes) -> bytes:
+    head = b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n"
+    return head % (path, AUTH, len(body)) + body
+
+
+def answer_of(*fields: tuple[bytes, bytes]) -> Answer:
+    return Answer(200, b"OK", list(fields))
+
+
+def exchange_with(**fields: bytes) -> Exchange:
+    exchange = Exchange(client=None)  # type: ignore[arg-type]
+    exchange.special = {
+        name.replace("_", "-").encode(): value.split(b"|") for name, value in fields.items()
+    }
+    return exchange
+
+
+async def charged(plane: DataPlane, request: bytes, answer: bytes = OK) -> tuple[int, int]:
+    """Return the quantity in the record and in the counter, in micro-units and units."""
+    client, upstream, _ = await plane.asked(request)
+    await upstream.send(answer)
+    assert (await answered(client, b"POST")).status == 200
+    record = await plane.record()
+    assert record.charged_micro == record.quantities_micro
+    return record.quantities_micro["dc"], (await plane.counted())[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "micro"),
+    [
+        (b'{"n":7}', 7 * MICRO),
+        (b'{"n":0}', 0),
+        (b'{"n":0.25}', MICRO // 4),
+        (b'{"n":null}', 3 * MICRO),
+        (b"{}", 3 * MICRO),
+        (b"[]", 3 * MICRO),
+        (b"", 3 * MICRO),
+    ],
+)
+async def test_a_body_tells_what_to_reserve(plane: DataPlane, body: bytes, micro: int) -> None:
+    assert (await charged(plane, post(b"/json", body)))[0] == micro
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"n":-1}', b'{"n":"7"}', b'{"n":true}', b'{"n":[]}', b'{"n":1e300}', b'{"n":1e-9}',
+        b'{"n":99999999999999999999}', b'{"n":NaN}', b'{"n":', b"n=7", b"\xff",
+    ],
+)  # fmt: skip
+async def test_a_cost_that_can_not_be_read_is_refused(plane: DataPlane, body: bytes) -> None:
+    client = await plane.client(post(b"/json", body))
+
+    answer = await answered(client, b"POST")
+
+    assert (answer.status, json.loads(answer.body)["code"]) == (400, "cost_invalid")
+    assert (await plane.record()).code == "cost_invalid"
+    assert await plane.counted() == (0, 0)
+    assert plane.upstream.is_quiet()
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_body_that_is_read_has_a_bound(plane: DataPlane, chunked: bool) -> None:
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 70000"
+    client = await plane.client(b"POST /json HTTP/1.1\r\n" + AUTH + framing + b"\r\n\r\n")
+    if chunked:
+        await client.send(b"11170\r\n" + b" " * 70_000)
+
+    answer = await answered(client, b"POST")
+
+    assert answer.status == 413
+    await plane.record()
+    assert plane.upstream.is_quiet()
+
+
+async def test_a_body_that_was_read_is_sent_on_unchanged(plane: DataPlane) -> None:
+    body = b' {"n" : 2}\n' + b" " * 60_000
+    client, upstream, _ = await plane.asked(post(b"/json", body))
+    assert await upstream.exactly(len(body)) == body
+    await upstream.send(OK)
+    await answered(client, b"POST")
+    assert (await plane.record()).bytes_in == len(body)
+
+
+async def test_a_body_that_never_comes_costs_nothing(plane: DataPlane) -> None:
+    client = await plane.client(post(b"/json", b'{"n":7}')[:-3])
+    await plane.until(lambda: plane.ports.exchanges)
+    client.reset()
+
+    assert (await plane.record()).outcome == "client_gone"
+
+    assert await plane.counted() == (0, 0)
+
+
+async def test_a_body_that_is_read_and_stalls_is_a_timeout(plane: DataPlane) -> None:
+    client = await plane.client(post(b"/json", b'{"n":7}')[:-3])
+    await plane.until(lambda: plane.ports.exchanges)
+    await plane.advance(10.5)
+
+    assert (await answered(client, b"POST")).status == 408
+
+    assert (await plane.record()).code == "request_timeout"
+
+
+@pytest.mark.parametrize(
+    ("field", "units"),
+    [
+        (b"X-DC-Used: 9\r\n", 9), (b"x-dc-used:  1.5\r\n", 1.5), (b"X-DC-Used: 0\r\n", 0),
+        (b"", 4), (b"X-DC-Used: -1\r\n", 4), (b"X-DC-Used: many\r\n", 4), (b"X-DC-Used:\r\n", 4),
+        (b"X-DC-Used: 1\r\nX-DC-Used: 2\r\n", 4), (b"X-DC-Used: \xb2\r\n", 4),
+    ],
+)  # fmt: skip
+async def test_an_answers_header_settles_if_it_can_be_read(
+    plane: DataPlane, field: bytes, units: float
+) -> None:
+    answer = OK.replace(b"Content-Length", field + b"Content-Length")
+
+    micro, counted = await charged(plane, post(b"/json", b'{"n":4}'), answer)
+
+    assert micro == units * MICRO
+    assert counted == int(units)
+
+
+@pytest.mark.parametrize(
+    ("body", "units"),
+    [(b'{"used":2}', 2), (b'{"used":50}', 50), (b"{}", 5), (b"no json", 5), (b'{"used":"x"}', 5)],
+)
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_an_answers_body_settles_if_it_can_be_read(
+    plane: DataPlane, body: bytes, units: int, chunked: bool
+) -> None:
+    client, upstream, _ = await plane.asked(post(b"/usage", b"x"))
+    if chunked:
+        await upstream.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for byte in body:
+            await upstream.send(b"1\r\n%c\r\n" % byte)
+            await plane.turns(2)
+        await upstream.send(b"0\r\n\r\n")
+    else:
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+        await upstream.send(head % len(body) + body)
+
+    assert (await answered(client, b"POST")).body == body
+
+    assert (await plane.record()).quantities_micro == {"dc": units * MICRO}
+    assert (await plane.counted())[1] == units
+
+
+async def test_an_answer_too_long_to_be_read_keeps_the_estimate(plane: DataPlane) -> None:
+    client, upstream, _ = await plane.asked(post(b"/usage", b"x"))
+    body = b'{"used":1}' + b" " * 1_100_000
+    await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    await client.until(b'{"used":1}')
+    await client.exactly(1_100_000)
+
+    assert (await plane.record()).quantities_micro == {"dc": 5 * MICRO}
+
+
+async def test_an_answer_that_breaks_off_settles_nothing(plane: DataPlane) -> None:
+    client, upstream, _ = await plane.asked(post(b"/usage", b"x"))
+    await upstream.send(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"used":1}')
+    await client.until(b'{"used":1}')
+    upstream.close()
+    await client.rest()
+
+    assert (await plane.record()).charged_micro == {"dc": 0}
+
+    assert (await plane.counted())[1] == 0
+
+
+def test_a_header_of_the_request_tells_what_to_reserve() -> None:
+    reading = CostReading(CostSource.HEADER, 2 * MICRO, header=b"x-cost")
+
+    assert _reserve(reading, {b"x-cost": [b"3"]}, None) == 3 * MICRO
+    assert _reserve(reading, {}, None) == 2 * MICRO
+    for wrong in ([b"1", b"2"], [b"-1"], [b"x"], [b""]):
+        with pytest.raises(Refusal) as refused:
+            _reserve(reading, {b"x-cost": wrong}, None)
+        assert refused.value.code is RefusalCode.COST_INVALID
+        assert "x-cost" in refused.value.facts["detail"]
+
+
+def test_what_must_be_told_is_refused_where_it_is_missing() -> None:
+    reading = CostReading(CostSource.JSON, None, pointer=("a", "b"))
+
+    with pytest.raises(Refusal) as refused:
+        _reserve(reading, {}, {"a": {}})
+
+    assert refused.value.facts["detail"] == "Missing /a/b."
+
+
+@pytest.mark.parametrize(
+    ("value", "run_id"),
+    [
+        (b"plain", "plain"), (b' "quoted" ', "quoted"), (b'"a \\" b"', 'a " b'),
+        (b'"', '"'), (b"x" * RUN_ID_BYTES_MAX, "x" * RUN_ID_BYTES_MAX),
+    ],
+)  # fmt: skip
+async def test_a_run_id_is_the_same_quoted_or_bare(value: bytes, run_id: str) -> None:
+    assert await read_run_id(IN_HEADER, exchange_with(idempotency_key=value), 100) == run_id
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b'""', b"x" * (RUN_ID_BYTES_MAX + 1), b"\xff", b"a\tb", b"a|b"]
+)
+async def test_a_run_id_that_is_none_is_refused(value: bytes) -> None:
+    with pytest.raises(Refusal):
+        await read_run_id(IN_HEADER, exchange_with(idempotency_key=value), 100)
+
+
+async def test_a_route_may_require_a_run_id() -> None:
+    required = RunIdReading(RunIdSource.HEADER, header=b"idempotency-key", required=True)
+
+    assert await read_run_id(IN_HEADER, exchange_with(), 100) is None
+    assert await read_run_id(None, exchange_with(idempotency_key=b"x"), 100) is None
+    with pytest.raises(Refusal):
+        await read_run_id(required, exchange_with(), 100)
+
+
+async def test_a_run_id_may_stand_in_the_body(plane: DataPlane) -> None:
+    client, upstream, _ = await plane.asked(post(b"/json", b'{"run":"r-1","n":1}'))
+    await upstream.send(OK)
+    await answered(client, b"POST")
+
+    assert (await plane.record()).run_id == "r-1"
+
+
+def test_an_answer_may_name_the_run() -> None:
+    reading = RunIdReading(RunIdSource.RESPONSE_HEADER, header=b"x-run")
+
+    assert run_id_of_answer(reading, answer_of((b"X-Run", b"r-1"))) == "r-1"
+    assert run_id_of_answer(reading, answer_of((b"X-Run", b"\xff"))) is None
+    assert run_id_of_answer(reading, answer_of((b"X-Run", b"x" * 300))) is None
+    assert run_id_of_answer(IN_HEADER, answer_of((b"Idempotency-Key", b"r"))) is None
+
+
+def test_only_whole_quotes_are_taken_off() -> None:
+    assert unquote(b'"a') == b'"a'
+    assert unquote(b'"a\\\\"') == b"a\\"
