@@ -39,11 +39,7 @@ UNTESTED: frozenset[str] = frozenset(
         "gateway/keys/queries.py",  # statements; tests/keys/test_suite.py runs them
         "gateway/ledger/queries.py",  # statements; tests/ledger/test_suite.py runs them
         "gateway/process/__main__.py",  # every test of tests/system
-        "gateway/process/access_log.py",  # tests/cli runs a real worker that logs
         "gateway/rules/charge.py",  # data only
-        "gateway/tasks.py",  # every test of a background task
-        "gateway/process/clock.py",  # asks the machine
-        "gateway/process/sweep.py",  # tests/system/test_when_things_fail.py
         "gateway/process/wiring.py",  # every test of tests/system
         "gateway/process/worker.py",  # every test of tests/system
         "gateway/proxy/flow.py",  # tests/system/test_transparency.py
