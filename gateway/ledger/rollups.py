@@ -22,7 +22,7 @@ sum.
 Source: design section 8; requirements A22, D1.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -51,6 +51,8 @@ HOUR: Final = Granularity.HOUR.value
 MONTH: Final = Granularity.MONTH.value
 _REFUSED: Final = Outcome.REFUSED.value
 
+HourKey = tuple[str, str, int, str]
+"""Workspace id, meter, hours since the Unix epoch, period."""
 RollupKey = tuple[str, str, str, str, str]
 """Granularity, workspace id, meter, bucket, period."""
 
@@ -79,24 +81,32 @@ def period_of(record: Record) -> str:
 
 def accumulate(records: Iterable[Record]) -> dict[RollupKey, Tally]:
     """Return what records add to the hourly and monthly rollups."""
-    hourly: dict[tuple[str, str, int, str], Tally] = {}
+    hourly: dict[HourKey, Tally] = {}
     for record in records:
         if record.workspace_id is None:
             continue
         period = period_of(record)
         hour = record.occurred_at_micro // _HOUR_MICRO
-        for meter, charged_micro in _charges(record):
-            key = (record.workspace_id, meter, hour, period)
-            tally = hourly.get(key)
-            if tally is None:
-                tally = hourly[key] = Tally()
-            _add(tally, record, charged_micro)
+        workspace_id = record.workspace_id
+        charged = _billed_requests_micro(record)
+        _add(_tally_of(hourly, (workspace_id, REQUESTS_METER, hour, period)), record, charged)
+        for meter in meters_of(record):
+            if meter != REQUESTS_METER:
+                charged = record.charged_micro.get(meter, 0)
+                _add(_tally_of(hourly, (workspace_id, meter, hour, period)), record, charged)
     tallies: dict[RollupKey, Tally] = {}
     for (workspace_id, meter, hour, period), tally in hourly.items():
         tallies[HOUR, workspace_id, meter, hour_bucket(hour), period] = tally
         month = tallies.setdefault((MONTH, workspace_id, meter, period, period), Tally())
         _merge(month, tally)
     return tallies
+
+
+def _tally_of(hourly: dict[HourKey, Tally], key: HourKey) -> Tally:
+    tally = hourly.get(key)
+    if tally is None:
+        tally = hourly[key] = Tally()
+    return tally
 
 
 def _merge(whole: Tally, part: Tally) -> None:
@@ -122,12 +132,10 @@ def counted_events(record: Record, charged_micro: int) -> int:
     return 1 if charged_micro > 0 else -1
 
 
-def _charges(record: Record) -> Iterator[tuple[str, int]]:
-    """Yield each meter that a record is counted under with what is billed of it."""
-    yield REQUESTS_METER, _billed_requests_micro(record)
-    for meter in record.quantities_micro.keys() | record.charged_micro.keys():
-        if meter != REQUESTS_METER:
-            yield meter, record.charged_micro.get(meter, 0)
+def meters_of(record: Record) -> list[str]:
+    """Return the meters that a record knows a quantity or a charge of, each once."""
+    used = record.quantities_micro
+    return [*used, *[meter for meter in record.charged_micro if meter not in used]]
 
 
 def _billed_requests_micro(record: Record) -> int:

@@ -1,17 +1,15 @@
 """Records as rows of tables, and back. What the counter store was owed stays in the journal."""
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import Row
 
 from gateway.ledger.port import UsageRow
-from gateway.ledger.rollups import period_of
+from gateway.ledger.rollups import meters_of, period_of
 from gateway.rules.record import Record
 
-Values = dict[str, object]
-SqlRow = Row[Any]  # SQLAlchemy types rows by position, which a list of 24 columns outgrows
+Values = tuple[object, ...]
+SqlRow = Any  # SQLAlchemy types rows by position, which a list of 24 columns outgrows
 
 
 def storable(text: str) -> str:
@@ -19,49 +17,59 @@ def storable(text: str) -> str:
     return text.replace("\0", "\\u0000") if "\0" in text else text
 
 
+EVENT_COLUMNS: Final = (
+    "event_id", "request_id", "occurred_at_micro", "workspace_id", "key_id", "plan", "route",
+    "method", "run_id", "status", "outcome", "code", "billable", "reason", "repeat",
+    "pricing_version", "period", "flags", "violated", "bytes_in", "bytes_out", "latency_micro",
+    "upstream_micro", "record_version",
+)  # fmt: skip
+"""The columns of ``usage_events``, in the order in which ``event_row`` gives them."""
+
+QUANTITY_COLUMNS: Final = ("event_id", "meter", "quantity_micro", "charged_micro")
+"""The columns of ``usage_quantities``, in the order in which ``quantity_rows`` gives them."""
+
+
 def event_row(record: Record) -> Values:
-    """Return the columns of ``usage_events``."""
-    return {
-        "event_id": record.event_id,
-        "request_id": record.request_id,
-        "occurred_at_micro": record.occurred_at_micro,
-        "workspace_id": record.workspace_id,
-        "key_id": record.key_id,
-        "plan": record.plan,
-        "route": record.route,
-        "method": record.method,
-        "run_id": None if record.run_id is None else storable(record.run_id),
-        "status": record.status,
-        "outcome": record.outcome,
-        "code": record.code,
-        "billable": record.billable,
-        "reason": record.reason,
-        "repeat": record.repeat,
-        "pricing_version": record.pricing_version,
-        "period": period_of(record),
-        "flags": _json(record.flags),
-        "violated": _json(record.violated),
-        "bytes_in": record.bytes_in,
-        "bytes_out": record.bytes_out,
-        "latency_micro": record.latency_micro,
-        "upstream_micro": record.upstream_micro,
-        "record_version": record.v,
-    }
+    """Return a record as a row of ``usage_events``."""
+    return (
+        record.event_id,
+        record.request_id,
+        record.occurred_at_micro,
+        record.workspace_id,
+        record.key_id,
+        record.plan,
+        record.route,
+        record.method,
+        None if record.run_id is None else storable(record.run_id),
+        record.status,
+        record.outcome,
+        record.code,
+        record.billable,
+        record.reason,
+        record.repeat,
+        record.pricing_version,
+        period_of(record),
+        _json(record.flags),
+        _json(record.violated),
+        record.bytes_in,
+        record.bytes_out,
+        record.latency_micro,
+        record.upstream_micro,
+        record.v,
+    )
 
 
 def _json(names: list[str]) -> str:
     return orjson.dumps(names).decode() if names else "[]"
 
 
-def quantity_rows(record: Record) -> Iterator[Values]:
-    """Yield the columns of ``usage_quantities``, one row a meter."""
-    for meter in sorted(record.quantities_micro.keys() | record.charged_micro.keys()):
-        yield {
-            "event_id": record.event_id,
-            "meter": meter,
-            "quantity_micro": record.quantities_micro.get(meter, 0),
-            "charged_micro": record.charged_micro.get(meter, 0),
-        }
+def quantity_rows(record: Record) -> list[Values]:
+    """Return a record as rows of ``usage_quantities``, one a meter."""
+    used, charged = record.quantities_micro, record.charged_micro
+    return [
+        (record.event_id, meter, used.get(meter, 0), charged.get(meter, 0))
+        for meter in sorted(meters_of(record))
+    ]
 
 
 def record_of(row: SqlRow, used: dict[str, int], charged: dict[str, int]) -> Record:

@@ -10,7 +10,7 @@ Source: design section 8; requirement X6.
 
 from collections.abc import Iterable
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import orjson
@@ -104,7 +104,44 @@ def decode_record(payload: bytes) -> Record:
     values = orjson.loads(payload)
     if not isinstance(values, list) or len(values) < len(_SETTLED_FIELDS):
         raise ValueError("not a record")
-    return Record(**dict(zip(_FIELDS, values, strict=False)))
+    try:
+        return _record_of(values)
+    except TypeError as error:
+        raise ValueError("not a record") from error
+
+
+def _record_of(values: list[Any]) -> Record:
+    """Return a record from its values; written out, for a ledger is filled through here."""
+    return Record(
+        event_id=values[0],
+        request_id=values[1],
+        occurred_at_micro=values[2],
+        workspace_id=values[3],
+        key_id=values[4],
+        plan=values[5],
+        route=values[6],
+        method=values[7],
+        run_id=values[8],
+        status=values[9],
+        outcome=values[10],
+        code=values[11],
+        billable=values[12],
+        reason=values[13],
+        repeat=values[14],
+        quantities_micro=values[15],
+        charged_micro=values[16],
+        pricing_version=values[17],
+        period=values[18],
+        flags=values[19],
+        violated=values[20],
+        bytes_in=values[21],
+        bytes_out=values[22],
+        latency_micro=values[23],
+        upstream_micro=values[24],
+        v=values[25],
+        deltas=values[26] if len(values) > 26 else None,
+        run_key=values[27] if len(values) > 27 else None,
+    )
 
 
 def hold_id_of(payload: bytes) -> str:

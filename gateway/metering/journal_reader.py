@@ -21,8 +21,9 @@ from gateway.metering.journal_format import (
     Position,
     decode_record,
     hold_id_of,
+    parse_line,
 )
-from gateway.metering.journal_lines import read_lines
+from gateway.metering.journal_lines import read_lines, read_whole_lines
 from gateway.metering.journal_segments import Segment
 from gateway.metering.quarantine import set_aside
 from gateway.rules.record import Record
@@ -65,13 +66,13 @@ class JournalReader:
 
     def read_unshipped(self, limit: int) -> Unshipped:
         """Return up to ``limit`` of the oldest records that are not marked as shipped."""
-        return self._read(self.shipped, limit, lambda line: line.kind != ACKNOWLEDGED)
+        return self._read(self.shipped, limit, _is_record)
 
     def read_unacknowledged(self, position: Position, limit: int) -> Unshipped:
         """Return up to ``limit`` records from a position on whose corrections are still owed."""
 
-        def is_owed(line: Line) -> bool:
-            return line.kind == CORRECTED and hold_id_of(line.payload) in self.unacknowledged
+        def is_owed(kind: bytes, payload: bytes) -> bool:
+            return kind == CORRECTED and hold_id_of(payload) in self.unacknowledged
 
         return self._read(position, limit, is_owed)
 
@@ -113,7 +114,7 @@ class JournalReader:
         """Yield every record that is held, shipped or not, oldest first."""
         for _, line in self._lines(Position(0, 0)):
             if line.kind is not None and line.kind != ACKNOWLEDGED:
-                record = self._decode(line)
+                record = self._decode(line.payload)
                 if record is not None:
                     yield record
 
@@ -124,20 +125,46 @@ class JournalReader:
                 return Position(segment.number, 0)
         return Position(0, 0)
 
-    def _read(self, position: Position, limit: int, is_wanted: Callable[[Line], bool]) -> Unshipped:
+    def _read(
+        self, position: Position, limit: int, is_wanted: Callable[[bytes, bytes], bool]
+    ) -> Unshipped:
         batch = Unshipped([], position)
-        for segment, line in self._lines(position):
-            batch.position = Position(segment.number, line.end)
-            if line.kind is None:
-                # The scan at the start has kept its bytes, unless it was damaged since.
-                _log.error("journal.line_skipped", segment=segment.path.name, offset=line.start)
+        for segment in tuple(self.segments):
+            if segment.number < position.segment:
                 continue
-            record = self._decode(line) if is_wanted(line) else None
-            if record is not None:
-                batch.records.append(record)
-                if len(batch.records) >= limit:
-                    break
+            is_complete = segment.is_complete  # asked first: afterwards ``end`` can't grow
+            start = position.offset if segment.number == position.segment else 0
+            is_full = self._read_segment(batch, segment, start, limit, is_wanted)
+            if is_full or not is_complete:
+                break
         return batch
+
+    def _read_segment(
+        self,
+        batch: Unshipped,
+        segment: Segment,
+        start: int,
+        limit: int,
+        is_wanted: Callable[[bytes, bytes], bool],
+    ) -> bool:
+        """Add a segment's records to a batch; return whether the batch is full."""
+        while lines := read_whole_lines(segment.path, start, segment.end):
+            for line in lines:
+                end = start + len(line)
+                batch.position = Position(segment.number, end)
+                kind, payload = parse_line(line)
+                if kind is None:
+                    # The scan at the start has kept its bytes, unless it was damaged since.
+                    _log.error("journal.line_skipped", segment=segment.path.name, offset=start)
+                record = (
+                    self._decode(payload) if kind is not None and is_wanted(kind, payload) else None
+                )
+                start = end
+                if record is not None:
+                    batch.records.append(record)
+                    if len(batch.records) >= limit:
+                        return True
+        return False
 
     def _lines(self, position: Position) -> Iterable[tuple[Segment, Line]]:
         for segment in tuple(self.segments):
@@ -150,11 +177,15 @@ class JournalReader:
             if not is_complete:
                 return
 
-    def _decode(self, line: Line) -> Record | None:
+    def _decode(self, payload: bytes) -> Record | None:
         try:
-            return decode_record(line.payload)
+            return decode_record(payload)
         except ValueError as error:
-            text = line.payload.decode("utf-8", "backslashreplace")
-            _log.error("journal.record_unreadable", error=str(error), size_bytes=len(line.payload))
+            text = payload.decode("utf-8", "backslashreplace")
+            _log.error("journal.record_unreadable", error=str(error), size_bytes=len(payload))
             set_aside(self._folder.path, [{"reason": "unreadable", "line": text}])
             return None
+
+
+def _is_record(kind: bytes, _payload: bytes) -> bool:
+    return kind != ACKNOWLEDGED

@@ -1,9 +1,16 @@
 """Lines of a segment are read in order; damaged ones are told from whole ones."""
 
+import re
+import tempfile
 from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.metering import journal_lines
 from gateway.metering.journal_format import RECORD, Line, encode_record
-from gateway.metering.journal_lines import read_lines
+from gateway.metering.journal_lines import read_lines, read_whole_lines
 from tests.metering.journals import record
 
 
@@ -25,3 +32,20 @@ def test_a_line_without_its_end_is_torn(tmp_path: Path) -> None:
     path.write_bytes(encode_record(record(1))[:-1])
     (line,) = read_lines(path, 0, 10_000)
     assert line.is_torn
+
+
+@given(st.lists(st.binary(max_size=40).map(lambda text: text.replace(b"\n", b"\r")), max_size=30))
+def test_chunks_are_made_of_whole_lines_whatever_their_size(texts: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal_lines, "CHUNK_BYTES", 16)
+        path = Path(folder) / "segment"
+        content = b"\n".join(texts)
+        path.write_bytes(content)
+        found: list[bytes] = []
+        while lines := read_whole_lines(path, sum(map(len, found)), len(content)):
+            found += lines
+        assert found == re.findall(rb"[^\n]*\n|[^\n]+", content)
+
+
+def test_a_segment_that_is_gone_has_no_lines(tmp_path: Path) -> None:
+    assert read_whole_lines(tmp_path / "gone", 0, 100) == []
