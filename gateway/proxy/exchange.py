@@ -6,6 +6,8 @@ Source: design section 3; RFC 9110 6.4, 10.1.1; RFC 9112 6; requirement X1.
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 
 from gateway.errors import Refusal, RefusalCode
@@ -23,6 +25,7 @@ NO_LENGTH = -1
 CAPTURED_BYTES_MAX = 1024 * 1024
 """An answer whose body tells the cost is copied up to here; a longer one keeps the estimate."""
 
+_NO_LINGER = struct.pack("ii", 1, 0)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FORBIDDEN_TRAILERS = HOP_BY_HOP | GATEWAY_OWNED_REQUEST | {
     b"host", b"content-length", b"content-type", b"content-encoding", b"content-range",
@@ -369,7 +372,7 @@ class Exchange(AnswerSink):
         """Answer with a problem; an answer that has begun can only be cut off."""
         if self.answer_begun:
             self.held = b""
-            self.client.transport.abort()
+            self._cut()
             return
         if closes_connection(code) or (self.has_body and not self.body_complete):
             self.keep_alive = False
@@ -388,6 +391,15 @@ class Exchange(AnswerSink):
             )
             + body
         )
+
+    def _cut(self) -> None:
+        """End an answer that has begun so that nobody takes it for a whole one."""
+        transport = self.client.transport
+        if self.remaining == NO_LENGTH and not self.writes_chunks:
+            # Only the end of the connection ends this answer: it must be a reset.
+            sock = transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        transport.abort()
 
     def _write(self, data: bytes) -> None:
         self.bytes_out += len(data)
@@ -445,6 +457,8 @@ class Exchange(AnswerSink):
             self._wait_for_answer()
         elif self.upstream is not None:
             self.upstream.fail("execution" if is_total else "timeout")
+        elif is_total:
+            self.refusal = Refusal(RefusalCode.EXECUTION_TIMEOUT)  # it waits for a connection
         elif self.reads_body:
             self.refusal = Refusal(RefusalCode.REQUEST_TIMEOUT)
             self.resume()

@@ -122,3 +122,5 @@ def _read_wishes(exchange: Exchange) -> None:
             and has_token(upgrade, b"websocket")
             and has_token(special.get(b"connection", []), b"upgrade")
         )
+        if exchange.wants_upgrade:
+            exchange.keep_alive = False  # refused, what follows may be no HTTP any more
