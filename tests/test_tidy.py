@@ -38,10 +38,7 @@ UNTESTED: frozenset[str] = frozenset(
         "gateway/proxy/ports.py",  # types only
         "gateway/keys/queries.py",  # statements; tests/keys/test_suite.py runs them
         "gateway/ledger/queries.py",  # statements; tests/ledger/test_suite.py runs them
-        "gateway/process/__main__.py",  # every test of tests/system
         "gateway/rules/charge.py",  # data only
-        "gateway/process/wiring.py",  # every test of tests/system
-        "gateway/process/worker.py",  # every test of tests/system
         "gateway/proxy/flow.py",  # tests/system/test_transparency.py
         "gateway/proxy/pool.py",  # tests/system/test_when_things_fail.py
         "gateway/proxy/tunnel.py",  # tests/system/test_transparency.py

@@ -1,0 +1,126 @@
+"""A setting's value chooses the adapter, and says so in the operator's words when it can't."""
+
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.config.loaded import Settings
+from gateway.config.settings import load
+from gateway.counters.memory import MemoryCounterStore
+from gateway.counters.redis import RedisCounterStore
+from gateway.database.engine import create_engine_for
+from gateway.database.revision import is_current
+from gateway.errors import ConfigError, GatewayError
+from gateway.keys.cache import CachingKeyDirectory
+from gateway.keys.environment import EnvKeyDirectory
+from gateway.keys.port import Workspace, WorkspaceStatus
+from gateway.keys.yaml_file import YamlKeyDirectory
+from gateway.process import wiring
+from gateway.telemetry.metrics import DirectoryStats, StoreStats
+from tests.metering.journals import record
+from tests.support.fake_clock import FakeClock
+
+ROOT = Path(__file__).parents[2]
+POLICIES = ROOT / "policies" / "gateway.yaml"
+VARIABLE = "GATEWAY_TEST_KEYS"
+KEYS = "version: 1\nworkspaces: []\n"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    loaded = load(POLICIES, environ={}, overrides={})
+    url = f"sqlite:///{tmp_path}/data/ledger.db"
+    return replace(loaded.settings, data_dir=tmp_path / "data", ledger=url, keys=url)
+
+
+async def test_counters_are_in_memory_or_in_redis(settings: Settings) -> None:
+    clock, stats = FakeClock(), StoreStats()
+    memory = wiring.open_store(replace(settings, counters="memory"), clock, stats)
+    redis = wiring.open_store(replace(settings, counters="redis://127.0.0.1:1/0"), clock, stats)
+
+    assert isinstance(memory, MemoryCounterStore)
+    assert isinstance(redis, RedisCounterStore)
+    assert wiring.restorable(memory) is memory
+    assert wiring.restorable(redis) is None
+    assert isinstance(wiring.open_local_store(clock), MemoryCounterStore)
+
+
+def test_ledger_makes_its_folder_for_the_owner_alone_and_its_schema(settings: Settings) -> None:
+    ledger = wiring.open_ledger(settings)
+
+    assert ledger.append([record(1)]) == 1
+    ledger.close()
+    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
+    engine = create_engine_for(settings.ledger)
+    assert is_current(engine)
+    engine.dispose()
+
+
+def test_a_data_folder_that_can_not_be_made_is_told(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(GatewayError) as caught:
+        wiring.open_ledger(replace(settings, data_dir=tmp_path / "file" / "data"))
+
+    assert caught.value.code == "data_dir.unwritable"
+    assert "--data-dir" in caught.value.hint
+
+
+def test_registry_and_directory_share_a_database(settings: Settings) -> None:
+    registry = wiring.open_registry(settings)
+    registry.create_workspace(Workspace("acme", "STARTER", WorkspaceStatus.ACTIVE, 0))
+
+    assert isinstance(
+        wiring.open_directory(settings, FakeClock(), DirectoryStats()), CachingKeyDirectory
+    )
+    noted = wiring.note_key_use(settings)
+    assert noted is not None
+    assert noted.workspace("acme") is not None
+
+
+@pytest.mark.parametrize("keys", ["file:keys.yaml", f"env:{VARIABLE}"])
+def test_keys_that_are_edited_by_hand_have_no_registry(keys: str, settings: Settings) -> None:
+    by_hand = replace(settings, keys=keys)
+
+    with pytest.raises(GatewayError) as caught:
+        wiring.open_registry(by_hand)
+
+    assert caught.value.code == "keys.not_a_database"
+    assert wiring.note_key_use(by_hand) is None
+
+
+def test_keys_can_stand_in_a_file(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "keys.yaml").write_text(KEYS)
+    named = replace(settings, keys=f"file:{tmp_path}/keys.yaml")
+
+    directory = wiring.open_directory(named, FakeClock(), DirectoryStats())
+
+    assert isinstance(directory, YamlKeyDirectory)
+
+
+def test_keys_can_stand_in_a_variable(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = replace(settings, keys=f"env:{VARIABLE}")
+    monkeypatch.setenv(VARIABLE, KEYS)
+    directory = wiring.open_directory(named, FakeClock(), DirectoryStats())
+    assert isinstance(directory, EnvKeyDirectory)
+
+    monkeypatch.setenv(VARIABLE, "version: 1\nworkspaces: {}\n")
+    with pytest.raises(ConfigError):
+        wiring.open_directory(named, FakeClock(), DirectoryStats())
+
+
+def test_a_missing_variable_is_told_by_name(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+    with pytest.raises(GatewayError) as caught:
+        wiring.open_directory(
+            replace(settings, keys=f"env:{VARIABLE}"), FakeClock(), DirectoryStats()
+        )
+
+    assert caught.value.code == "keys.variable_missing"
+    assert VARIABLE in caught.value.message

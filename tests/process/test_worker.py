@@ -1,0 +1,140 @@
+"""A worker's life: it starts whole or not at all, says when it should be left alone, and tidies up.
+
+What happens to requests meanwhile is proved in tests/system.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+import uvloop
+
+from gateway.config.loaded import Address
+from gateway.errors import GatewayError
+from gateway.process import worker as life
+from gateway.process.worker import Worker
+from tests.process.configurations import loaded_in
+
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+async def running(tmp_path: Path) -> AsyncIterator[Worker]:
+    made = life.build(loaded_in(tmp_path), {})
+    await life.start(made)
+    yield made
+    await life.stop(made)
+
+
+def url_of(worker: Worker) -> str:
+    assert worker.server is not None
+    return f"http://127.0.0.1:{worker.server.sockets[0].getsockname()[1]}"
+
+
+async def test_it_listens_and_stops_listening(tmp_path: Path) -> None:
+    made = life.build(loaded_in(tmp_path), {})
+    await life.start(made)
+    url = url_of(made)
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(f"{url}/one")
+        assert (answer.status_code, answer.json()["code"]) == (401, "key_missing")
+        assert (await client.get(f"{url}/three")).status_code == 404
+
+    await life.stop(made)
+
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"{url}/one")
+
+
+async def test_what_was_answered_is_in_the_ledger_when_it_has_stopped(tmp_path: Path) -> None:
+    loaded = loaded_in(tmp_path)
+    made = life.build(loaded, {})
+    await life.start(made)
+    async with httpx.AsyncClient() as client:
+        for _ in range(3):
+            await client.get(f"{url_of(made)}/one")
+
+    await life.stop(made)
+
+    again = life.build(loaded, {})
+    await life.start(again)  # the journal's lock is free
+    records = again.ledger.events(workspace_id=None, period=None)
+    assert [record.code for record in records] == ["key_missing"] * 3
+    assert again.journal.unshipped_records == 0
+    await life.stop(again)
+
+
+async def test_an_address_in_use_is_told_and_nothing_is_left_open(tmp_path: Path) -> None:
+    loaded = loaded_in(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = replace(loaded.settings, listen=Address("127.0.0.1", port))
+        made = life.build(replace(loaded, settings=settings), {})
+
+        with pytest.raises(GatewayError) as caught:
+            await life.start(made)
+        await life.stop(made)
+
+    assert caught.value.code == "worker.cannot_listen"
+    assert str(port) in caught.value.message
+    again = life.build(loaded, {})
+    await life.start(again)
+    await life.stop(again)
+
+
+async def test_two_workers_do_not_share_a_journal(running: Worker, tmp_path: Path) -> None:
+    second = life.build(loaded_in(tmp_path), {})
+
+    with pytest.raises(GatewayError) as caught:
+        await life.start(second)
+    await life.stop(second)
+
+    assert caught.value.code == "journal.locked"
+    assert life.readiness(running) == []
+
+
+async def test_readiness_says_why_not(running: Worker) -> None:
+    assert life.readiness(running) == []
+
+    running.ports.is_draining = True
+    assert life.readiness(running) == ["draining"]
+
+
+async def test_a_worker_without_journal_is_not_ready(tmp_path: Path) -> None:
+    made = life.build(loaded_in(tmp_path), {})
+
+    assert life.readiness(made) == ["journal unavailable"]
+    await life.stop(made)
+
+
+@pytest.mark.parametrize(("two", "reasons"), [("closed", ["counter store away"]), ("open", [])])
+async def test_store_away_matters_if_every_route_is_closed(
+    two: str, reasons: list[str], tmp_path: Path
+) -> None:
+    made = life.build(loaded_in(tmp_path, counters=NOWHERE, two=two), {})
+    await life.start(made)
+
+    assert life.readiness(made) == reasons
+    await life.stop(made)
+
+
+async def test_drain_waits_for_nobody_if_nobody_is_there(running: Worker) -> None:
+    url = url_of(running)
+    async with httpx.AsyncClient() as client:
+        await client.get(f"{url}/one")  # kept alive, idle
+
+        await life.drain(running)
+
+        assert life.readiness(running) == ["draining"]
+        assert not running.ports.exchanges
+        with pytest.raises(httpx.TransportError):
+            await client.get(f"{url}/one")
