@@ -143,3 +143,20 @@ async def test_routes_are_counted_by_status_and_refusal(plane: DataPlane) -> Non
     assert counters.refused["key_invalid"] == refused_before + 1
     assert sum(counters.latency_buckets) == counters.requests
     assert plane.ports.stats.worker.unrouted == {404: 1}
+
+
+async def test_a_client_that_leaves_before_its_record_is_kept_is_answered_no_more(
+    plane: DataPlane,
+) -> None:
+    journal = plane.ports.journal = HeldJournal()
+    client, upstream, _ = await plane.asked(GET)
+    await upstream.send(OK)
+    await plane.until(lambda: journal.held)
+    client.reset()
+    await plane.deserted()
+
+    journal.held[0][1](True)
+
+    await plane.turns(20)
+    assert len(journal.held) == 1
+    await plane.settled(idle=1)

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.data_plane import DATE, KEY, DataPlane, answered
+from tests.support.http_judge import requests_in
 from tests.support.wire import Wire
 
 AUTH = b"Host: api.example\r\nX-API-Key: %b\r\n" % KEY.encode()
@@ -254,3 +255,28 @@ async def test_a_client_that_closes_its_side_in_a_body_is_gone(plane: DataPlane)
 
     assert (await plane.record()).outcome == "client_gone"
     await upstream.rest()
+
+
+async def test_a_client_that_leaves_the_queue_for_a_connection_is_not_sent_on(
+    plane: DataPlane,
+) -> None:
+    for _ in range(4):
+        await plane.client(GET)
+        await (await plane.upstream.accept()).head()
+    waiting = await plane.client(GET)
+    await plane.until(lambda: len(plane.pool._waiting) == 1)
+    waiting.reset()
+    await plane.until(lambda: len(plane.ports.connections) == 4)
+    wire = plane.upstream.wires[0]
+    await wire.send(OK)
+
+    await plane.until(lambda: len(plane.journal.read_unshipped(9).records) == 2)
+
+    outcomes = {record.outcome for record in plane.journal.read_unshipped(9).records}
+    assert outcomes == {"completed", "client_gone"}
+    assert plane.upstream.is_quiet()
+    assert len(requests_in(wire.received)) == 1
+    for wire in plane.upstream.wires[1:]:
+        await wire.send(OK)
+    await plane.records(5)
+    assert (await plane.counted())[1] == 4
