@@ -19,10 +19,10 @@ from gateway.rules.windows import NEVER_MICRO
 STALE, REFUSED, ADMITTED, REPEAT_REFUSED, REPEAT_ADMITTED = -1, 0, 1, 2, 3
 """Verdicts of ``charge.lua``."""
 
-CORRECTION_REMEMBERED_SECONDS = 7 * 86_400
+CORRECTION_REMEMBERED_SECONDS: Final = 7 * 86_400
 """How long a repeated correction is recognised: longer than a journal waits to be replayed."""
 
-PREPARED_MAX = 32
+PREPARED_MAX: Final = 32
 """Commands kept per template; costs that vary more (tokens) are packed each time."""
 
 
@@ -50,8 +50,8 @@ def _script(name: str) -> Script:
     return Script(digest, pack("SCRIPT", "LOAD", source))
 
 
-CHARGE = _script("charge")
-CORRECT = _script("correct")
+CHARGE: Final = _script("charge")
+CORRECT: Final = _script("correct")
 
 
 def charge_command(charge: Charge) -> bytes:

@@ -9,16 +9,16 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from itertools import islice
-from typing import cast
+from typing import Final, cast
 
 from hiredis import HiredisError, Reader, ReplyError
 
 from gateway.clock import Clock
 
-SWEEPS_PER_DEADLINE = 10
+SWEEPS_PER_DEADLINE: Final = 10
 """A sweep costs about 2 us; ten per deadline of 25 ms are a thousandth of a core, while busy."""
 
-OVERDUE_SWEEPS = 7
+OVERDUE_SWEEPS: Final = 7
 """Sweeps after which a command is overdue. Three more may pass until its caller is told: one until
 the sweep that first sees the command, one by rounding, one that confirms. So a caller is told
 within the deadline, and an answer within seven tenths of it is never refused."""
@@ -36,7 +36,7 @@ Reply = list[int] | int | bytes | None | ReplyError | Unanswered
 """Replies of the commands that the gateway uses; those of TIME and MGET are lists of bytes and are
 taken apart as lists of objects."""
 
-_INCOMPLETE = object()
+_INCOMPLETE: Final = object()
 
 
 class RedisLink(asyncio.Protocol):

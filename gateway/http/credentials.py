@@ -4,11 +4,12 @@ Source: RFC 6750 2.1 (Bearer), RFC 9110 11.6.2; requirement B2.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from gateway.errors import Refusal, RefusalCode
 
-BEARER = b"bearer "
-SECRET_BYTES_MAX = 512
+BEARER: Final = b"bearer "
+SECRET_BYTES_MAX: Final = 512
 """Longer than any key: what is longer is refused before it is hashed."""
 
 

@@ -4,8 +4,9 @@ Source: RFC 9110 7.6.1 (Connection), RFC 9112 6.1, RFC 9651; requirement X1.
 """
 
 from itertools import product
+from typing import Final
 
-HOP_BY_HOP = frozenset(
+HOP_BY_HOP: Final = frozenset(
     {
         b"connection",
         b"keep-alive",
@@ -21,7 +22,7 @@ HOP_BY_HOP = frozenset(
 )
 """Fields of one connection, never forwarded (the gateway writes its own framing)."""
 
-NOT_NOMINATED = frozenset(
+NOT_NOMINATED: Final = frozenset(
     {
         b"host",
         b"content-length",
@@ -43,7 +44,7 @@ NOT_NOMINATED = frozenset(
 )
 """A ``Connection`` field can't remove these: a caller could strip what policies rely on."""
 
-GATEWAY_OWNED_REQUEST = frozenset(
+GATEWAY_OWNED_REQUEST: Final = frozenset(
     {
         b"x-forwarded-for",
         b"x-forwarded-proto",
@@ -57,7 +58,7 @@ GATEWAY_OWNED_REQUEST = frozenset(
 )
 """Request fields that the gateway replaces by its own, and claims of the same kind."""
 
-_COMMON = (
+_COMMON: Final = (
     b"Accept", b"Accept-Encoding", b"Accept-Language", b"Accept-Ranges", b"Age", b"Allow",
     b"Authorization", b"Baggage", b"Cache-Control", b"Connection", b"Content-Disposition",
     b"Content-Encoding", b"Content-Language", b"Content-Length", b"Content-Location",
@@ -72,17 +73,17 @@ _COMMON = (
     b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"X-Frame-Options",
     b"X-Powered-By", b"X-Request-ID", b"X-Request-Id", b"X-Run-Id",
 )  # fmt: skip
-_LOWER: dict[bytes, bytes] = {name: name.lower() for name in _COMMON} | {
+_LOWER: Final[dict[bytes, bytes]] = {name: name.lower() for name in _COMMON} | {
     name.lower(): name.lower() for name in _COMMON
 }
 """Looking a common spelling up costs a third of changing its case."""
 
-_MIXED_DASHES_MAX = 5
+_MIXED_DASHES_MAX: Final = 5
 """Names with more dashes have too many mixed spellings; the two pure ones are kept apart."""
-_PLAIN_CONNECTION = frozenset(
+_PLAIN_CONNECTION: Final = frozenset(
     {b"keep-alive", b"close", b"upgrade", b"Keep-Alive", b"Close", b"Upgrade"}
 )
-_NOTHING: frozenset[bytes] = frozenset()
+_NOTHING: Final[frozenset[bytes]] = frozenset()
 
 
 def lower(name: bytes) -> bytes:

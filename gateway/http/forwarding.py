@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final
 
 from gateway.http.fields import lower
 
 Fields = list[tuple[bytes, bytes]]
 Network = IPv4Network | IPv6Network
 
-STATUS_LINES = {
+STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
 }

@@ -6,7 +6,7 @@ Source: RFC 9457, RFC 6585 4, RFC 9110 11.6.1 and 15.5.6; requirements A10, A21,
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Final, assert_never
 
 import orjson
 
@@ -16,13 +16,15 @@ from gateway.rules.limits import LimitKind
 from gateway.rules.plan import AnswerFormat, BillingRules, Tier, ViolatedForm
 from gateway.rules.units import MICRO
 
-TYPE_PREFIX = "urn:problem-type:enforcement-gateway:"
-REDUCED_CAPACITY = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
-CONTENT_TYPE = "application/problem+json"
-RETRY_SOON = b"Retry-After: 1\r\n"
+TYPE_PREFIX: Final = "urn:problem-type:enforcement-gateway:"
+REDUCED_CAPACITY: Final = (
+    "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+)
+CONTENT_TYPE: Final = "application/problem+json"
+RETRY_SOON: Final = b"Retry-After: 1\r\n"
 """While a store is away: its breaker probes again about then."""
 
-_MINUTE = 60
+_MINUTE: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one e
             assert_never(code)
 
 
-TITLES: dict[RefusalCode, tuple[str, str]] = {
+TITLES: Final[dict[RefusalCode, tuple[str, str]]] = {
     RefusalCode.BAD_REQUEST: ("Bad Request", "The request can't be understood."),
     RefusalCode.KEY_AMBIGUOUS: ("Ambiguous API Key", "Two different API keys were sent."),
     RefusalCode.COST_INVALID: ("Invalid Cost", "The cost of this request can't be read."),
@@ -146,7 +148,7 @@ TITLES: dict[RefusalCode, tuple[str, str]] = {
     ),
 }
 
-_CLOSES = frozenset(
+_CLOSES: Final = frozenset(
     {
         RefusalCode.BAD_REQUEST,
         RefusalCode.REQUEST_TIMEOUT,

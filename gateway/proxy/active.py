@@ -5,6 +5,7 @@ Made anew on reload and when a pricing version begins; requests hold the one the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.config.snapshot import CostSource, LegacyFields, Matcher, Route, RunIdReading, Snapshot
 from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP, with_aliases
@@ -13,8 +14,8 @@ from gateway.rules.charging import billing_period
 from gateway.rules.plan import Pricing
 from gateway.rules.windows import NEVER_MICRO, Window, WindowKind, period_at
 
-RATELIMIT_FIELDS = frozenset({b"ratelimit", b"ratelimit-policy"})
-_ALWAYS_READ = frozenset(
+RATELIMIT_FIELDS: Final = frozenset({b"ratelimit", b"ratelimit-policy"})
+_ALWAYS_READ: Final = frozenset(
     {
         b"host", b"connection", b"content-length", b"transfer-encoding", b"expect", b"upgrade",
         b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto", b"te", b"authorization",

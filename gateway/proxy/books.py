@@ -6,6 +6,7 @@ Source: design sections 3 and 8; requirements A8, A9, C7, X6.
 from bisect import bisect_left
 from functools import partial
 from time import perf_counter_ns
+from typing import Final
 
 import structlog
 
@@ -26,9 +27,9 @@ from gateway.telemetry.metrics import LATENCY_BOUNDS_MICRO
 
 _log = structlog.get_logger("proxy")
 
-_NOTHING: dict[str, int] = {}
-_OUTCOMES = {outcome: outcome.value for outcome in Outcome}
-_METHODS = {
+_NOTHING: Final[dict[str, int]] = {}
+_OUTCOMES: Final = {outcome: outcome.value for outcome in Outcome}
+_METHODS: Final = {
     method.encode(): method
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 }

@@ -3,6 +3,8 @@
 Source: design sections 3 (step 5), 4, 6 and 7; requirements N1, N5, C11.
 """
 
+from typing import Final
+
 from gateway.config.snapshot import FailurePolicy
 from gateway.errors import Refusal, RefusalCode, StoreUnavailable
 from gateway.proxy.active import RoutePlan
@@ -20,7 +22,7 @@ from gateway.rules.decision import (
 from gateway.rules.units import MICRO
 from gateway.rules.windows import NEVER_MICRO
 
-STALE_ATTEMPTS = 3
+STALE_ATTEMPTS: Final = 3
 """A period can end between planning and charging; twice in a row means that clocks are broken."""
 
 

@@ -8,6 +8,7 @@ Source: RFC 9112 2.2, 9.3; design sections 3 (step 1), 4 and 10.
 import asyncio
 from collections import deque
 from time import perf_counter_ns
+from typing import Final
 
 import httptools
 import structlog
@@ -24,14 +25,14 @@ from gateway.proxy.story import Story
 from gateway.proxy.tunnel import Tunnel
 from gateway.proxy.upstream import UpstreamConnection
 
-LINGER_BYTES_MAX = 256 * 1024
+LINGER_BYTES_MAX: Final = 256 * 1024
 """Unread body that is taken and dropped after an early answer, so that the client can read it."""
-LINGER_SECONDS = 2.0
-TUNNEL_BUFFER_BYTES_MAX = 64 * 1024
+LINGER_SECONDS: Final = 2.0
+TUNNEL_BUFFER_BYTES_MAX: Final = 64 * 1024
 """What a client may send behind an upgrade's head before the upstream agreed."""
 
-_VERSIONS = frozenset({"1.0", "1.1"})
-_DROPPED = b"-"
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
+_DROPPED: Final = b"-"
 """In the place of early bytes: what comes is not looked at any more."""
 
 _log = structlog.get_logger("proxy")

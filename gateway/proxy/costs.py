@@ -4,7 +4,7 @@ Source: design section 3 (steps 4 and 8); requirement A7.
 """
 
 from collections.abc import Mapping
-from typing import assert_never
+from typing import Final, assert_never
 
 from gateway.config.snapshot import CostReading, CostSource, RunIdReading, RunIdSource
 from gateway.errors import Refusal, RefusalCode
@@ -19,7 +19,7 @@ from gateway.proxy.active import RoutePlan
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.upstream import Answer
 
-RUN_ID_BYTES_MAX = 255
+RUN_ID_BYTES_MAX: Final = 255
 """As Stripe's; longer ones would let a caller fill the store."""
 
 

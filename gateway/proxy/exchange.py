@@ -9,6 +9,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from typing import Final
 
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP, nominated
@@ -20,14 +21,14 @@ from gateway.proxy.story import Story, pause
 from gateway.proxy.upstream import Answer, AnswerSink, UpstreamConnection
 
 Fields = list[tuple[bytes, bytes]]
-NO_LENGTH = -1
+NO_LENGTH: Final = -1
 
-CAPTURED_BYTES_MAX = 1024 * 1024
+CAPTURED_BYTES_MAX: Final = 1024 * 1024
 """An answer whose body tells the cost is copied up to here; a longer one keeps the estimate."""
 
-_NO_LINGER = struct.pack("ii", 1, 0)
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_FORBIDDEN_TRAILERS = HOP_BY_HOP | GATEWAY_OWNED_REQUEST | {
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_FORBIDDEN_TRAILERS: Final = HOP_BY_HOP | GATEWAY_OWNED_REQUEST | {
     b"host", b"content-length", b"content-type", b"content-encoding", b"content-range",
     b"authorization", b"cookie", b"set-cookie", b"cache-control", b"expect", b"x-api-key",
     b"ratelimit", b"ratelimit-policy", b"retry-after", b"location", b"max-forwards",
@@ -35,7 +36,7 @@ _FORBIDDEN_TRAILERS = HOP_BY_HOP | GATEWAY_OWNED_REQUEST | {
 """Fields that mean something for framing, routing, identity or limits (RFC 9110 6.5.1)."""
 
 
-_INTERIM_DROPPED = HOP_BY_HOP | {b"content-length"}
+_INTERIM_DROPPED: Final = HOP_BY_HOP | {b"content-length"}
 """An interim answer has no body (RFC 9112 6.3)."""
 
 

@@ -5,11 +5,12 @@ stream holds at most one such buffer per direction.
 """
 
 import asyncio
+from typing import Final
 
-WRITE_HIGH_WATER_BYTES = 256 * 1024
+WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 """Bytes that may wait in a transport's write buffer: enough to keep a fast link busy between two
 turns of the loop, small enough that ten thousand slow readers fit in memory."""
-BUFFER_HIGH_WATER_BYTES = 64 * 1024
+BUFFER_HIGH_WATER_BYTES: Final = 64 * 1024
 """Bytes of a body that wait before its receiver is known (uvloop reads at most 256 KiB at once)."""
 
 

@@ -3,6 +3,8 @@
 Source: RFC 9110 9.2.2, RFC 9112 9.3.1; design section 10; requirement C12.
 """
 
+from typing import Final
+
 from gateway.errors import RefusalCode
 from gateway.http.fields import nominated
 from gateway.http.forwarding import request_head
@@ -14,9 +16,9 @@ from gateway.proxy.ports import Ports
 from gateway.proxy.upstream import Answer, UpstreamConnection, UpstreamError
 from gateway.rules.plan import Tier
 
-IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 
-REFUSALS = {
+REFUSALS: Final = {
     "connect": RefusalCode.UPSTREAM_UNREACHABLE,
     "overloaded": RefusalCode.OVERLOADED,
     "timeout": RefusalCode.UPSTREAM_TIMEOUT,

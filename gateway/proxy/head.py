@@ -4,6 +4,7 @@ Source: RFC 9112 2.2, 3.2, 6; RFC 9110 7.2, 10.1.1; STANDARDS 4.1 and 4.2.
 """
 
 import re
+from typing import Final
 
 from gateway.config.snapshot import Snapshot
 from gateway.errors import Refusal, RefusalCode
@@ -11,11 +12,11 @@ from gateway.http.fields import has_token
 from gateway.http.paths import AmbiguousPath, normalise
 from gateway.proxy.exchange import Exchange
 
-_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
-_TARGET = re.compile(rb"[!-\"$-~]*")
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_TARGET: Final = re.compile(rb"[!-\"$-~]*")
 """A target holds visible ASCII and no fragment."""
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@\-]{1,128}")
-_METHODS_REFUSED = frozenset({b"CONNECT", b"TRACE"})
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@\-]{1,128}")
+_METHODS_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
 
 
 def bad(detail: str) -> Refusal:

@@ -7,6 +7,7 @@ Source: design section 3; docs/semantics.md.
 """
 
 from time import perf_counter_ns
+from typing import Final
 
 from gateway.errors import DirectoryUnavailable, Refusal, RefusalCode, StoreUnavailable
 from gateway.http.problems import render
@@ -22,7 +23,7 @@ from gateway.proxy.ports import Ports
 from gateway.proxy.upstream import UpstreamError
 from gateway.rules.record import Outcome
 
-DEGRADED = b"Gateway-Degraded: counter-store\r\n"
+DEGRADED: Final = b"Gateway-Degraded: counter-store\r\n"
 
 
 async def serve(exchange: Exchange, ports: Ports) -> None:

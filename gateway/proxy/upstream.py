@@ -7,6 +7,7 @@ Source: RFC 9112 6 (framing), RFC 9110 15.2 (interim answers); requirement X1.
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import httptools
 
@@ -14,9 +15,9 @@ from gateway.proxy.balancing import EndpointState
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, WRITE_HIGH_WATER_BYTES, Reading
 from gateway.proxy.story import pause
 
-HEAD_BYTES_MAX = 256 * 1024
+HEAD_BYTES_MAX: Final = 256 * 1024
 """Largest head or trailer section taken from an upstream; larger ones are a failure (502)."""
-INTERIM_MAX = 16
+INTERIM_MAX: Final = 16
 """Interim answers taken before the final one; more would be a flood."""
 
 Fields = list[tuple[bytes, bytes]]
@@ -395,6 +396,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.keep_alive = self._parser.should_keep_alive()
 
 
-_FRAMING_LENGTHS = frozenset(
+_FRAMING_LENGTHS: Final = frozenset(
     {len(b"content-length"), len(b"transfer-encoding"), len(b"connection"), len(b"date")}
 )

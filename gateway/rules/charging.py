@@ -5,17 +5,17 @@ Source: design sections 6 and 7; requirements A4 to A7, B5, N1.
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from gateway.rules.charge import ChargeTemplate, Entry
 from gateway.rules.limits import Action, Ladder, LimitKind, Scope
 from gateway.rules.units import MICRO, UNLIMITED
 from gateway.rules.windows import NEVER_MICRO, Period, Window, WindowKind, period_at
 
-REQUESTS_METER = "requests"
+REQUESTS_METER: Final = "requests"
 """The meter that every request costs one unit of."""
 
-MONTH = WindowKind.CALENDAR_MONTH
+MONTH: Final = WindowKind.CALENDAR_MONTH
 
 
 def counter_key(

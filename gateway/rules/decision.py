@@ -4,13 +4,14 @@ Source: design sections 5, 6 and 9; requirements A6, A10, A11, N1, N6.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.rules.charge import Charge, ChargeTemplate, Counts, Entry
 from gateway.rules.limits import Action, LimitKind
 from gateway.rules.units import MICRO, UNLIMITED, ceil_units
 from gateway.rules.windows import NEVER_MICRO, WindowKind
 
-QUOTA_REFUSAL_MEMORY_MICRO = MICRO
+QUOTA_REFUSAL_MEMORY_MICRO: Final = MICRO
 """How long a worker trusts its own memory of an exhausted quota: another worker may refund it."""
 
 

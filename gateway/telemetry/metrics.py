@@ -4,6 +4,7 @@ The request path only adds to integers; ``prometheus-client`` sees them when ``/
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(slots=True)
@@ -91,7 +92,7 @@ class Stats:
     worker: WorkerStats = field(default_factory=WorkerStats)
 
 
-LATENCY_BOUNDS_MICRO = (
+LATENCY_BOUNDS_MICRO: Final[tuple[int, ...]] = (
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000,
 )  # fmt: skip
