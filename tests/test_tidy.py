@@ -36,8 +36,6 @@ UNTESTED: frozenset[str] = frozenset(
         "gateway/config/snapshot.py",  # data only; tests/config/test_compile.py makes it
         "gateway/errors.py",  # data only
         "gateway/proxy/ports.py",  # types only
-        "gateway/keys/queries.py",  # statements; tests/keys/test_suite.py runs them
-        "gateway/ledger/queries.py",  # statements; tests/ledger/test_suite.py runs them
         "gateway/rules/charge.py",  # data only
         "gateway/proxy/flow.py",  # tests/system/test_transparency.py
         "gateway/proxy/pool.py",  # tests/system/test_when_things_fail.py
