@@ -31,7 +31,6 @@ CURVES: dict[str, Curve] = {**requests.CURVES, **shipping.CURVES}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure each size of each curve; write JSON and SVG after every curve."""
     options = _options(arguments)
-    measured: dict[str, list[Point]] = {}
     about = _about(options)
     with ExitStack() as stack:
         url = stack.enter_context(_postgresql(options.postgresql, options.curves))
@@ -44,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 3
         stack.callback(upstream.stop)
         for name in options.curves:
-            measured[name] = _measure(CURVES[name], folder, upstream.port, url, options)
-            for point in measured[name]:
+            points = _measure(CURVES[name], folder, upstream.port, url, options)
+            for point in points:
                 print(_line(name, point), flush=True)
-            _write(options.output, about, measured)
+            _write(options.output, name, about, points)
     print(f"\n{options.output}.json, {options.output}.svg")
     return 0
 
@@ -120,14 +119,19 @@ def _about(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _write(path: Path, about: dict[str, object], measured: dict[str, list[Point]]) -> None:
+def _write(path: Path, name: str, about: dict[str, object], points: Sequence[Point]) -> None:
+    """Write a curve beside those of earlier runs, and draw all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = {
-        "about": about,
-        "curves": {name: [asdict(point) for point in points] for name, points in measured.items()},
+    written = path.with_suffix(".json")
+    document = json.loads(written.read_text()) if written.exists() else {}
+    document[name] = {"about": about, "points": [asdict(point) for point in points]}
+    written.write_text(json.dumps(document, indent=1) + "\n")
+    drawn = {
+        known: [Point(**point) for point in document[known]["points"]]
+        for known in CURVES
+        if known in document
     }
-    path.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
-    path.with_suffix(".svg").write_text(draw(CURVES, measured))
+    path.with_suffix(".svg").write_text(draw(CURVES, drawn))
 
 
 if __name__ == "__main__":

@@ -157,6 +157,8 @@ def _write_routes(setup: Setup, folder: Path, upstream_port: int) -> Path:
         "pricing": "pricing.json",
         "ledger": f"sqlite:///{folder}/data/ledger.db",
         "foreign_keys": True,
+        # A machine that is shared pauses for longer than the default; a refusal is no request.
+        "store": {"deadline": "1s", "breaker_timeouts": 1000},
         "access_log": {"sample": 0},
         "limits": {"connections": setup.connections_max, "keep_alive": "3600s"},
         "upstreams": {"target": {"endpoints": [f"http://127.0.0.1:{upstream_port}"]}},

@@ -41,7 +41,9 @@ def run(port: int, lines: Path, seconds: int, *, in_order: bool = False) -> wrk.
         raise RuntimeError(f"wrk: {done.stderr or done.stdout}")
     load = wrk.parse(done.stdout)
     if load.failed:
-        raise RuntimeError(f"{load.failed} requests failed: nothing was measured")
+        raise RuntimeError(
+            f"{load.failed} of {load.requests} requests failed: nothing was measured"
+        )
     return load
 
 
