@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.micro.stage import NOW_MICRO, Stage
 from gateway.proxy.books import Draft, close_books
-from gateway.proxy.caller import Caller, identify, standing_of
+from gateway.proxy.caller import Caller, entered, key_hash_of, standing_of
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.head import read_head
 from gateway.proxy.upstream import Answer
@@ -51,11 +51,8 @@ def exchange_of(stage: Stage) -> Exchange:
 def caller_of(stage: Stage, exchange: Exchange) -> Caller:
     """Return the caller of a request."""
     ports = stage.ports
-    found = finished(
-        identify(exchange, ports.active, stage.plan, ports.keys, ports.key_format, NOW_MICRO)
-    )
-    assert isinstance(found, Caller)
-    return found
+    key_hash = key_hash_of(exchange, stage.plan, ports.key_format)
+    return entered(ports.keys.known(key_hash), ports.active, NOW_MICRO)
 
 
 def charge_of(stage: Stage, run_key: str | None = None) -> Charge:

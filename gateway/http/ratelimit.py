@@ -20,19 +20,34 @@ from gateway.rules.windows import NEVER_MICRO
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyState:
+    """What is constant of one policy in ``RateLimit``.
+
+    Attributes:
+        index: Of its counter in the charge.
+        name: As a structured-field string, quoted.
+    """
+
+    index: int
+    name: str
+    limit_micro: int
+    end_micro: int
+
+
+@dataclass(frozen=True, slots=True)
 class RateLimitFields:
     """What is constant about the fields of one charge template.
 
     Attributes:
         policy_line: The whole ``RateLimit-Policy`` line, empty if nothing is to be told.
         state_start: ``RateLimit: `` up to the first item.
-        items: Per listed entry its index in the charge, quoted name, limit, end; in order.
+        items: What is listed, in order.
         legacy: ``delta``, ``epoch`` or None: which ``X-RateLimit-*`` triple to add.
     """
 
     policy_line: bytes
     state_start: bytes
-    items: tuple[tuple[int, bytes, int, int], ...]
+    items: tuple[PolicyState, ...]
     legacy: str | None
 
 
@@ -43,9 +58,9 @@ def prepare(
     if not template.entries:
         return RateLimitFields(b"", b"", (), None)
     items = tuple(
-        (
+        PolicyState(
             index,
-            http_sf.ser(entry.ladder.soft.wire).encode(),
+            http_sf.ser(entry.ladder.soft.wire),
             entry.ladder.soft.limit_micro,
             entry.period.end_micro,
         )
@@ -73,36 +88,30 @@ def render(fields: RateLimitFields, counts_micro: Sequence[int], now_micro: int)
     """Return the field lines for counters that stand at ``counts_micro`` at ``now_micro``."""
     lines = fields.policy_line
     if fields.state_start:
-        lines += (
-            fields.state_start
-            + b", ".join(
-                [
-                    _state_item(name, limit_micro - counts_micro[index], end_micro, now_micro)
-                    for index, name, limit_micro, end_micro in fields.items
-                ]
-            )
-            + b"\r\n"
-        )
+        states = [_state_item(item, counts_micro[item.index], now_micro) for item in fields.items]
+        lines += fields.state_start + ", ".join(states).encode() + b"\r\n"
     if fields.legacy is not None and fields.items:
         lines += _legacy(fields, counts_micro, now_micro)
     return lines
 
 
-def _state_item(name: bytes, left_micro: int, end_micro: int, now_micro: int) -> bytes:
+def _state_item(item: PolicyState, count_micro: int, now_micro: int) -> str:
+    left_micro = item.limit_micro - count_micro
     remaining = left_micro // MICRO if left_micro > 0 else 0
-    if end_micro >= NEVER_MICRO:
-        return b"%b;r=%d" % (name, remaining)
-    left = (end_micro - now_micro + 999_999) // MICRO
-    return b"%b;r=%d;t=%d" % (name, remaining, left if left > 0 else 1)
+    if item.end_micro >= NEVER_MICRO:
+        return f"{item.name};r={remaining}"
+    seconds = (item.end_micro - now_micro + 999_999) // MICRO
+    return f"{item.name};r={remaining};t={seconds if seconds > 0 else 1}"
 
 
 def _legacy(fields: RateLimitFields, counts_micro: Sequence[int], now_micro: int) -> bytes:
     """Return the ``X-RateLimit-*`` triple of the first listed policy (B5)."""
-    index, _, limit_micro, end_micro = fields.items[0]
+    first = fields.items[0]
+    end_micro = first.end_micro
     reset = end_micro // MICRO if fields.legacy == "epoch" else seconds_until(end_micro, now_micro)
     return b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n" % (
-        limit_micro // MICRO,
-        max(0, limit_micro - counts_micro[index]) // MICRO,
+        first.limit_micro // MICRO,
+        max(0, first.limit_micro - counts_micro[first.index]) // MICRO,
         reset,
     )
 

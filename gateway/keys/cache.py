@@ -100,18 +100,21 @@ class CachingKeyDirectory:
         self._feed_thread = ThreadPoolExecutor(1, "keys-feed")
         self._watching: asyncio.Task[None] | None = None
 
+    def known(self, key_hash: bytes) -> KeyEntry | None:
+        """Return the entry of a key that is cached."""
+        entry = self._entries.get(key_hash)
+        if entry is not None:
+            self._entries.move_to_end(key_hash)
+            self._stats.hits += 1
+        return entry
+
     async def find(self, key_hash: bytes) -> KeyEntry | None:
         """Return the entry of a key, None if there is no such key.
 
         Raises:
             DirectoryUnavailable: see ``KeyDirectory``.
         """
-        entry = self._entries.get(key_hash)
-        if entry is None:
-            return await self._find_missing(key_hash)
-        self._entries.move_to_end(key_hash)
-        self._stats.hits += 1
-        return entry
+        return self.known(key_hash) or await self._find_missing(key_hash)
 
     async def start(self) -> None:
         """Begin to follow the change feed; a source that is away now is asked again later."""

@@ -44,6 +44,10 @@ class KeyEntry:
 class KeyDirectory(Protocol):
     """Look-up on the request path."""
 
+    def known(self, key_hash: bytes) -> KeyEntry | None:
+        """Return the entry of a key if it is at hand, None if ``find`` has to be asked."""
+        ...
+
     async def find(self, key_hash: bytes) -> KeyEntry | None:
         """Return the entry of a key, revoked and expired ones too, or None if there is none.
 

@@ -55,13 +55,19 @@ class YamlKeyDirectory:
         self._is_missing = False
         self._watching: asyncio.Task[None] | None = None
 
-    async def find(self, key_hash: bytes) -> KeyEntry | None:
-        """Return the entry of a key, or None; never waits."""
+    def known(self, key_hash: bytes) -> KeyEntry | None:
+        """Return the entry of a key; None for ``find`` to say that there is none."""
         entry = self._keys.get(key_hash)
         if entry is None or not is_same_hash(entry.key_hash, key_hash):
-            self._stats.unknown += 1
             return None
         self._stats.hits += 1
+        return entry
+
+    async def find(self, key_hash: bytes) -> KeyEntry | None:
+        """Return the entry of a key, or None; never waits."""
+        entry = self.known(key_hash)
+        if entry is None:
+            self._stats.unknown += 1
         return entry
 
     async def start(self) -> None:

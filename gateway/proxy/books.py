@@ -3,7 +3,6 @@
 Source: design sections 3 and 8; requirements A8, A9, C7, X6.
 """
 
-from bisect import bisect_left
 from functools import partial
 from time import perf_counter_ns
 from typing import Final
@@ -195,6 +194,15 @@ def _record(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Record:
     return record
 
 
+def _bucket(latency_micro: int) -> int:
+    index = 0
+    for bound_micro in LATENCY_BOUNDS_MICRO:  # most requests end in the first few
+        if latency_micro <= bound_micro:
+            break
+        index += 1
+    return index
+
+
 def _count(draft: Draft, record: Record, ports: Ports) -> None:
     if draft.plan is None:
         unrouted = ports.stats.worker.unrouted
@@ -206,7 +214,7 @@ def _count(draft: Draft, record: Record, ports: Ports) -> None:
     counters.latency_sum_micro += record.latency_micro
     if not counters.latency_buckets:
         counters.latency_buckets = [0] * (len(LATENCY_BOUNDS_MICRO) + 1)
-    counters.latency_buckets[bisect_left(LATENCY_BOUNDS_MICRO, record.latency_micro)] += 1
+    counters.latency_buckets[_bucket(record.latency_micro)] += 1
     counters.bytes_in += record.bytes_in
     counters.bytes_out += record.bytes_out
     counters.unenforced += draft.unenforced

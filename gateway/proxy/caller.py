@@ -12,7 +12,7 @@ from gateway.errors import Refusal, RefusalCode
 from gateway.http.credentials import read_key
 from gateway.http.ratelimit import RateLimitFields, prepare
 from gateway.keys.format import KeyFormat, hash_secret
-from gateway.keys.port import KeyDirectory, KeyEntry, WorkspaceStatus
+from gateway.keys.port import KeyEntry, WorkspaceStatus
 from gateway.proxy.active import Active, RoutePlan
 from gateway.proxy.exchange import Exchange
 from gateway.rules.access import is_address_allowed, key_refusal, missing_features
@@ -51,30 +51,22 @@ class Caller:
     standings: dict[str, Standing] = field(default_factory=dict)
 
 
-async def identify(
-    exchange: Exchange,
-    active: Active,
-    plan: RoutePlan,
-    keys: KeyDirectory,
-    key_format: KeyFormat,
-    now_micro: int,
-) -> Caller:
-    """Return the caller of a request.
+def entered(entry: KeyEntry | None, active: Active, now_micro: int) -> Caller:
+    """Return the caller that a directory's answer stands for.
 
     Raises:
-        Refusal: no key, an unknown, revoked or expired one, or a workspace that may not call.
-        DirectoryUnavailable: the key can't be looked up now.
+        Refusal: an unknown, revoked or expired key, or a workspace that may not call.
     """
-    entry = await keys.find(_hash(exchange, read_key(plan.places, exchange.special), key_format))
     if entry is None:
         raise Refusal(RefusalCode.KEY_INVALID)
-    code = key_refusal(
-        now_micro=now_micro,
-        expires_at_micro=entry.expires_at_micro,
-        revoked_at_micro=entry.revoked_at_micro,
-    )
-    if code is not None:
-        raise Refusal(code)
+    if entry.expires_at_micro is not None or entry.revoked_at_micro is not None:
+        code = key_refusal(
+            now_micro=now_micro,
+            expires_at_micro=entry.expires_at_micro,
+            revoked_at_micro=entry.revoked_at_micro,
+        )
+        if code is not None:
+            raise Refusal(code)
     caller = entry.compiled
     if isinstance(caller, Caller) and caller.active is active and caller.pricing is active.pricing:
         return caller
@@ -83,8 +75,15 @@ async def identify(
     return caller
 
 
-def _hash(exchange: Exchange, secret: bytes, key_format: KeyFormat) -> bytes:
-    """Return a key's hash; a connection that brings the same key again is spared the work."""
+def key_hash_of(exchange: Exchange, plan: RoutePlan, key_format: KeyFormat) -> bytes:
+    """Return the hash of the key that a request carries.
+
+    A connection that brings the same key again is spared the work.
+
+    Raises:
+        Refusal: no key, two, or one that can't be a key.
+    """
+    secret = read_key(plan.places, exchange.special)
     client = exchange.client
     if compare_digest(secret, client.known_secret):
         return client.known_hash

@@ -14,7 +14,7 @@ from gateway.http.problems import render
 from gateway.http.ratelimit import render as render_ratelimit
 from gateway.proxy.active import RoutePlan
 from gateway.proxy.books import Draft, close_books, counts_to_tell
-from gateway.proxy.caller import identify, require_access
+from gateway.proxy.caller import entered, key_hash_of, require_access
 from gateway.proxy.charging import charge
 from gateway.proxy.costs import actual_cost, read_cost, read_run_id, run_id_of_answer
 from gateway.proxy.exchange import ClientGone, Exchange
@@ -34,7 +34,8 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
     try:
         plan = draft.plan = find_route(draft, ports)  # 2
         await find_caller(draft, plan, ports)  # 3
-        await find_cost(draft, plan)  # 4
+        if not costs_the_same(draft, plan):
+            await find_cost(draft, plan)  # 4
         await charge(draft, plan, ports)  # 5
         await forward(draft, plan, ports)  # 6
         await relay(draft, plan)  # 7  all but the last bytes
@@ -78,13 +79,20 @@ async def find_caller(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
     """Look the key up and see whether it may come in here (step 3)."""
     if not plan.places:
         return
-    exchange = draft.exchange
-    caller = await identify(
-        exchange, draft.active, plan, ports.keys, ports.key_format, draft.now_micro
-    )
-    draft.caller = caller
+    exchange, keys = draft.exchange, ports.keys
+    key_hash = key_hash_of(exchange, plan, ports.key_format)
+    entry = keys.known(key_hash) or await keys.find(key_hash)
+    caller = draft.caller = entered(entry, draft.active, draft.now_micro)
     ports.key_use.note(caller.entry.key_id, draft.now_micro)
     require_access(caller, plan.route, exchange.origin.address)
+
+
+def costs_the_same(draft: Draft, plan: RoutePlan) -> bool:
+    """Take the cost of a route that costs the same every time and knows no runs (step 4)."""
+    if plan.static_cost_micro is None or plan.run_id is not None:
+        return False
+    draft.reserved_micro = plan.static_cost_micro
+    return True
 
 
 async def find_cost(draft: Draft, plan: RoutePlan) -> None:

@@ -22,6 +22,9 @@ class OneEntry:
 
     entry: KeyEntry | None
 
+    def known(self, key_hash: bytes) -> KeyEntry | None:
+        return None
+
     async def find(self, key_hash: bytes) -> KeyEntry | None:
         if self.entry is None:
             raise DirectoryUnavailable("keys.away", "away")
