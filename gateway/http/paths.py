@@ -8,18 +8,28 @@ Source: RFC 3986 6.2.2, RFC 9110 17; STANDARDS "Path normalisation"; design sect
 """
 
 import re
+from typing import Final
 
-_UNRESERVED = rb"A-Za-z0-9\-._~"
-_PLAIN = re.compile(rb"(?:/(?!\.{1,2}(?:/|\Z))[" + _UNRESERVED + rb"!$&'()*+,=:@]+)+/?|/", re.ASCII)
-_ALLOWED = re.compile(rb"[" + _UNRESERVED + rb"!$&'()*+,=:@%/]*", re.ASCII)
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
-_UNRESERVED_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_REFUSED_ESCAPES = frozenset({0x2F, 0x5C, 0x7F, 0x3B, *range(0x20)})
+_UNRESERVED: Final = rb"A-Za-z0-9\-._~"
+_PLAIN: Final = re.compile(
+    rb"(?:/(?!\.{1,2}(?:/|\Z))[" + _UNRESERVED + rb"!$&'()*+,=:@]+)+/?|/", re.ASCII
+)
+_ALLOWED: Final = re.compile(rb"[" + _UNRESERVED + rb"!$&'()*+,=:@%/]*", re.ASCII)
+_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNRESERVED_BYTES: Final = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+)
+_REFUSED_ESCAPES: Final = frozenset({0x2F, 0x5C, 0x7F, 0x3B, *range(0x20)})
 """Encoded slash, backslash, DEL, semicolon and controls."""
 
 
 class AmbiguousPath(ValueError):  # noqa: N818 - it is the path that is at fault
     """The path can be read in two ways; the message says which."""
+
+
+def is_plain(target: bytes) -> bool:
+    """Return whether a request target is a path that has but one spelling, without a query."""
+    return _PLAIN.fullmatch(target) is not None
 
 
 def normalise(path: bytes, *, resolve: bool, merge_slashes: bool) -> bytes:
@@ -33,7 +43,7 @@ def normalise(path: bytes, *, resolve: bool, merge_slashes: bool) -> bytes:
     Raises:
         AmbiguousPath: the path could mean two resources.
     """
-    if _PLAIN.fullmatch(path):
+    if is_plain(path):
         return path
     if not path.startswith(b"/") or not _ALLOWED.fullmatch(path):
         raise AmbiguousPath("a character that a path can't hold")

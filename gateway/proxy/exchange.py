@@ -53,9 +53,18 @@ class ClientSide(asyncio.Protocol):
         known_secret: The key of an earlier request of this connection, so that the next one need
             not hash it again; it lives no longer than the connection.
         known_hash: Its hash.
+        known_host: The host of an earlier request, found to be well-formed.
     """
 
-    __slots__ = ("known_hash", "known_secret", "loop", "reading", "transport", "write_paused")
+    __slots__ = (
+        "known_hash",
+        "known_host",
+        "known_secret",
+        "loop",
+        "reading",
+        "transport",
+        "write_paused",
+    )
 
     transport: asyncio.Transport
     reading: Reading
@@ -65,6 +74,7 @@ class ClientSide(asyncio.Protocol):
         self.write_paused = False
         self.known_secret = b""
         self.known_hash = b""
+        self.known_host = b""
 
     def exchange_finished(self, exchange: "Exchange") -> None:
         """The last bytes of an answer are on their way."""

@@ -9,7 +9,7 @@ from typing import Final
 from gateway.config.snapshot import Snapshot
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.fields import has_token
-from gateway.http.paths import AmbiguousPath, normalise
+from gateway.http.paths import AmbiguousPath, is_plain, normalise
 from gateway.proxy.exchange import Exchange
 
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
@@ -64,21 +64,37 @@ def _read_framing(exchange: Exchange) -> None:
         exchange.is_chunked = exchange.has_body = True
 
 
-def _read_target(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
-    hosts = exchange.special.get(b"host", [])
-    if len(hosts) > 1 or (not hosts and exchange.http_minor == 1):
+def _read_host(exchange: Exchange) -> bytes:
+    hosts = exchange.special.get(b"host")
+    if hosts is None:
+        if exchange.http_minor == 1:
+            raise bad("A request has exactly one Host field.")
+        return b""
+    if len(hosts) > 1:
         raise bad("A request has exactly one Host field.")
-    host = hosts[0].strip(b" \t") if hosts else b""
+    host = hosts[0]
+    if host == exchange.client.known_host:
+        return host
+    host = host.strip(b" \t")
+    if host and not _HOST.fullmatch(host):
+        raise bad("The Host field is malformed.")
+    exchange.client.known_host = host
+    return host
+
+
+def _read_target(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
+    host = _read_host(exchange)
     if exchange.method in _METHODS_REFUSED:
         raise Refusal(
             RefusalCode.METHOD_NOT_ALLOWED, allow=b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
         )
     if len(target) > snapshot.limits.target_bytes_max:
         raise Refusal(RefusalCode.TARGET_TOO_LONG)
+    if is_plain(target):
+        exchange.host, exchange.path = host, target
+        return
     if not _TARGET.fullmatch(target):
         raise bad("The request target holds a character that it can't.")
-    if host and not _HOST.fullmatch(host):
-        raise bad("The Host field is malformed.")
     if target[:1] != b"/":
         host, target = _other_form(exchange.method, host, target)
     exchange.host = host
