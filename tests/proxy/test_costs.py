@@ -1,5 +1,6 @@
 """What a request costs: told by header or body, before or after, and never by accident."""
 
+import asyncio
 import json
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from gateway.config.snapshot import CostReading, CostSource, RunIdReading, RunIdSource
 from gateway.errors import Refusal, RefusalCode
 from gateway.proxy.costs import RUN_ID_BYTES_MAX, _reserve, read_run_id, run_id_of_answer, unquote
-from gateway.proxy.exchange import Exchange
+from gateway.proxy.exchange import ClientSide, Exchange
 from gateway.proxy.upstream import Answer
 from gateway.rules.units import MICRO
 from tests.support.data_plane import DATE, KEY, DataPlane, answered
@@ -27,7 +28,7 @@ def answer_of(*fields: tuple[bytes, bytes]) -> Answer:
 
 
 def exchange_with(**fields: bytes) -> Exchange:
-    exchange = Exchange(client=None)  # type: ignore[arg-type]
+    exchange = Exchange(ClientSide(asyncio.get_running_loop()))
     exchange.special = {
         name.replace("_", "-").encode(): value.split(b"|") for name, value in fields.items()
     }
