@@ -1,7 +1,7 @@
 """A loaded configuration as JSON and back: typed, tagged, and nothing that could run.
 
 Only the classes named here can be made; an unknown tag or class is an error. The matcher is built
-anew from the routes, counters begin at zero.
+anew from the routes; counters begin at zero, or are those of a former configuration.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,14 +44,18 @@ def dump(configuration: Loaded) -> bytes:
     return orjson.dumps(_encode(configuration))
 
 
-def restore(text: bytes) -> Loaded:
+def restore(text: bytes, counters: Mapping[str, snapshot.RouteCounters] | None = None) -> Loaded:
     """Return the configuration of a JSON text.
+
+    Args:
+        text: As ``dump`` wrote it.
+        counters: By route's name: what these routes go on counting with.
 
     Raises:
         Untransferable: it is not one.
     """
     try:
-        found = _Decoder().decode(orjson.loads(text))
+        found = _Decoder(counters or {}).decode(orjson.loads(text))
     except (orjson.JSONDecodeError, TypeError, KeyError, ValueError) as error:
         raise Untransferable(f"not a configuration: {error}") from error
     if not isinstance(found, Loaded):
@@ -84,7 +88,8 @@ def _encode(value: object) -> object:
 class _Decoder:
     """Makes equal parts one object, as they were."""
 
-    def __init__(self) -> None:
+    def __init__(self, counters: Mapping[str, snapshot.RouteCounters]) -> None:
+        self._counters = counters
         self._made: dict[object, object] = {}
         self._tags: Mapping[str, Callable[[Any], object]] = {
             "enum": lambda told: _KNOWN[told[0]](told[1]),
@@ -109,6 +114,8 @@ class _Decoder:
         if kind is snapshot.Snapshot:
             routes = facts["routes"]
             return kind(**facts, matcher=RouteMatcher(routes))  # type: ignore[arg-type]
+        if kind is snapshot.Route and facts["name"] in self._counters:
+            facts["counters"] = self._counters[str(facts["name"])]
         made: object = kind(**facts)
         try:
             return self._made.setdefault(made, made)

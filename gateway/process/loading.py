@@ -15,6 +15,7 @@ from typing import NoReturn
 import orjson
 
 from gateway.config.loaded import Loaded
+from gateway.config.snapshot import RouteCounters
 from gateway.config.transfer import Untransferable, restore
 from gateway.errors import ConfigError, Fault, GatewayError
 
@@ -45,19 +46,25 @@ def become_worker(path: Path, overrides: Mapping[str, str]) -> NoReturn:
     os.execve(sys.executable, command, ALLOCATOR | os.environ)  # noqa: S606 - no shell; itself
 
 
-def load_in_child(path: Path, overrides: Mapping[str, str], version: int = 1) -> Loaded:
+def load_in_child(
+    path: Path,
+    overrides: Mapping[str, str],
+    version: int = 1,
+    counters: Mapping[str, RouteCounters] | None = None,
+) -> Loaded:
     """Return the configuration of a route file. Blocking.
 
     Args:
         path: The route file.
         overrides: Settings of the command line; they go through a pipe, since URLs hold passwords.
         version: Counts the configurations of a process.
+        counters: By name: what routes of the former configuration counted, to go on with.
 
     Raises:
         ConfigError: with every fault found.
         GatewayError: a file can't be read, or the child failed.
     """
-    return _answered(_read_in_child(path, overrides, version=version))
+    return _answered(_read_in_child(path, overrides, version=version), counters)
 
 
 def _read_in_child(path: Path, overrides: Mapping[str, str], *, version: int) -> bytes:
@@ -79,13 +86,13 @@ def _read_in_child(path: Path, overrides: Mapping[str, str], *, version: int) ->
     return child.stdout
 
 
-def _answered(text: bytes) -> Loaded:
+def _answered(text: bytes, counters: Mapping[str, RouteCounters] | None = None) -> Loaded:
     told = orjson.loads(text)
     if "faults" in told:
         raise ConfigError([Fault(**fault) for fault in told["faults"]])
     if "error" in told:
         raise GatewayError(*told["error"])
     try:
-        return restore(text)
+        return restore(text, counters)
     except Untransferable as error:
         raise GatewayError("config.child_failed", str(error), "report this: it is a bug") from error

@@ -13,7 +13,7 @@ import structlog
 import watchfiles
 
 from gateway.config.loaded import Loaded
-from gateway.config.snapshot import Snapshot
+from gateway.config.snapshot import RouteCounters, Snapshot
 from gateway.config.sources import digest, read_all
 from gateway.errors import GatewayError
 from gateway.process.loading import load_in_child
@@ -99,7 +99,9 @@ class Reloader:
             version = self._loaded.snapshot.version + 1
             path = self._loaded.files[0]
             try:
-                loaded = await asyncio.to_thread(load_in_child, path, self._overrides, version)
+                loaded = await asyncio.to_thread(
+                    load_in_child, path, self._overrides, version, self._counters()
+                )
             except GatewayError as error:
                 self._stats.reload_errors += 1
                 _log.error("config.reload_refused", faults=error.message.splitlines())
@@ -113,6 +115,10 @@ class Reloader:
             self._stats.reloads += 1
             _log.info("config.reloaded", version=version, routes=len(loaded.snapshot.routes))
             return True
+
+    def _counters(self) -> dict[str, RouteCounters]:
+        """Return what routes counted so far: whoever reads metrics knows a route by its name."""
+        return {route.name: route.counters for route in self._loaded.snapshot.routes}
 
     def _tell_restart_needed(self) -> None:
         """Compare with what the process started with, values unredacted: a password may change."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.settings import load
+from gateway.config.snapshot import RouteCounters
 from gateway.config.transfer import Untransferable, dump, restore
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,20 @@ def test_equal_parts_are_one_object_again() -> None:
     starter = snapshot.pricings[0].tiers["STARTER"]
     assert starter.ladders["monthly_dc"] is starter.ladders["hard_overage_cap"]
     assert snapshot.routes[0].upstream is snapshot.upstreams[0]
+
+
+def test_routes_go_on_with_the_counters_that_are_given() -> None:
+    loaded = load(ROOT / "policies" / "gateway.yaml", environ={}, overrides={})
+    chat = RouteCounters(requests=7)
+
+    restored = restore(dump(loaded), {"chat": chat, "gone": RouteCounters()})
+
+    by_name = {route.name: route for route in restored.snapshot.routes}
+    assert by_name["chat"].counters is chat
+    assert by_name["echo"].counters.requests == 0
+    assert "gone" not in by_name
+    found = restored.snapshot.matcher.match(b"POST", b"", b"/v1/chat/completions")
+    assert found is by_name["chat"]
 
 
 @pytest.mark.parametrize(

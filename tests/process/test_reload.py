@@ -54,6 +54,24 @@ async def test_changed_file_is_put_in_force(box: Box, tmp_path: Path) -> None:
     assert box.stats.reloads == 1
 
 
+async def test_a_route_goes_on_counting_and_a_new_one_begins(box: Box, tmp_path: Path) -> None:
+    counted = box.reloader._loaded.snapshot.routes[0].counters
+    counted.requests = 7
+    second = "  - {name: b, match: {methods: [POST], path: /}, upstream: app}\n"
+    (tmp_path / "gateway.yaml").write_text(TEXT.replace("NAME", "a") + second)
+    assert await box.reloader.reload()
+
+    first, other = box.snapshots[0].routes
+    assert first.counters is counted  # a request that is under way is counted there, too
+    assert other.counters.requests == 0
+    other.counters.requests = 3
+    (tmp_path / "gateway.yaml").write_text(TEXT.replace("NAME", "b"))
+    assert await box.reloader.reload()
+
+    (left,) = box.snapshots[1].routes
+    assert (left.name, left.counters.requests) == ("b", 3)
+
+
 async def test_unchanged_file_changes_nothing(box: Box) -> None:
     assert not await box.reloader.reload()
     assert box.snapshots == []
