@@ -56,6 +56,12 @@ class _HostRoutes:
                 node = node.literals.setdefault(segment.literal, _Node())
         return node.here
 
+    def find(self, method: bytes, path: bytes) -> Route | None:
+        """Return the most specific route for a method and a path."""
+        here = self.literal.get(path)
+        route = None if here is None else here.get(method)
+        return _find(self.root, path[1:].split(b"/"), 0, method) if route is None else route
+
     def places(self, path: bytes) -> Iterator[dict[bytes, Route]]:
         """Yield what is entered for a path, the most specific first."""
         found = self.literal.get(path)
@@ -77,6 +83,20 @@ def _walk(node: _Node, segments: list[bytes], at: int) -> Iterator[dict[bytes, R
             yield from _walk(node.parameter, segments, at + 1)
     if node.rest:
         yield node.rest
+
+
+def _find(node: _Node, segments: list[bytes], at: int, method: bytes) -> Route | None:
+    """Return the first route for a method that ``_walk`` would come to, without its generators."""
+    found: Route | None = None
+    if at == len(segments):
+        found = node.here.get(method)
+    else:
+        literal = node.literals.get(segments[at])
+        if literal is not None:
+            found = _find(literal, segments, at + 1, method)
+        if found is None and node.parameter is not None and segments[at]:
+            found = _find(node.parameter, segments, at + 1, method)
+    return node.rest.get(method) if found is None else found
 
 
 def literal_path(path: Sequence[Segment]) -> bytes:
@@ -111,15 +131,13 @@ class RouteMatcher:
             host: The ``Host`` field's value; the port and the case don't matter.
             path: The canonical path.
         """
-        if not self._by_host:
-            entries = self._any_host.literal.get(path)
-            if entries is not None and method in entries:
-                return entries[method]
-        for by_method in self._places(host, path):
-            route = by_method.get(method)
-            if route is not None:
-                return route
-        return None
+        if self._by_host:
+            own = self._by_host.get(without_port(host))
+            if own is not None:
+                route = own.find(method, path)
+                if route is not None:
+                    return route
+        return self._any_host.find(method, path)
 
     def allowed_methods(self, host: bytes, path: bytes) -> frozenset[bytes]:
         """Return the methods that routes take at this path; empty if there is no such path."""
