@@ -89,16 +89,17 @@ async def _ask(desk: Desk, question: Question, caller: AskedCaller | None) -> Ex
     from gateway.telemetry.metrics import StoreStats  # noqa: PLC0415
 
     settings = desk.loaded.settings
+    runs = counts.billed_runs(desk.ledger)
     if settings.counters == "memory":
         with desk.ledger() as ledger:
             key_id = caller.key.key_id if caller and caller.key else ""
             reader = counts.from_ledger(ledger, key_id=key_id)
-            return await explain(desk.snapshot, desk.clock, question, caller, reader)
+            return await explain(desk.snapshot, desk.clock, question, caller, reader, runs)
     store = wiring.open_store(settings, desk.clock, StoreStats())
     await store.start()
     try:
         reader = counts.from_store(store)
-        return await explain(desk.snapshot, desk.clock, question, caller, reader)
+        return await explain(desk.snapshot, desk.clock, question, caller, reader, runs)
     finally:
         await store.close()
 

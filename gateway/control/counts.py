@@ -1,13 +1,16 @@
 """Where ``explain`` reads present counts: the counter store, or the ledger where there is none.
 
+Whether a run was charged before is read from the ledger in both cases: it knows by which event.
+
 The memory store lives inside the gateway's process; from outside, its quotas are known from the
 ledger (as they are rebuilt from it) and its short windows are not known.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
-from gateway.control.explain import CountReader
+from gateway.control.explain import CountReader, RunReader
 from gateway.counters.port import CounterStore
 from gateway.ledger.port import ChargedTotal, Ledger
 from gateway.rules.charge import ChargeTemplate, Entry
@@ -36,6 +39,19 @@ def from_ledger(ledger: Ledger, *, key_id: str) -> CountReader:
         return await asyncio.to_thread(
             lambda: [_charged(ledger, entry, template.tag, key_id) for entry in template.entries]
         )
+
+    return read
+
+
+def billed_runs(open_ledger: Callable[[], AbstractContextManager[Ledger]]) -> RunReader:
+    """Return a reader of what the ledger was told of runs; it is opened when a run is asked for."""
+
+    def look_up(workspace_id: str, run_id: str) -> tuple[str, int] | None:
+        with open_ledger() as ledger:
+            return ledger.billing_event(workspace_id, run_id)
+
+    async def read(workspace_id: str, run_id: str) -> tuple[str, int] | None:
+        return await asyncio.to_thread(look_up, workspace_id, run_id)
 
     return read
 

@@ -33,11 +33,14 @@ from gateway.rules.decision import (
     would_refuse,
 )
 from gateway.rules.plan import Pricing, Tier
-from gateway.rules.units import UNLIMITED, Cap, text_from_micro
+from gateway.rules.units import MICRO, UNLIMITED, Cap, text_from_micro
 from gateway.rules.windows import NEVER_MICRO
 
 CountReader = Callable[[ChargeTemplate], Awaitable[Sequence[int | None]]]
 """Returns the present count of each entry in micro-units; None where it can't be known."""
+
+RunReader = Callable[[str, str], Awaitable[tuple[str, int] | None]]
+"""Returns id and time of the event that a workspace's run is billed by, None if by none yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Explanation:
         status: The gateway's own status when it refuses, None when it forwards.
         code: The refusal's code, None when it forwards.
         summary: One sentence: what would happen.
+        repeat_of: The event that this run was charged by: the request would be a repeat.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -110,6 +114,7 @@ class Explanation:
     code: str | None = None
     retry_after_seconds: int | None = None
     summary: str = ""
+    repeat_of: str | None = None
 
     def note(self, name: str, told: str) -> None:
         """Add a step that the request passes."""
@@ -135,6 +140,7 @@ async def explain(
     question: Question,
     caller: AskedCaller | None,
     read_counts: CountReader,
+    read_run: RunReader | None = None,
 ) -> Explanation:
     """Walk a request through steps 2 to 5 without counting or forwarding it.
 
@@ -144,13 +150,15 @@ async def explain(
         question: The request.
         caller: Whose it is; None for a request without a key.
         read_counts: Present counts.
+        read_run: Runs that were charged before; None if that can't be asked.
 
     Raises:
         StoreUnavailable: the counts can't be read.
+        LedgerUnavailable: the run can't be looked up.
     """
     found = Explanation()
     try:
-        await _walk(found, snapshot, clock.now_micro(), question, caller, read_counts)
+        await _walk(found, snapshot, clock.now_micro(), question, caller, read_counts, read_run)
     except Refusal as refusal:
         _refused(found, refusal, snapshot.pricing_at(clock.now_micro()))
     else:
@@ -166,6 +174,7 @@ async def _walk(
     question: Question,
     asked: AskedCaller | None,
     read_counts: CountReader,
+    read_run: RunReader | None,
 ) -> None:
     route = _find_route(found, snapshot, question)
     pricing = snapshot.pricing_at(now_micro)
@@ -177,7 +186,9 @@ async def _walk(
         found.note("caller", "the route is open: no key is asked for")
         ladders = []
     cost_micro = _read_cost(found, route, question)
-    _check_run_id(found, route, question)
+    run_id = _read_run_id(route, question)
+    if run_id is not None and route.auth.places:
+        await _look_run_up(found, run_id, pricing, asked, now_micro, read_run)
     template = build_template(
         [*ladders, *route.own_limits],
         asked.workspace.workspace_id if asked else f"address-{question.address}",
@@ -186,7 +197,17 @@ async def _walk(
         route=route.name,
         address=question.address or "",
     )
-    charge = Charge(template, amounts(template, cost_micro), hold_id="")
+    is_repeat = found.repeat_of is not None
+    charge = Charge(
+        template,
+        tuple(
+            0 if is_repeat and not entry.counts_repeats else amount_micro
+            for entry, amount_micro in zip(
+                template.entries, amounts(template, cost_micro), strict=True
+            )
+        ),
+        hold_id="",
+    )
     await _judge(found, charge, now_micro, read_counts)
 
 
@@ -297,18 +318,47 @@ def _document(question: Question) -> object:
         raise Refusal(RefusalCode.COST_INVALID, detail=f"Invalid request: {error}.") from error
 
 
-def _check_run_id(found: Explanation, route: Route, question: Question) -> None:
+def _read_run_id(route: Route, question: Question) -> str | None:
     reading = route.run_id
     if reading is None or reading.source is RunIdSource.RESPONSE_HEADER:
-        return
+        return None
     if reading.source is RunIdSource.HEADER:
-        named = question.headers.get(reading.header.decode()) is not None
+        value = question.headers.get(reading.header.decode())
+        run_id = None if value is None else _unquoted(value.strip())
     else:
-        named = isinstance(at_pointer(_document(question), reading.pointer), str)
-    if named:
-        found.note("run id", "named: if it was charged before, this costs nothing")
-    elif reading.required:
+        member = at_pointer(_document(question), reading.pointer)
+        run_id = member if isinstance(member, str) else None
+    if run_id is None and reading.required:
         raise Refusal(RefusalCode.BAD_REQUEST, detail="This route requires a run id.")
+    return run_id
+
+
+def _unquoted(value: str) -> str:
+    """Return what a structured-field string holds, or the bare value."""
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        return value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    return value
+
+
+async def _look_run_up(
+    found: Explanation,
+    run_id: str,
+    pricing: Pricing | None,
+    asked: AskedCaller | None,
+    now_micro: int,
+    read_run: RunReader | None,
+) -> None:
+    """Say whether the run was charged before, as far as the ledger has been told."""
+    if read_run is None or pricing is None or asked is None:
+        found.note("run id", "named: if it was charged before, this costs nothing")
+        return
+    known = await read_run(asked.workspace.workspace_id, run_id)
+    retention_micro = pricing.meter.run_retention_seconds * MICRO
+    if known is None or now_micro - known[1] >= retention_micro:
+        found.note("run id", f"{run_id!r} was not charged yet")
+        return
+    found.repeat_of = known[0]
+    found.note("run id", f"{run_id!r} was charged by event {known[0]}: a repeat costs nothing")
 
 
 async def _judge(

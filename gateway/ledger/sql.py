@@ -180,6 +180,13 @@ class SqlLedger:
             for row in connection.execute(queries.RUNS_SINCE, page):
                 yield row.workspace_id, row.run_id, row.occurred_at_micro
 
+    def billing_event(self, workspace_id: str, run_id: str) -> tuple[str, int] | None:
+        """Return id and time of the event that a run is billed by. See ``Ledger``."""
+        with self._reading() as connection:
+            asked = queries.holders_of([(workspace_id, storable(run_id))])
+            row = connection.execute(asked).one_or_none()
+        return None if row is None else (row.event_id, row.occurred_at_micro)
+
     def close(self) -> None:
         """Close idle connections."""
         self._engine.dispose()

@@ -53,6 +53,21 @@ def test_counts_come_from_a_shared_store_where_there_is_one(
     assert found["policies"][0]["count"] == "0"
 
 
+def test_a_run_that_was_charged_is_told_by_its_event(acme: OperatorDesk) -> None:
+    charged = record_of(
+        1, dc=3_030, period=this_month(), occurred_at_micro=RunningClock().now_micro()
+    )
+    acme.ship(charged)
+    asked = ("explain", "POST", "/v1/runs", "-w", "acme", "-H")
+
+    again = acme.json(*asked, "Idempotency-Key: run-1")
+    another = acme.json(*asked, "Idempotency-Key: run-2", expect=1)
+
+    assert again["repeat_of"] == charged.event_id
+    assert another["repeat_of"] is None
+    assert another["code"] == "quota_exceeded"
+
+
 def test_a_key_is_asked_for_by_its_id(acme: OperatorDesk) -> None:
     key_id = acme.json("keys", "create", "acme")["key_id"]
 

@@ -11,6 +11,7 @@ from gateway.control.explain import (
     CountReader,
     Explanation,
     Question,
+    RunReader,
     caller_of_key,
     explain,
 )
@@ -204,6 +205,59 @@ async def test_a_run_id_may_be_required(headers: dict[str, str], forwards: bool)
     assert answer.forwards is forwards
     if forwards:
         assert "run id" in [step.name for step in answer.steps]
+
+
+def runs(**events: int) -> RunReader:
+    """Return what knows by which event, and when, each run of ``acme`` was charged."""
+
+    async def read(workspace_id: str, run_id: str) -> tuple[str, int] | None:
+        assert workspace_id == "acme"
+        return (f"event-{run_id}", events[run_id]) if run_id in events else None
+
+    return read
+
+
+async def ask_run(run_id: str, known: RunReader | None, **counts: int) -> Explanation:
+    found = snapshot(route("create-run", RUNS, cost=(DC_FROM_BODY,), run_id_required=True))
+    question = replace(RUN, headers={"idempotency-key": run_id})
+    caller = AskedCaller(STARTER, None)
+    return await explain(found, FakeClock(NOW_MICRO), question, caller, reader(counts), known)
+
+
+@pytest.mark.parametrize("run_id", ["again", '"again"', ' "again" '])
+async def test_a_run_that_was_charged_passes_a_full_quota(run_id: str) -> None:
+    answer = await ask_run(run_id, runs(again=NOW_MICRO - 1), monthly_dc=3_030, rpm=5)
+
+    assert answer.forwards
+    assert answer.repeat_of == "event-again"
+    assert [(policy.policy, policy.cost, policy.allows) for policy in answer.policies] == [
+        ("rpm", "1", True),
+        ("monthly_dc", "0", True),
+    ]
+
+
+async def test_a_repeat_is_counted_by_rates() -> None:
+    answer = await ask_run("again", runs(again=NOW_MICRO - 1), rpm=600)
+
+    assert (answer.forwards, answer.code) == (False, "quota_exceeded")
+
+
+@pytest.mark.parametrize("at_micro", [None, NOW_MICRO - 45 * 86_400 * MICRO])
+async def test_an_unknown_or_forgotten_run_is_charged(at_micro: int | None) -> None:
+    known = runs() if at_micro is None else runs(old=at_micro)
+
+    answer = await ask_run("old", known, monthly_dc=3_030)
+
+    assert answer.code == "quota_exceeded"
+    assert answer.repeat_of is None
+    assert "not charged yet" in next(s.told for s in answer.steps if s.name == "run id")
+
+
+async def test_without_a_ledger_to_ask_both_is_said() -> None:
+    answer = await ask_run("again", None)
+
+    assert answer.forwards
+    assert "if it was charged before" in answer.steps[-2].told
 
 
 async def test_an_open_route_asks_for_no_key_and_may_limit_addresses() -> None:

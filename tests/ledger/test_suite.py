@@ -113,6 +113,9 @@ def test_sums_for_a_rebuild_are_those_of_the_span(ledger: SqlLedger) -> None:
     assert totals == {"k0": 2 * MICRO, "k1": MICRO}
     ledger.append([record(9, run_id="r9")])
     assert list(ledger.runs_since(START, limit=5)) == [("acme", "r9", START + 9)]
+    assert ledger.billing_event("acme", "r9") == (record(9).event_id, START + 9)
+    assert ledger.billing_event("acme", "r0") is None
+    assert ledger.billing_event("other", "r9") is None
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
