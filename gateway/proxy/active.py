@@ -76,10 +76,12 @@ def activate(snapshot: Snapshot, upstreams: Upstreams, now_micro: int) -> Active
     """Return a snapshot made ready for requests at an instant."""
     pricing = snapshot.pricing_at(now_micro)
     zone = pricing.timezone if pricing else "UTC"
+    # Most routes drop the same fields: sets of their own would take 10 KB a route.
+    shared: dict[frozenset[bytes], frozenset[bytes]] = {}
     return Active(
         snapshot=snapshot,
         matcher=snapshot.matcher,
-        plans={route.name: _plan(route, snapshot, upstreams) for route in snapshot.routes},
+        plans={route.name: _plan(route, snapshot, upstreams, shared) for route in snapshot.routes},
         special=_ALWAYS_READ.union(*map(_fields_read, snapshot.routes)),
         pricing=pricing,
         period=billing_period(zone, now_micro),
@@ -87,11 +89,16 @@ def activate(snapshot: Snapshot, upstreams: Upstreams, now_micro: int) -> Active
     )
 
 
-def _plan(route: Route, snapshot: Snapshot, upstreams: Upstreams) -> RoutePlan:
+def _plan(
+    route: Route,
+    snapshot: Snapshot,
+    upstreams: Upstreams,
+    shared: dict[frozenset[bytes], frozenset[bytes]],
+) -> RoutePlan:
     dropped = HOP_BY_HOP | GATEWAY_OWNED_REQUEST | snapshot.identity_fields | {b"host"}
     if not route.auth.forward_key:
         dropped |= {place.header for place in route.auth.places}
-    dropped = with_aliases(dropped)
+    dropped = _one(with_aliases(dropped), shared)
     bearer = any(place.bearer for place in route.auth.places)
     static = all(cost.reserve.source is CostSource.STATIC for cost in route.cost)
     return RoutePlan(
@@ -99,7 +106,9 @@ def _plan(route: Route, snapshot: Snapshot, upstreams: Upstreams) -> RoutePlan:
         pool=upstreams.pool(route.upstream),
         places=tuple((place.header, place.bearer) for place in route.auth.places),
         dropped=dropped,
-        dropped_but_authorization=dropped - {b"authorization"} if bearer else dropped,
+        dropped_but_authorization=(
+            _one(dropped - {b"authorization"}, shared) if bearer else dropped
+        ),
         static_cost_micro=(
             {cost.meter: cost.reserve.default_micro or 0 for cost in route.cost} if static else None
         ),
@@ -107,12 +116,22 @@ def _plan(route: Route, snapshot: Snapshot, upstreams: Upstreams) -> RoutePlan:
         settles_from_body=any(
             cost.settle is not None and cost.settle.source is CostSource.JSON for cost in route.cost
         ),
-        response_dropped=HOP_BY_HOP
-        | {b"x-request-id"}
-        | (RATELIMIT_FIELDS if route.replace_upstream_ratelimit else frozenset()),
+        response_dropped=_one(
+            HOP_BY_HOP
+            | {b"x-request-id"}
+            | (RATELIMIT_FIELDS if route.replace_upstream_ratelimit else frozenset()),
+            shared,
+        ),
         run_id=route.run_id,
         legacy=None if route.legacy_fields is LegacyFields.OFF else route.legacy_fields.value,
     )
+
+
+def _one(
+    names: frozenset[bytes], shared: dict[frozenset[bytes], frozenset[bytes]]
+) -> frozenset[bytes]:
+    """Return the set that equals this one and was made first."""
+    return shared.setdefault(names, names)
 
 
 def _fields_read(route: Route) -> frozenset[bytes]:

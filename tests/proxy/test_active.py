@@ -64,3 +64,14 @@ async def test_a_gap_between_prices_is_no_price(plane_snapshot: Snapshot) -> Non
     snapshot = replace(plane_snapshot, pricings=(later,))
 
     assert activate(snapshot, Upstreams(WorkerStats()), NOW_MICRO).pricing is None
+
+
+async def test_routes_that_drop_the_same_fields_share_one_set(plane_snapshot: Snapshot) -> None:
+    plans = activate(plane_snapshot, Upstreams(WorkerStats()), NOW_MICRO).plans.values()
+
+    for sets in (
+        [plan.dropped for plan in plans],
+        [plan.dropped_but_authorization for plan in plans],
+        [plan.response_dropped for plan in plans],
+    ):
+        assert len({id(names) for names in sets}) == len(set(sets))
