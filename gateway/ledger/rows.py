@@ -5,7 +5,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.ledger.port import UsageRow
-from gateway.ledger.rollups import meters_of, period_of
+from gateway.ledger.rollups import RollupKey, Tally, meters_of, period_of
 from gateway.rules.record import Record
 
 Values = tuple[object, ...]
@@ -27,6 +27,12 @@ EVENT_COLUMNS: Final = (
 
 QUANTITY_COLUMNS: Final = ("event_id", "meter", "quantity_micro", "charged_micro")
 """The columns of ``usage_quantities``, in the order in which ``quantity_rows`` gives them."""
+
+ROLLUP_COLUMNS: Final = (
+    "granularity", "workspace_id", "meter", "bucket", "period", "requests", "billable_events",
+    "refused", "repeats", "charged_micro", "charged_max_micro",
+)  # fmt: skip
+"""The columns of ``usage_rollups``, in the order in which ``rollup_row`` gives them."""
 
 
 def event_row(record: Record) -> Values:
@@ -56,6 +62,19 @@ def event_row(record: Record) -> Values:
         record.latency_micro,
         record.upstream_micro,
         record.v,
+    )
+
+
+def rollup_row(key: RollupKey, tally: Tally) -> Values:
+    """Return what is added to one sum as a row of ``usage_rollups``."""
+    return (
+        *key,
+        tally.requests,
+        tally.billable_events,
+        tally.refused,
+        tally.repeats,
+        tally.charged_micro,
+        tally.charged_max_micro,
     )
 
 

@@ -12,7 +12,7 @@ Source: design section 8; requirements A7, A22, D1.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from operator import attrgetter
 from typing import Final, TypeVar
 
@@ -26,10 +26,12 @@ from gateway.ledger.rollups import accumulate, is_correction
 from gateway.ledger.rows import (
     EVENT_COLUMNS,
     QUANTITY_COLUMNS,
+    ROLLUP_COLUMNS,
     Values,
     event_row,
     quantity_rows,
     record_of,
+    rollup_row,
     storable,
     usage_row_of,
 )
@@ -99,7 +101,9 @@ class SqlLedger:
         self._plain_quantities = DriverInsert(
             queries.ADD_QUANTITIES, QUANTITY_COLUMNS, engine.dialect
         )
-        self._add_to_rollups = queries.add_to_rollups(dialect)
+        self._add_to_rollups = DriverInsert(
+            queries.add_to_rollups(dialect), ROLLUP_COLUMNS, engine.dialect
+        )
 
     def append(self, records: Sequence[Record]) -> int:
         """Insert the records that are not there yet; return how many were new.
@@ -275,12 +279,9 @@ class SqlLedger:
             self._plain_quantities.run(connection, quantities)
         tallies = accumulate(records)
         if tallies:
-            names = ("granularity", "workspace_id", "meter", "bucket", "period")
-            sums = [
-                {**dict(zip(names, key, strict=True)), **asdict(tallies[key])}
-                for key in sorted(tallies)
-            ]
-            connection.execute(self._add_to_rollups, sums)
+            self._add_to_rollups.run(
+                connection, [rollup_row(key, tallies[key]) for key in sorted(tallies)]
+            )
 
 
 def _claimed_run(record: Record) -> Run | None:

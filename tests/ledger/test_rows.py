@@ -1,13 +1,15 @@
 """A record comes back from the database as it went in, but for what the counter store was owed."""
 
 import itertools
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from gateway.ledger.rows import quantity_rows, storable
+from gateway.database.tables import usage_rollups
+from gateway.ledger.rollups import Tally
+from gateway.ledger.rows import ROLLUP_COLUMNS, quantity_rows, rollup_row, storable
 from gateway.ledger.sql import SqlLedger
 from gateway.rules.record import Record
 
@@ -59,3 +61,15 @@ def test_any_run_id_can_be_stored(database: Engine, run_id: str) -> None:
     assert stored.event_id == event_id
     assert stored.run_id == storable(run_id)
     assert "\0" not in storable(run_id)
+
+
+def test_a_sum_is_a_row_of_its_table() -> None:
+    key = ("month", "acme", "dc", "2026-11", "2026-11")
+    tally = Tally(1, 2, 3, 4, 5, 6)
+
+    row = dict(zip(ROLLUP_COLUMNS, rollup_row(key, tally), strict=True))
+
+    assert list(row) == list(usage_rollups.c.keys())
+    assert {name: row[name] for name in asdict(tally)} == asdict(tally)
+    assert (row["granularity"], row["workspace_id"], row["meter"]) == key[:3]
+    assert (row["bucket"], row["period"]) == key[3:]
