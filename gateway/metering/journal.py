@@ -19,6 +19,7 @@ from typing import Final
 import structlog
 
 from gateway.clock import Clock
+from gateway.metering.carrier import Load
 from gateway.metering.journal_folder import JournalFolder
 from gateway.metering.journal_format import (
     Position,
@@ -205,8 +206,16 @@ class Journal:
 
         If the note can't be written a restart ships the batch again, harmlessly.
         """
-        self._reader.mark_shipped(batch)
+        self.mark_carried(batch.position, len(batch.records))
+
+    def mark_carried(self, position: Position, count: int) -> None:
+        """Do as ``mark_shipped`` for a batch that somebody else has read. Blocking."""
+        self._reader.mark_shipped(position, count)
         self._refresh()
+
+    def load(self, limit: int) -> Load:
+        """Return where the oldest unshipped records are to be found."""
+        return Load(self.directory, tuple(self._reader.segments), self._reader.shipped, limit)
 
     def free(self) -> None:
         """Delete segments whose last correction was acknowledged after they were shipped."""

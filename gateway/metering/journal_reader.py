@@ -10,6 +10,7 @@ Source: design section 8; requirement X6.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -66,7 +67,7 @@ class JournalReader:
 
     def read_unshipped(self, limit: int) -> Unshipped:
         """Return up to ``limit`` of the oldest records that are not marked as shipped."""
-        return self._read(self.shipped, limit, _is_record)
+        return read_records(self._folder.path, tuple(self.segments), self.shipped, limit)
 
     def read_unacknowledged(self, position: Position, limit: int) -> Unshipped:
         """Return up to ``limit`` records from a position on whose corrections are still owed."""
@@ -74,16 +75,19 @@ class JournalReader:
         def is_owed(kind: bytes, payload: bytes) -> bool:
             return kind == CORRECTED and hold_id_of(payload) in self.unacknowledged
 
-        return self._read(position, limit, is_owed)
+        return read_records(self._folder.path, tuple(self.segments), position, limit, is_owed)
 
-    def mark_shipped(self, batch: Unshipped) -> None:
-        """Note durably that the ledger has a batch, then delete what is needed no more."""
-        if batch.position == self.shipped:
+    def mark_shipped(self, position: Position, count: int) -> None:
+        """Note durably that the ledger has ``count`` records more, all up to a position.
+
+        What is needed no more is deleted.
+        """
+        if position == self.shipped:
             return
-        self.records_shipped += len(batch.records)
-        self.shipped = batch.position
+        self.records_shipped += count
+        self.shipped = position
         try:
-            self._folder.write_checkpoint(batch.position)
+            self._folder.write_checkpoint(position)
         except OSError as error:
             # A full disk refuses the note; deleting is what helps it, and the ledger has it all.
             _log.error("journal.checkpoint_failed", error=error.strerror)
@@ -114,7 +118,7 @@ class JournalReader:
         """Yield every record that is held, shipped or not, oldest first."""
         for _, line in self._lines(Position(0, 0)):
             if line.kind is not None and line.kind != ACKNOWLEDGED:
-                record = self._decode(line.payload)
+                record = _decode(self._folder.path, line.payload)
                 if record is not None:
                     yield record
 
@@ -124,47 +128,6 @@ class JournalReader:
             if segment.unacknowledged:
                 return Position(segment.number, 0)
         return Position(0, 0)
-
-    def _read(
-        self, position: Position, limit: int, is_wanted: Callable[[bytes, bytes], bool]
-    ) -> Unshipped:
-        batch = Unshipped([], position)
-        for segment in tuple(self.segments):
-            if segment.number < position.segment:
-                continue
-            is_complete = segment.is_complete  # asked first: afterwards ``end`` can't grow
-            start = position.offset if segment.number == position.segment else 0
-            is_full = self._read_segment(batch, segment, start, limit, is_wanted)
-            if is_full or not is_complete:
-                break
-        return batch
-
-    def _read_segment(
-        self,
-        batch: Unshipped,
-        segment: Segment,
-        start: int,
-        limit: int,
-        is_wanted: Callable[[bytes, bytes], bool],
-    ) -> bool:
-        """Add a segment's records to a batch; return whether the batch is full."""
-        while lines := read_whole_lines(segment.path, start, segment.end):
-            for line in lines:
-                end = start + len(line)
-                batch.position = Position(segment.number, end)
-                kind, payload = parse_line(line)
-                if kind is None:
-                    # The scan at the start has kept its bytes, unless it was damaged since.
-                    _log.error("journal.line_skipped", segment=segment.path.name, offset=start)
-                record = (
-                    self._decode(payload) if kind is not None and is_wanted(kind, payload) else None
-                )
-                start = end
-                if record is not None:
-                    batch.records.append(record)
-                    if len(batch.records) >= limit:
-                        return True
-        return False
 
     def _lines(self, position: Position) -> Iterable[tuple[Segment, Line]]:
         for segment in tuple(self.segments):
@@ -177,15 +140,73 @@ class JournalReader:
             if not is_complete:
                 return
 
-    def _decode(self, payload: bytes) -> Record | None:
-        try:
-            return decode_record(payload)
-        except ValueError as error:
-            text = payload.decode("utf-8", "backslashreplace")
-            _log.error("journal.record_unreadable", error=str(error), size_bytes=len(payload))
-            set_aside(self._folder.path, [{"reason": "unreadable", "line": text}])
-            return None
 
-
-def _is_record(kind: bytes, _payload: bytes) -> bool:
+def is_record(kind: bytes, _payload: bytes) -> bool:
+    """Return whether a line is a record, whatever it owes."""
     return kind != ACKNOWLEDGED
+
+
+def read_records(
+    folder: Path,
+    segments: Iterable[Segment],
+    position: Position,
+    limit: int,
+    is_wanted: Callable[[bytes, bytes], bool] = is_record,
+) -> Unshipped:
+    """Return up to ``limit`` records from a position on. Blocking.
+
+    Args:
+        folder: The journal's, for what can't be read.
+        segments: Oldest first.
+        is_wanted: Given kind and payload of a line.
+
+    Raises:
+        OSError: the journal can't be read, or an unreadable record can't be set aside.
+    """
+    batch = Unshipped([], position)
+    for segment in segments:
+        if segment.number < position.segment:
+            continue
+        is_complete = segment.is_complete  # asked first: afterwards ``end`` can't grow
+        start = position.offset if segment.number == position.segment else 0
+        is_full = _read_segment(folder, batch, segment, start, limit, is_wanted)
+        if is_full or not is_complete:
+            break
+    return batch
+
+
+def _read_segment(
+    folder: Path,
+    batch: Unshipped,
+    segment: Segment,
+    start: int,
+    limit: int,
+    is_wanted: Callable[[bytes, bytes], bool],
+) -> bool:
+    """Add a segment's records to a batch; return whether the batch is full."""
+    while lines := read_whole_lines(segment.path, start, segment.end):
+        for line in lines:
+            end = start + len(line)
+            batch.position = Position(segment.number, end)
+            kind, payload = parse_line(line)
+            if kind is None:
+                # The scan at the start has kept its bytes, unless it was damaged since.
+                _log.error("journal.line_skipped", segment=segment.path.name, offset=start)
+            elif is_wanted(kind, payload):
+                record = _decode(folder, payload)
+                if record is not None:
+                    batch.records.append(record)
+                    if len(batch.records) >= limit:
+                        return True
+            start = end
+    return False
+
+
+def _decode(folder: Path, payload: bytes) -> Record | None:
+    try:
+        return decode_record(payload)
+    except ValueError as error:
+        text = payload.decode("utf-8", "backslashreplace")
+        _log.error("journal.record_unreadable", error=str(error), size_bytes=len(payload))
+        set_aside(folder, [{"reason": "unreadable", "line": text}])
+        return None

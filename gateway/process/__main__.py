@@ -26,15 +26,19 @@ def main(arguments: list[str]) -> int:
     compiled.use()
     from gateway.config.transfer import restore  # noqa: PLC0415 - after Rich is out of the way
     from gateway.errors import GatewayError  # noqa: PLC0415
-    from gateway.process import worker  # noqa: PLC0415
+    from gateway.process import shipping  # noqa: PLC0415
+    from gateway.process.wiring import open_carrier  # noqa: PLC0415
     from gateway.telemetry import logs  # noqa: PLC0415
 
     with os.fdopen(int(arguments[0]), "rb") as handed:
         told = orjson.loads(handed.read())
     loaded = restore(told["configuration"].encode())
     logs.configure(loaded.settings.log_level, console=sys.stderr.isatty())
+    carrier = shipping.start(lambda: open_carrier(loaded.settings))
+    from gateway.process import worker  # noqa: PLC0415 - the shipping process does without
+
     try:
-        return worker.run(loaded, told["overrides"])
+        return worker.run(loaded, told["overrides"], carrier)
     except GatewayError as error:
         sys.stderr.write(f"error: {error.message} [{error.code}]\nhint: {error.hint}\n")
         return CANNOT_START

@@ -22,6 +22,7 @@ from gateway.keys.port import KeyDirectory, KeyRegistry
 from gateway.keys.sql import SqlKeyStore
 from gateway.ledger.port import Ledger
 from gateway.ledger.sql import SqlLedger
+from gateway.metering.carrier import Carrier, LedgerCarrier
 from gateway.process.clock import SystemClock
 from gateway.process.recovery import RestorableStore
 from gateway.telemetry.metrics import DirectoryStats, StoreStats
@@ -61,6 +62,11 @@ def open_ledger(settings: Settings) -> Ledger:
         GatewayError: the database can't be reached or written.
     """
     return SqlLedger(migrated_engine(settings, settings.ledger))
+
+
+def open_carrier(settings: Settings) -> Carrier:
+    """Return what brings records to the ledger. Raises what ``open_ledger`` raises."""
+    return LedgerCarrier(open_ledger(settings), SystemClock())
 
 
 def open_registry(settings: Settings) -> KeyRegistry:

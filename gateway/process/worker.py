@@ -26,6 +26,7 @@ from gateway.keys.format import KeyFormat
 from gateway.keys.last_used import LastUsed
 from gateway.keys.port import KeyDirectory, KeyRegistry
 from gateway.ledger.port import Ledger
+from gateway.metering.carrier import Carrier, LedgerCarrier
 from gateway.metering.corrections import Corrections
 from gateway.metering.journal import Journal
 from gateway.metering.shipper import Shipper
@@ -80,19 +81,26 @@ class Worker:
     journal_is_open: bool = False
 
 
-def run(loaded: Loaded, overrides: Mapping[str, str] | None = None) -> int:
+def run(loaded: Loaded, overrides: Mapping[str, str], carrier: Carrier) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code.
+
+    Args:
+        carrier: Brings records to the ledger; closed at the end.
 
     Raises:
         GatewayError: it can't start; nothing was lost.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_live(loaded, overrides or {}))
+        return runner.run(_live(loaded, overrides, carrier))
 
 
-async def _live(loaded: Loaded, overrides: Mapping[str, str]) -> int:
+async def _live(loaded: Loaded, overrides: Mapping[str, str], carrier: Carrier) -> int:
     stopping = asyncio.Event()
-    worker = build(loaded, overrides)
+    try:
+        worker = build(loaded, overrides, carrier)
+    except BaseException:
+        carrier.close()
+        raise
     try:
         await start(worker)
     except BaseException:
@@ -116,8 +124,11 @@ async def _live(loaded: Loaded, overrides: Mapping[str, str]) -> int:
     return 0
 
 
-def build(loaded: Loaded, overrides: Mapping[str, str]) -> Worker:
+def build(loaded: Loaded, overrides: Mapping[str, str], carrier: Carrier | None = None) -> Worker:
     """Put the parts together; nothing runs yet.
+
+    Args:
+        carrier: Brings records to the ledger; without one the worker does it in a thread.
 
     Raises:
         GatewayError: a database can't be opened.
@@ -163,7 +174,7 @@ def build(loaded: Loaded, overrides: Mapping[str, str]) -> Worker:
         corrections=Corrections(store, journal),
         shipper=Shipper(
             journal,
-            ledger,
+            carrier or LedgerCarrier(ledger, clock),
             clock=clock,
             stats=stats.shipper,
             interval_seconds=settings.ship_interval_seconds,

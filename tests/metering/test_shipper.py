@@ -12,9 +12,10 @@ from gateway.database.engine import create_engine_for
 from gateway.database.schema import migrate
 from gateway.errors import LedgerUnavailable
 from gateway.ledger.sql import SqlLedger
+from gateway.metering.carrier import LedgerCarrier, LedgerRefusesAll
 from gateway.metering.journal import Journal
 from gateway.metering.quarantine import QUARANTINE_NAME
-from gateway.metering.shipper import LedgerRefusesAll, Shipper
+from gateway.metering.shipper import Shipper
 from gateway.rules.record import Record
 from gateway.telemetry.metrics import ShipperStats
 from tests.metering.journals import FixedClock, ids, journal_in, keep, record, until
@@ -58,7 +59,7 @@ def made(
     journal = journal_in(folder / "journal", segment_bytes_max=2000)
     return journal, Shipper(
         journal,
-        ledger,
+        LedgerCarrier(ledger, FixedClock()),
         clock=FixedClock(),
         stats=stats or ShipperStats(),
         interval_seconds=0.002,
@@ -158,7 +159,7 @@ async def test_a_ledger_that_refuses_everything_is_at_fault_itself(
     ledger.is_broken = True
     await keep(journal, [record(number) for number in range(30)])
     with pytest.raises(LedgerRefusesAll):
-        await asyncio.to_thread(shipper._delivery.ship_batch)
+        await asyncio.to_thread(shipper._ship_batch)
     assert not await shipper.flush(0.02)
     ledger.is_broken = False
     assert await shipper.flush(5)

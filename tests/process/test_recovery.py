@@ -13,6 +13,7 @@ from gateway.database.engine import create_engine_for
 from gateway.database.schema import migrate
 from gateway.errors import LedgerUnavailable
 from gateway.ledger.sql import SqlLedger
+from gateway.metering.carrier import LedgerCarrier
 from gateway.metering.journal import Journal
 from gateway.metering.shipper import Shipper
 from gateway.process import recovery
@@ -58,7 +59,7 @@ def memory() -> MemoryCounterStore:
 def shipper_of(journal: Journal, ledger: SqlLedger) -> Shipper:
     return Shipper(
         journal,
-        ledger,
+        LedgerCarrier(ledger, FixedClock()),
         clock=FixedClock(),
         stats=ShipperStats(),
         interval_seconds=0.002,

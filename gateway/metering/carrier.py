@@ -1,0 +1,163 @@
+"""Carries batches from a journal's files to a ledger; knows neither clock, pace nor event loop.
+
+It runs in the shipper's thread, or in a process of its own where reading, writing and waiting take
+nothing from the requests (``gateway.process.shipping``).
+
+Owns: what becomes of a record that the ledger refuses. Does not own: when, how much, how far.
+Source: design sections 8 and 13; requirements X6, D1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.errors import LedgerUnavailable
+from gateway.ledger.port import Ledger
+from gateway.metering.journal_format import Position
+from gateway.metering.journal_reader import read_records
+from gateway.metering.journal_segments import Segment
+from gateway.metering.quarantine import set_aside
+from gateway.rules.record import Record
+
+_log = structlog.get_logger("shipper")
+
+_WIDENING_MAX: Final = 8
+"""A batch that is refused whole is widened up to so many times its size: if the ledger takes not
+one record of that many, the ledger is at fault, not they."""
+
+
+class LedgerRefusesAll(LedgerUnavailable):
+    """The ledger answers, but took not one record of a batch: something is wrong with it."""
+
+
+@dataclass(slots=True)
+class Load:
+    """Where a batch is to be found.
+
+    Attributes:
+        folder: The journal's.
+        segments: Oldest first.
+        position: Behind what is shipped.
+        limit: Most records to take.
+    """
+
+    folder: Path
+    segments: Sequence[Segment]
+    position: Position
+    limit: int
+
+
+@dataclass(slots=True)
+class Carried:
+    """What was brought to the ledger.
+
+    Attributes:
+        position: Behind it.
+        count: Records, those that were set aside included.
+        set_aside: Records that the ledger refused.
+    """
+
+    position: Position
+    count: int
+    set_aside: int
+
+
+class Carrier(Protocol):
+    """One batch at a time from a journal to a ledger. Blocking; one thread at a time.
+
+    Attributes:
+        oldest_micro: When the first record of the last batch occurred, whether it arrived or not; 0
+            if there was none.
+    """
+
+    oldest_micro: int
+
+    def carry(self, load: Load) -> Carried:
+        """Bring the oldest batch to the ledger.
+
+        Raises:
+            LedgerUnavailable: nothing of it is lost: call again later.
+            OSError: the journal can't be read, or a refused record can't be set aside.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        ...
+
+
+class LedgerCarrier:
+    """Implements ``Carrier`` where it is called."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self.oldest_micro = 0
+        self._ledger = ledger
+        self._clock = clock
+        self._widening = 1
+
+    def carry(self, load: Load) -> Carried:
+        """See ``Carrier``."""
+        batch = read_records(load.folder, load.segments, load.position, load.limit * self._widening)
+        records = batch.records
+        self.oldest_micro = records[0].occurred_at_micro if records else 0
+        refused = self._deliver(load.folder, records) if records else 0
+        self._widening = 1
+        return Carried(batch.position, len(records), refused)
+
+    def close(self) -> None:
+        """Do nothing: the ledger belongs to somebody else."""
+
+    def _deliver(self, folder: Path, records: Sequence[Record]) -> int:
+        refused: list[tuple[Record, Exception]] = []
+        self._append(records, refused)
+        if not refused:
+            return 0
+        if len(refused) == len(records) and self._widening < _WIDENING_MAX:
+            self._widening *= 2
+        if len(refused) == len(records):
+            raise LedgerRefusesAll(
+                "ledger.refuses_all",
+                f"the ledger took none of {len(records)} records: {refused[0][1]}",
+                "see that the ledger's schema is the gateway's; the records wait in the journal",
+            ) from refused[0][1]
+        self._set_aside(folder, refused)
+        return len(refused)
+
+    def _append(self, records: Sequence[Record], refused: list[tuple[Record, Exception]]) -> None:
+        """Append all, or halve until those that are refused stand alone."""
+        try:
+            self._ledger.append(records)
+        except LedgerUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - poison may be anything that a driver says
+            if len(records) == 1:
+                refused.append((records[0], error))
+                return
+            middle = len(records) // 2
+            self._append(records[:middle], refused)
+            self._append(records[middle:], refused)
+
+    def _set_aside(self, folder: Path, refused: Sequence[tuple[Record, Exception]]) -> None:
+        entries = []
+        for record, error in refused:
+            _log.critical(
+                "shipper.record_set_aside",
+                event_id=record.event_id,
+                workspace_id=record.workspace_id,
+                error=str(error),
+                folder=str(folder),
+                hint="correct the cause, then append the record from quarantine.jsonl by hand",
+            )
+            entries.append(
+                {
+                    "reason": "refused",
+                    "error": str(error),
+                    "set_aside_at_micro": self._clock.now_micro(),
+                    "record": asdict(record),
+                }
+            )
+        set_aside(folder, entries)

@@ -1,0 +1,224 @@
+"""A process of its own for shipping: what it reads, writes and waits for costs no request anything.
+
+In a thread of the worker it cost each request a quarter more CPU time and up to 5 ms of waiting for
+the interpreter's lock. The worker asks over a socket; the answer says how far the ledger is. If one
+dies in between nothing is lost: the batch is carried again (docs/decisions/0012).
+
+The process is forked before there are threads or an event loop, and before the worker loads what
+only it needs; it ends when the worker's end of the socket closes, however that comes. If it dies
+itself, the worker ships in a thread.
+"""
+
+import gc
+import os
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import orjson
+import structlog
+
+from gateway.errors import LedgerUnavailable
+from gateway.metering.carrier import Carried, Carrier, LedgerRefusesAll, Load
+from gateway.metering.journal_format import Position
+from gateway.metering.journal_segments import Segment
+
+_LENGTH: Final = struct.Struct(">I")
+_IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Meant for the worker, but sent to the whole group by terminals and supervisors."""
+_log = structlog.get_logger("shipper")
+
+
+class ProcessCarrier:
+    """Implements ``Carrier`` by asking the shipping process.
+
+    Args:
+        channel: This end of the socket.
+        process: The shipping process.
+        open_carrier: Opens what is used once that process is gone.
+    """
+
+    def __init__(
+        self, channel: socket.socket, process: int, open_carrier: Callable[[], Carrier]
+    ) -> None:
+        self.oldest_micro = 0
+        self._channel = channel
+        self._process = process
+        self._open_carrier = open_carrier
+        self._own: Carrier | None = None
+
+    def carry(self, load: Load) -> Carried:
+        """See ``Carrier``."""
+        if self._own is None:
+            answer = self._ask(load)
+            if answer is not None:
+                return self._carried(answer)
+            self._own = self._take_over()
+        try:
+            return self._own.carry(load)
+        finally:
+            self.oldest_micro = self._own.oldest_micro
+
+    def _ask(self, load: Load) -> dict[str, Any] | None:
+        """Return the answer to a question, None if nobody will ever answer."""
+        try:
+            send(self._channel, _told(load))
+        except ConnectionError:
+            return None
+        return receive(self._channel)
+
+    def _carried(self, answer: dict[str, Any]) -> Carried:
+        self.oldest_micro = answer.get("oldest_micro", self.oldest_micro)
+        error = answer.get("error")
+        if error is not None:
+            raise _error_of(error)
+        segment, offset = answer["position"]
+        return Carried(Position(segment, offset), answer["count"], answer["set_aside"])
+
+    def close(self) -> None:
+        """End the process; it finishes a batch that is under way."""
+        self._channel.close()
+        if self._process:
+            os.waitpid(self._process, 0)
+            self._process = 0
+
+    def _take_over(self) -> Carrier:
+        """Ship in this process from now on."""
+        own = self._open_carrier()
+        _, status = os.waitpid(self._process, 0)
+        self._process = 0
+        _log.error(
+            "shipper.process_lost",
+            status=os.waitstatus_to_exitcode(status),
+            hint="the worker ships its records itself, at the cost of its requests, until it is "
+            "started again",
+        )
+        return own
+
+
+def start(open_carrier: Callable[[], Carrier]) -> ProcessCarrier:
+    """Fork the shipping process. To be called before there are threads.
+
+    Args:
+        open_carrier: Called in the shipping process when the first batch is asked for; in this
+            one only if that process is lost.
+    """
+    ours, theirs = socket.socketpair()
+    # What is frozen no collection touches: both processes go on sharing its memory.
+    gc.collect()
+    gc.freeze()
+    process = os.fork()
+    if process == 0:
+        ours.close()
+        for number in _IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        _end_after(lambda: serve(theirs, open_carrier))
+    theirs.close()
+    return ProcessCarrier(ours, process, open_carrier)
+
+
+def _end_after(work: Callable[[], None]) -> NoReturn:
+    """Run the rest of a forked process, which must never return into its parent's program."""
+    try:
+        work()
+    except BaseException:  # noqa: BLE001 - the last frame of this process
+        _log.exception("shipper.failed")
+        os._exit(1)
+    os._exit(0)
+
+
+def serve(channel: socket.socket, open_carrier: Callable[[], Carrier]) -> None:
+    """Carry batch after batch as asked, until the other end closes."""
+    carrier: Carrier | None = None
+    while (asked := receive(channel)) is not None:
+        answer: dict[str, Any] = {}
+        try:
+            carrier = carrier or open_carrier()
+            carried = carrier.carry(_load_of(asked))
+            answer |= {
+                "position": tuple(carried.position),
+                "count": carried.count,
+                "set_aside": carried.set_aside,
+            }
+        except Exception as error:  # noqa: BLE001 - the worker logs it and asks again later
+            answer["error"] = _error_told(error)
+        if carrier is not None:
+            answer["oldest_micro"] = carrier.oldest_micro
+        try:
+            send(channel, answer)
+        except OSError:
+            return
+
+
+def send(channel: socket.socket, message: dict[str, Any]) -> None:
+    """Send a message. Raises ``OSError`` if nobody is there."""
+    payload = orjson.dumps(message)
+    channel.sendall(_LENGTH.pack(len(payload)) + payload)
+
+
+def receive(channel: socket.socket) -> dict[str, Any] | None:
+    """Return the next message, None when the other end is closed."""
+    head = _receive_exactly(channel, _LENGTH.size)
+    payload = _receive_exactly(channel, _LENGTH.unpack(head)[0]) if head else b""
+    message: dict[str, Any] | None = orjson.loads(payload) if payload else None
+    return message
+
+
+def _receive_exactly(channel: socket.socket, size: int) -> bytes:
+    """Return so many bytes, or none at the end."""
+    parts = bytearray()
+    while len(parts) < size:
+        try:
+            part = channel.recv(size - len(parts))
+        except ConnectionError:
+            return b""
+        if not part:
+            return b""
+        parts += part
+    return bytes(parts)
+
+
+def _told(load: Load) -> dict[str, Any]:
+    segments = [(one.number, str(one.path), one.is_complete, one.end) for one in load.segments]
+    return {
+        "folder": str(load.folder),
+        "segments": segments,
+        "position": tuple(load.position),
+        "limit": load.limit,
+    }
+
+
+def _load_of(asked: dict[str, Any]) -> Load:
+    segments = [
+        Segment(number, Path(path), written=end, end=end, is_sealed=is_complete)
+        for number, path, is_complete, end in asked["segments"]
+    ]
+    return Load(Path(asked["folder"]), segments, Position(*asked["position"]), asked["limit"])
+
+
+def _error_told(error: Exception) -> dict[str, object]:
+    if isinstance(error, LedgerUnavailable):
+        return {
+            "kind": "refuses_all" if isinstance(error, LedgerRefusesAll) else "ledger",
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+        }
+    if isinstance(error, OSError):
+        return {"kind": "os", "errno": error.errno, "message": error.strerror or str(error)}
+    return {
+        "kind": "ledger",
+        "code": "shipper.failed",
+        "message": f"shipping failed: {type(error).__name__}: {error}",
+        "hint": "please report it; the records wait in the journal",
+    }
+
+
+def _error_of(told: dict[str, Any]) -> Exception:
+    if told["kind"] == "os":
+        return OSError(told["errno"], told["message"])
+    kind = LedgerRefusesAll if told["kind"] == "refuses_all" else LedgerUnavailable
+    return kind(told["code"], told["message"], told["hint"])
