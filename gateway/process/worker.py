@@ -172,18 +172,22 @@ def build(loaded: Loaded, overrides: Mapping[str, str], carrier: Carrier | None 
         ledger=ledger,
         journal=journal,
         corrections=Corrections(store, journal),
-        shipper=Shipper(
-            journal,
-            carrier or LedgerCarrier(ledger, clock),
-            clock=clock,
-            stats=stats.shipper,
-            interval_seconds=settings.ship_interval_seconds,
-            batch=settings.ship_batch,
-        ),
+        shipper=_shipper(settings, journal, carrier or LedgerCarrier(ledger, clock), stats),
         reloader=Reloader(loaded, overrides, swap, stats.worker),
         key_use=key_use,
         key_registry=wiring.note_key_use(settings),
         access_log=access_log,
+    )
+
+
+def _shipper(settings: Settings, journal: Journal, carrier: Carrier, stats: Stats) -> Shipper:
+    return Shipper(
+        journal,
+        carrier,
+        clock=SystemClock(),
+        stats=stats.shipper,
+        interval_seconds=settings.ship_interval_seconds,
+        batch=settings.ship_batch,
     )
 
 
