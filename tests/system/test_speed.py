@@ -1,4 +1,4 @@
-"""C13: a thousand requests in a row are all answered, counted and recorded; none lost or miscounted.
+"""C13: thousands of requests in a row are all answered, counted and recorded; none miscounted.
 
 How fast is measured in ``bench`` (docs/benchmarks-growth.md), not asserted here.
 """
