@@ -27,13 +27,40 @@ RETRY_SOON: Final = b"Retry-After: 1\r\n"
 _MINUTE: Final = 60
 
 
-@dataclass(frozen=True, slots=True)
 class Problem:
     """A refusal ready to be sent: ``fields`` are whole lines, each ending in CRLF."""
 
+    __slots__ = ("body", "fields", "status")
+
+    def __init__(self, status: int, fields: bytes, body: bytes) -> None:
+        self.status = status
+        self.fields = fields
+        self.body = body
+
+
+INSTANCE: Final = "~instance~"
+"""Stands for a request id in a problem that is rendered once for many requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedProblem:
+    """A refusal that many requests get, but for their ids: rendered once a second."""
+
     status: int
     fields: bytes
-    body: bytes
+    before_instance: bytes
+    after_instance: bytes
+
+    def of(self, request_id: str) -> Problem:
+        """Return the problem of one request; its id needs no escaping in JSON."""
+        body = self.before_instance + request_id.encode() + self.after_instance
+        return Problem(self.status, self.fields, body)
+
+
+def repeated(problem: Problem) -> RepeatedProblem:
+    """Return a problem that was rendered with ``INSTANCE`` for a request id, for many requests."""
+    before, _, after = problem.body.partition(INSTANCE.encode())
+    return RepeatedProblem(problem.status, problem.fields, before, after)
 
 
 def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one exhaustive table

@@ -46,6 +46,7 @@ class Draft:
     counts: Counts | None = None
     unenforced = False
     is_within_limits = False
+    is_remembered = False
     run_id: str | None = None
     answer: Answer | None = None
     outcome = Outcome.COMPLETED

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from gateway.config.snapshot import Route
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.credentials import read_key
+from gateway.http.problems import RepeatedProblem
 from gateway.http.ratelimit import RateLimitFields, prepare
 from gateway.keys.format import KeyFormat, hash_secret
 from gateway.keys.port import KeyEntry, WorkspaceStatus
@@ -23,6 +24,21 @@ from gateway.rules.plan import Pricing, Tier
 
 
 @dataclass(slots=True, eq=False)
+class KnownRefusal:
+    """A refusal that holds for a caller until the second is over, with the answer to it.
+
+    Attributes:
+        second: Of the store's clock; waiting times are told in whole ones.
+        lines: The RateLimit fields.
+    """
+
+    refusal: Refusal
+    second: int
+    problem: RepeatedProblem
+    lines: bytes
+
+
+@dataclass(slots=True, eq=False)
 class Standing:
     """A caller's counters on a route, in the present periods.
 
@@ -30,6 +46,7 @@ class Standing:
         static_cost_micro: The route's cost if it never varies.
         static_amounts_micro: What it adds to each counter.
         refused: The last refusal, repeated without asking the store until ``refused_until_micro``.
+        known_refusal: What the last such repetition was answered with.
     """
 
     template: ChargeTemplate
@@ -38,6 +55,7 @@ class Standing:
     static_amounts_micro: tuple[int, ...]
     refused: Counts | None = None
     refused_until_micro: int = 0
+    known_refusal: KnownRefusal | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -51,6 +51,9 @@ async def charge(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
                 ports.overage_entered(draft.caller.entry.workspace_id, policy)
         return
     stats.refused += 1
+    known = standing.known_refusal
+    if draft.is_remembered and known is not None and known.second == counts.now_micro // MICRO:
+        raise known.refusal.with_traceback(None)
     if charged.run_key is None and charged.amounts_micro == standing.static_amounts_micro:
         standing.refused = counts
         standing.refused_until_micro = remember_refusal_until_micro(charged, counts)
@@ -73,6 +76,7 @@ async def _count(draft: Draft, plan: RoutePlan, ports: Ports) -> Counts | None:
         remembered = remembered_refusal(standing, request, at_micro)
         if remembered is not None:
             ports.stats.store.refused_locally += 1
+            draft.is_remembered = True
             return remembered
         try:
             return await _charge_store(draft, plan, request, ports)

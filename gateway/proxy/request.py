@@ -10,18 +10,20 @@ from time import perf_counter_ns
 from typing import Final
 
 from gateway.errors import DirectoryUnavailable, Refusal, RefusalCode, StoreUnavailable
-from gateway.http.problems import render
+from gateway.http.problems import INSTANCE, Problem, render, repeated
 from gateway.http.ratelimit import render as render_ratelimit
 from gateway.proxy.active import RoutePlan
 from gateway.proxy.books import Draft, close_books, counts_to_tell
-from gateway.proxy.caller import entered, key_hash_of, require_access
+from gateway.proxy.caller import KnownRefusal, Standing, entered, key_hash_of, require_access
 from gateway.proxy.charging import charge
 from gateway.proxy.costs import actual_cost, read_cost, read_run_id, run_id_of_answer
 from gateway.proxy.exchange import ClientGone, Exchange
 from gateway.proxy.forward import REFUSALS, identity_lines, send
 from gateway.proxy.ports import Ports
 from gateway.proxy.upstream import UpstreamError
+from gateway.rules.charge import Counts
 from gateway.rules.record import Outcome
+from gateway.rules.units import MICRO
 
 DEGRADED: Final = b"Gateway-Degraded: counter-store\r\n"
 
@@ -151,25 +153,46 @@ async def relay(draft: Draft, plan: RoutePlan) -> None:
 
 def refuse(draft: Draft, refusal: Refusal, outcome: Outcome) -> None:
     """Answer with a problem, in the place of the upstream."""
-    exchange, caller = draft.exchange, draft.caller
+    exchange, standing = draft.exchange, draft.standing
     draft.refusal = refusal
     draft.outcome = outcome
-    pricing = draft.active.pricing
-    problem = render(
+    lines = b"X-Request-Id: %b\r\n" % exchange.request_id.encode()
+    if standing is None or draft.counts is None or draft.unenforced:
+        problem = _problem(draft, refusal, exchange.request_id)
+    elif draft.is_remembered:
+        refusal.__traceback__ = None  # it lives on, the frames of this request must not
+        known = standing.known_refusal
+        if known is None or known.refusal is not refusal:
+            known = standing.known_refusal = _known(draft, refusal, standing, draft.counts)
+        problem = known.problem.of(exchange.request_id)
+        lines += known.lines
+    else:
+        draft.settlement = draft.settle()
+        problem = _problem(draft, refusal, exchange.request_id)
+        lines += render_ratelimit(standing.fields, counts_to_tell(draft), draft.counts.now_micro)
+    draft.status = problem.status
+    exchange.refuse(problem, refusal.code, lines)
+
+
+def _problem(draft: Draft, refusal: Refusal, request_id: str) -> Problem:
+    caller, pricing = draft.caller, draft.active.pricing
+    return render(
         refusal,
-        exchange.request_id,
+        request_id,
         answers=pricing.answers if pricing else None,
         billing=pricing.billing if pricing else None,
         tier=caller.tier if caller else None,
     )
-    draft.status = problem.status
-    lines = b"X-Request-Id: %b\r\n" % exchange.request_id.encode()
-    if draft.standing is not None and draft.counts is not None and not draft.unenforced:
-        draft.settlement = draft.settle()
-        lines += render_ratelimit(
-            draft.standing.fields, counts_to_tell(draft), draft.counts.now_micro
-        )
-    exchange.refuse(problem, refusal.code, lines)
+
+
+def _known(draft: Draft, refusal: Refusal, standing: Standing, counts: Counts) -> KnownRefusal:
+    """Return the answer that repetitions of a refusal get within this second."""
+    return KnownRefusal(
+        refusal,
+        counts.now_micro // MICRO,
+        repeated(_problem(draft, refusal, INSTANCE)),
+        render_ratelimit(standing.fields, counts.after_micro, counts.now_micro),
+    )
 
 
 def upstream_failed(draft: Draft, error: UpstreamError) -> None:
