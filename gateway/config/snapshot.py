@@ -93,7 +93,6 @@ class Endpoint:
     tls: bool
     authority: bytes
     unix_path: str | None = None
-    base_path: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Source: RFC 9110 9.2.2, RFC 9112 9.3.1; design section 10; requirement C12.
 
 from typing import Final
 
+from gateway.config.snapshot import Endpoint
 from gateway.errors import RefusalCode
 from gateway.http.fields import nominated
 from gateway.http.forwarding import request_head
@@ -45,7 +46,6 @@ async def send(
     pool = plan.pool
     exchange.pool = pool
     _set_deadlines(exchange, pool, tier)
-    head = _head(exchange, plan, ports, identity)
     may_repeat = exchange.method in IDEMPOTENT and not exchange.has_body
     while True:
         connection = pool.take_idle() or await pool.acquire()
@@ -56,6 +56,7 @@ async def send(
             pool.release(connection)
             raise exchange.refusal
         is_reused = connection.uses > 0
+        head = _head(exchange, plan, ports, identity, connection.endpoint.endpoint)
         try:
             return await _ask(exchange, connection, head, pool)
         except UpstreamError as error:
@@ -102,13 +103,14 @@ def _set_deadlines(exchange: Exchange, pool: UpstreamPool, tier: Tier | None) ->
         exchange.total_deadline = exchange.client.loop.time() + total
 
 
-def _head(exchange: Exchange, plan: RoutePlan, ports: Ports, identity: bytes) -> bytes:
+def _head(
+    exchange: Exchange, plan: RoutePlan, ports: Ports, identity: bytes, endpoint: Endpoint
+) -> bytes:
     route = plan.route
-    endpoint = route.upstream.endpoints[0]
     path = exchange.path
     if route.strip_prefix and path.startswith(route.strip_prefix):
         path = b"/" + path[len(route.strip_prefix) :].lstrip(b"/")
-    target = endpoint.base_path + path + (b"?" + exchange.query if exchange.query else b"")
+    target = path + b"?" + exchange.query if exchange.query else path
     special = exchange.special
     dropped = plan.dropped
     if b"authorization" in special and not _is_bearer(special[b"authorization"]):

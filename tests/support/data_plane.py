@@ -232,7 +232,7 @@ class DataPlane:
         """
         await self.until(lambda: not self.ports.exchanges)
         await self.until(lambda: len(self.pool._open) == self.idle_count)
-        assert [state.pending for state in self.pool._states] == [0]
+        assert not any(state.pending for state in self.pool._states)
         assert not self.pool._waiting
         assert self.pool._connecting == 0
         for kept in self.pool._idle.values():
