@@ -40,7 +40,6 @@ UNTESTED: frozenset[str] = frozenset(
         "gateway/proxy/tunnel.py",  # tests/system/test_transparency.py
         "gateway/rules/limits.py",  # data only
         "gateway/rules/plan.py",  # data only
-        "gateway/rules/record.py",  # data only
         "gateway/telemetry/metrics.py",  # data only
     }
 )

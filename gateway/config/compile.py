@@ -19,6 +19,7 @@ from gateway.config.compile_checks import (
 from gateway.config.matcher import RouteMatcher, without_port
 from gateway.config.routes import (
     AuthModel,
+    HealthCheckModel,
     MeterCostModel,
     PolicyModel,
     ReadingModel,
@@ -35,6 +36,7 @@ from gateway.config.snapshot import (
     CostSource,
     Endpoint,
     FailurePolicy,
+    HealthCheck,
     KeyPlace,
     LegacyFields,
     MeterCost,
@@ -164,6 +166,18 @@ def _upstream(work: Compilation, name: str, model: UpstreamModel) -> Upstream:
         preserve_host=model.preserve_host,
         tls_ca_file=model.tls_ca_file,
         tls_server_name=model.tls_server_name,
+        health_check=None if model.health_check is None else _health_check(model.health_check),
+    )
+
+
+def _health_check(model: HealthCheckModel) -> HealthCheck:
+    return HealthCheck(
+        path=model.path.encode(),
+        interval_seconds=model.interval,
+        timeout_seconds=model.timeout,
+        statuses=frozenset(model.statuses),
+        unwell_after=model.unwell_after,
+        well_after=model.well_after,
     )
 
 

@@ -18,6 +18,7 @@ _HOST: Final = r"^[a-z0-9.\[\]:-]+$"
 _KEY_PLACE: Final = r"^(bearer|header:[A-Za-z0-9-]{1,64})$"
 _POINTER: Final = r"^(/|$)"
 _PREFIX: Final = r"^(/[^?#]*)?$"
+_PROBED: Final = r"^/[!-~]*$"
 _ENDPOINT: Final = r"^(https?://[^/?#@\s]+|unix:/\S+)$"
 FORMS: Final = {
     _NAME: "1 to 64 letters, digits, dots, underscores and hyphens, the first a letter or digit",
@@ -28,6 +29,7 @@ FORMS: Final = {
     _KEY_PLACE: "bearer or header:NAME",
     _POINTER: "a JSON Pointer such as /usage/total, or nothing for the whole body",
     _PREFIX: "something that begins with /, without ? and #",
+    _PROBED: "a path, perhaps with a query, of visible ASCII",
     _ENDPOINT: "http://host:port, https://host or unix:/path/to/socket; no user, path or query",
 }
 """Every pattern in words: faults tell what would be right."""
@@ -210,6 +212,24 @@ class TimeoutsModel(Model):
     ] = "plan"
 
 
+class HealthCheckModel(Model):
+    """How endpoints are asked whether they are well."""
+
+    path: Annotated[str, Field(pattern=_PROBED, description="Asked with GET.")]
+    interval: Annotated[Seconds, Field(description="Between two probes of an endpoint.")] = 5.0
+    timeout: Annotated[Seconds, Field(description="Until an answer has begun.")] = 1.0
+    statuses: Annotated[
+        list[Annotated[int, Field(ge=100, le=599)]],
+        Field(min_length=1, description="Answers that say it is well."),
+    ] = [200, 204]
+    unwell_after: Annotated[
+        int, Field(ge=1, le=100, description="Failed probes in a row until it is left alone.")
+    ] = 3
+    well_after: Annotated[
+        int, Field(ge=1, le=100, description="Good probes in a row until it is used again.")
+    ] = 2
+
+
 class UpstreamModel(Model):
     """A service behind the gateway."""
 
@@ -235,6 +255,10 @@ class UpstreamModel(Model):
         str | None, Field(description="CA certificates for https endpoints.")
     ] = None
     tls_server_name: Annotated[str | None, Field(description="Name to ask for and verify.")] = None
+    health_check: Annotated[
+        HealthCheckModel | None,
+        Field(description="Probes of the endpoints; without it only requests tell."),
+    ] = None
 
 
 class PolicyModel(Model):

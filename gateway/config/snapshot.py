@@ -107,6 +107,24 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """How an upstream's endpoints are asked whether they are well.
+
+    Attributes:
+        statuses: Answers that say so.
+        unwell_after: Failed probes in a row until an endpoint is left alone.
+        well_after: Good probes in a row until it is used again.
+    """
+
+    path: bytes
+    interval_seconds: float
+    timeout_seconds: float
+    statuses: frozenset[int]
+    unwell_after: int
+    well_after: int
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """A named service behind the gateway."""
 
@@ -119,6 +137,7 @@ class Upstream:
     preserve_host: bool
     tls_ca_file: str | None = None
     tls_server_name: str | None = None
+    health_check: HealthCheck | None = None
 
 
 @dataclass(slots=True, eq=False)

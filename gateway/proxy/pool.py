@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from gateway.config.snapshot import Upstream
 from gateway.proxy.balancing import EndpointState, choose
+from gateway.proxy.health import watch
 from gateway.proxy.upstream import UpstreamConnection, UpstreamError
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import WorkerStats
@@ -34,6 +35,16 @@ class UpstreamPool:
         self._waiting: deque[asyncio.Future[bool]] = deque()
         self._tls = _tls_context(upstream)
         self._is_closed = False
+        self._checks: asyncio.Task[None] | None = None
+        if upstream.health_check is not None:
+            checks = watch(
+                upstream.name,
+                upstream.health_check,
+                self._states,
+                self._tls,
+                upstream.tls_server_name,
+            )
+            self._checks = spawn(checks, name="health")
 
     def take_idle(self) -> UpstreamConnection | None:
         """Return a kept connection to the endpoint that is to be used next, if there is one."""
@@ -105,6 +116,8 @@ class UpstreamPool:
     def close(self) -> None:
         """Close idle connections now and busy ones when they are done."""
         self._is_closed = True
+        if self._checks is not None:
+            self._checks.cancel()
         for idle in self._idle.values():
             for connection in idle:
                 connection.abort()

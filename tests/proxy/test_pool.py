@@ -5,22 +5,11 @@ from pathlib import Path
 import pytest
 
 from gateway.proxy.balancing import FAILURES_TO_EJECT
-from tests.support.data_plane import DATE, KEY, DataPlane, answered, snapshot_in
+from tests.support.data_plane import DATE, KEY, DataPlane, answered, point_to
 from tests.support.gateway_process import free_port
 
 GET = b"GET /v1/a HTTP/1.1\r\nHost: api.example\r\nX-API-Key: %b\r\n\r\n" % KEY.encode()
 OK = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
-
-
-def point_to(plane: DataPlane, folder: Path, *endpoints: str, preserve_host: bool = False) -> None:
-    """Reload the data plane with other endpoints."""
-    port = plane.ports.active.snapshot.upstreams[0].endpoints[0].port
-    old = f'endpoints: ["http://127.0.0.1:{port}"]'
-    listed = ", ".join(f'"{endpoint}"' for endpoint in endpoints)
-    new = f"endpoints: [{listed}]\n    preserve_host: {str(preserve_host).lower()}"
-    other = folder / "other"
-    other.mkdir()
-    plane.ports.swap(snapshot_in(other, port, lambda text: text.replace(old, new)))
 
 
 def host_of(head: bytes) -> bytes:

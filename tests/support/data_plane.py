@@ -267,6 +267,27 @@ class DataPlane:
         return [request for wire in self.upstream.wires for request in requests_in(wire.received)]
 
 
+def point_to(
+    plane: DataPlane,
+    folder: Path,
+    *endpoints: str,
+    preserve_host: bool = False,
+    more: str = "connections_max: 4",
+) -> None:
+    """Reload a data plane with other endpoints; ``more`` is a further line of the upstream."""
+    port = plane.ports.active.snapshot.upstreams[0].endpoints[0].port
+    old = f'endpoints: ["http://127.0.0.1:{port}"]'
+    listed = ", ".join(f'"{endpoint}"' for endpoint in endpoints)
+    new = f"endpoints: [{listed}]\n    preserve_host: {str(preserve_host).lower()}\n    {more}"
+    other = folder / "other"
+    other.mkdir()
+
+    def changed(text: str) -> str:
+        return text.replace("\n    connections_max: 4", "").replace(old, new)
+
+    plane.ports.swap(snapshot_in(other, port, changed))
+
+
 def judged(wire: Wire, *methods: bytes) -> list[Message]:
     """Return every answer that a client got, read by h11; a cut one raises."""
     return answers_in(wire.received, methods or (b"GET",), ended=bool(wire.ended))
