@@ -33,6 +33,16 @@ def run(
     keys: Annotated[
         str | None, typer.Option(help="Where keys are kept [env: GATEWAY_KEYS].")
     ] = None,
+    tls_certificate: Annotated[
+        str | None, typer.Option(help="Listener's chain, PEM [env: GATEWAY_TLS_CERTIFICATE].")
+    ] = None,
+    tls_key: Annotated[
+        str | None, typer.Option(help="Its key, PEM [env: GATEWAY_TLS_KEY].")
+    ] = None,
+    tls_client_ca: Annotated[
+        str | None,
+        typer.Option(help="Authorities of clients' certificates [env: GATEWAY_TLS_CLIENT_CA]."),
+    ] = None,
     log_level: Annotated[
         str | None,
         typer.Option(help="debug, info, warning or error [env: GATEWAY_LOG_LEVEL]."),
@@ -51,6 +61,9 @@ def run(
         counters=counters,
         ledger=ledger,
         keys=keys,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
         log_level=log_level,
     )
     try:

@@ -166,6 +166,8 @@ def _upstream(work: Compilation, name: str, model: UpstreamModel) -> Upstream:
         preserve_host=model.preserve_host,
         tls_ca_file=model.tls_ca_file,
         tls_server_name=model.tls_server_name,
+        tls_client_certificate=model.tls_client_certificate,
+        tls_client_key=model.tls_client_key,
         health_check=None if model.health_check is None else _health_check(model.health_check),
     )
 

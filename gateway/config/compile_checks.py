@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.config.routes import RouteFile, RouteModel, RunIdModel
+from gateway.config.routes import RouteFile, RouteModel, RunIdModel, UpstreamModel
 from gateway.config.snapshot import Route
 from gateway.config.yaml_positions import Document, Path
 from gateway.errors import Fault
@@ -186,12 +186,28 @@ def _check_tls_of_upstreams(work: Compilation) -> None:
     for name, upstream in work.file.upstreams.items():
         at: Path = ("upstreams", name)
         is_tls = any(endpoint.startswith("https:") for endpoint in upstream.endpoints)
-        for option in ("tls_ca_file", "tls_server_name"):
+        for option in (
+            "tls_ca_file",
+            "tls_server_name",
+            "tls_client_certificate",
+            "tls_client_key",
+        ):
             if getattr(upstream, option) is not None and not is_tls:
                 work.fault((*at, option), "without effect: no endpoint is https")
-        if upstream.tls_ca_file is not None and is_tls:
-            try:
-                ssl.create_default_context(cafile=upstream.tls_ca_file)
-            except OSError as error:
-                reason = error.strerror or "not a certificate"
-                work.fault((*at, "tls_ca_file"), f"{upstream.tls_ca_file} can't be used: {reason}")
+        if upstream.tls_client_key is not None and upstream.tls_client_certificate is None:
+            work.fault((*at, "tls_client_key"), "tls_client_certificate is missing")
+        if is_tls:
+            _check_tls_files(work, at, upstream)
+
+
+def _check_tls_files(work: Compilation, at: Path, upstream: UpstreamModel) -> None:
+    """Load what a reload must not fail on."""
+    option, file = "tls_ca_file", upstream.tls_ca_file
+    try:
+        context = ssl.create_default_context(cafile=file)
+        if upstream.tls_client_certificate is not None:
+            option, file = "tls_client_certificate", upstream.tls_client_certificate
+            context.load_cert_chain(file, upstream.tls_client_key, password="")
+    except OSError as error:
+        reason = error.strerror or "not a certificate"
+        work.fault((*at, option), f"{file} can't be used: {reason}")

@@ -25,6 +25,15 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class ListenerTls:
+    """Files of the listener's TLS, PEM. ``client_ca`` set means that clients must show one."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Settings:
     """Read once at the start; a change needs a restart. Its ``repr`` shows no password.
@@ -52,6 +61,7 @@ class Settings:
     journal_bytes_max: int
     ship_interval_seconds: float
     ship_batch: int
+    tls: ListenerTls | None
 
     def __repr__(self) -> str:
         told = ", ".join(f"{name}={value!r}" for name, value in self.redacted().items())

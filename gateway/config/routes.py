@@ -255,6 +255,10 @@ class UpstreamModel(Model):
         str | None, Field(description="CA certificates for https endpoints.")
     ] = None
     tls_server_name: Annotated[str | None, Field(description="Name to ask for and verify.")] = None
+    tls_client_certificate: Annotated[
+        str | None, Field(description="Chain shown to https endpoints that ask for one, PEM.")
+    ] = None
+    tls_client_key: Annotated[str | None, Field(description="Its key, PEM.")] = None
     health_check: Annotated[
         HealthCheckModel | None,
         Field(description="Probes of the endpoints; without it only requests tell."),
@@ -424,6 +428,14 @@ class RouteFile(Model):
     admin_listen: Annotated[str, Field(description="Address for probes and metrics.")] = (
         "127.0.0.1:9090"
     )
+    tls_certificate: Annotated[
+        str | None,
+        Field(description="Chain of the listener, PEM, relative to this file; may be renewed."),
+    ] = None
+    tls_key: Annotated[str | None, Field(description="Its key, PEM, without a password.")] = None
+    tls_client_ca: Annotated[
+        str | None, Field(description="Clients must show a certificate of these authorities.")
+    ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="Events on stderr.")
     ] = "info"

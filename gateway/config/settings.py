@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.config.compile import compile_snapshot
-from gateway.config.loaded import Address, Loaded, Settings
+from gateway.config.loaded import Address, ListenerTls, Loaded, Settings
 from gateway.config.pricing import load_pricings
 from gateway.config.routes import FORMS, RouteFile
 from gateway.config.sources import read_all, read_bounded
@@ -24,6 +24,7 @@ from gateway.errors import ConfigError, Fault, GatewayError
 
 OVERRIDABLE = (
     "listen", "admin_listen", "data_dir", "counters", "ledger", "keys", "log_level",
+    "tls_certificate", "tls_key", "tls_client_ca",
 )  # fmt: skip
 """Settings that ``GATEWAY_<NAME>`` and the option of the same name replace."""
 _MEMORY: Final = "memory"
@@ -208,7 +209,25 @@ def _settings(file: RouteFile, reading: _Reading) -> Settings:
         journal_bytes_max=file.journal.max_bytes,
         ship_interval_seconds=file.shipper.interval,
         ship_batch=file.shipper.batch,
+        tls=_tls(file, reading),
     )
+
+
+def _tls(file: RouteFile, reading: _Reading) -> ListenerTls | None:
+    certificate = reading.text("tls_certificate", file.tls_certificate or "")
+    key = reading.text("tls_key", file.tls_key or "")
+    client_ca = reading.text("tls_client_ca", file.tls_client_ca or "")
+    if not certificate and not key:
+        if client_ca:
+            reading.fault("tls_client_ca", "without tls_certificate there is no TLS")
+        return None
+    if not certificate or not key:
+        missing = "tls_key" if certificate else "tls_certificate"
+        reading.fault("tls_certificate" if certificate else "tls_key", f"{missing} is missing")
+        return None
+    folder = Path(reading.document.file).parent
+    authorities = folder / client_ca if client_ca else None
+    return ListenerTls(folder / certificate, folder / key, authorities)
 
 
 def _key_file(keys: str, config: Path) -> str:

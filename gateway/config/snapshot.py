@@ -137,6 +137,8 @@ class Upstream:
     preserve_host: bool
     tls_ca_file: str | None = None
     tls_server_name: str | None = None
+    tls_client_certificate: str | None = None
+    tls_client_key: str | None = None
     health_check: HealthCheck | None = None
 
 

@@ -36,6 +36,7 @@ from gateway.process.clock import SystemClock
 from gateway.process.recovery import rebuild_memory
 from gateway.process.reload import Reloader
 from gateway.process.sweep import date_line, sweep
+from gateway.process.tls import ListenerCertificate
 from gateway.proxy.active import activate
 from gateway.proxy.connection import ClientConnection
 from gateway.proxy.pool import Upstreams
@@ -75,6 +76,7 @@ class Worker:
     key_use: LastUsed
     key_registry: KeyRegistry | None
     access_log: AccessLog
+    certificate: ListenerCertificate | None
     server: asyncio.Server | None = None
     admin: web.AppRunner | None = None
     background: list[asyncio.Task[None]] | None = None
@@ -177,6 +179,7 @@ def build(loaded: Loaded, overrides: Mapping[str, str], carrier: Carrier | None 
         key_use=key_use,
         key_registry=wiring.note_key_use(settings),
         access_log=access_log,
+        certificate=None if settings.tls is None else ListenerCertificate(settings.tls),
     )
 
 
@@ -267,16 +270,24 @@ async def start(worker: Worker) -> None:
         spawn(worker.reloader.watch(), name="reload"),
         spawn(_write_key_use(worker), name="key-use"),
     ]
+    if worker.certificate is not None:
+        worker.background.append(spawn(worker.certificate.watch(), name="tls"))
     worker.server = await _listen(worker)
     worker.admin = await _listen_admin(worker)
 
 
 async def _listen(worker: Worker) -> asyncio.Server:
     address = worker.settings.listen
-    ports = worker.ports
+    ports, certificate = worker.ports, worker.certificate
+    handshake_seconds = ports.active.snapshot.limits.head_seconds
     try:
         return await ports.loop.create_server(
-            lambda: ClientConnection(ports), address.host, address.port, backlog=LISTEN_BACKLOG
+            lambda: ClientConnection(ports),
+            address.host,
+            address.port,
+            backlog=LISTEN_BACKLOG,
+            ssl=None if certificate is None else certificate.context,
+            ssl_handshake_timeout=None if certificate is None else handshake_seconds,
         )
     except OSError as error:
         raise GatewayError(

@@ -121,12 +121,13 @@ class ClientConnection(ClientSide):
         self.had_eof = True
         if self._tunnel is not None:
             self._tunnel.client_closed()
-            return True
+            return self._scheme != b"https"
         receiving = self._receiving
         if receiving is not None and not receiving.body_complete:
             self.transport.abort()
             return False
-        return self._current is not None or self._next is not None
+        # TLS has no half-closed connections.
+        return self._scheme != b"https" and (self._current is not None or self._next is not None)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it
         if self.is_lost:

@@ -241,4 +241,7 @@ def _expected(_name: str, _error: BaseException) -> None:
 def _tls_context(upstream: Upstream) -> ssl.SSLContext | None:
     if not any(endpoint.tls for endpoint in upstream.endpoints):
         return None
-    return ssl.create_default_context(cafile=upstream.tls_ca_file)
+    context = ssl.create_default_context(cafile=upstream.tls_ca_file)
+    if upstream.tls_client_certificate is not None:
+        context.load_cert_chain(upstream.tls_client_certificate, upstream.tls_client_key)
+    return context

@@ -1,17 +1,19 @@
-"""Certificates for a Redis over TLS, made by the openssl program."""
+"""Certificates for TLS, made by the openssl program."""
 
 import subprocess
 from pathlib import Path
 
 
-def make_certificate(folder: Path) -> tuple[Path, Path]:
+def make_certificate(
+    folder: Path, prefix: str = "", names: str = "DNS:localhost,IP:127.0.0.1"
+) -> tuple[Path, Path]:
     """Write a key and a certificate of its own authority, for ``localhost``; return both paths."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    key, certificate = folder / f"{prefix}key.pem", folder / f"{prefix}certificate.pem"
     subprocess.run(
         [
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
             "-nodes", "-days", "2", "-subj", "/CN=localhost",
-            "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-addext", f"subjectAltName={names}",
             "-keyout", str(key), "-out", str(certificate),
         ],
         check=True,

@@ -1,0 +1,98 @@
+"""TLS of the listener: contexts from files, and new certificates without a restart.
+
+Established connections keep what they were made with; handshakes take what is in force. A pair that
+does not fit together is never put in force, so a renewal that is half written does no harm.
+Source: design section 10; RFC 8996 (TLS 1.2 and newer only).
+"""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from gateway.config.loaded import ListenerTls
+from gateway.errors import GatewayError
+
+LOOK_SECONDS: Final = 5.0
+"""Between two looks at the files: certificates are renewed days before they end."""
+_OTHERS: Final = 0o077
+
+_log = structlog.get_logger("tls")
+
+Signature = tuple[tuple[int, int, int], ...]
+
+
+class ListenerCertificate:
+    """The listener's context, kept up to date with its files.
+
+    Raises:
+        GatewayError: ``tls.unusable``; the files can't be read or don't fit together.
+    """
+
+    def __init__(self, files: ListenerTls) -> None:
+        self._files = files
+        self._signature = self._look()
+        self.context = self._made()
+        if files.key.stat().st_mode & _OTHERS:
+            _log.warning("tls.key_readable", file=str(files.key), hint="chmod 600")
+
+    async def watch(self, wait: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Look at the files now and then, until cancelled."""
+        while True:
+            await wait(LOOK_SECONDS)
+            await asyncio.to_thread(self.renew)
+
+    def renew(self) -> bool:
+        """Put changed files in force; return whether it did. Blocking."""
+        try:
+            signature = self._look()
+            if signature == self._signature:
+                return False
+            self._made()  # on trial: the context in use must never be half of two pairs
+            self.context.load_cert_chain(self._files.certificate, self._files.key, password="")
+        except GatewayError as error:
+            _log.error("tls.certificate_refused", reason=error.message)
+            return False
+        except (OSError, ssl.SSLError) as error:
+            _log.error("tls.certificate_refused", reason=str(error))
+            return False
+        self._signature = signature
+        _log.info("tls.certificate_renewed", file=str(self._files.certificate))
+        return True
+
+    def _look(self) -> Signature:
+        """Return what tells a changed file; symbolic links are followed (Kubernetes swaps them)."""
+        try:
+            found = [path.stat() for path in (self._files.certificate, self._files.key)]
+        except OSError as error:
+            raise _unusable(Path(error.filename), error.strerror or str(error)) from error
+        return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)
+
+    def _made(self) -> ssl.SSLContext:
+        files = self._files
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+        context.set_alpn_protocols(["http/1.1"])
+        path = files.certificate
+        try:
+            # A password is refused instead of asked for: nobody sits at this terminal.
+            context.load_cert_chain(files.certificate, files.key, password="")
+            if files.client_ca is not None:
+                path = files.client_ca
+                context.load_verify_locations(files.client_ca)
+                context.verify_mode = ssl.CERT_REQUIRED
+        except (OSError, ssl.SSLError) as error:
+            raise _unusable(path, getattr(error, "reason", None) or str(error)) from error
+        return context
+
+
+def _unusable(path: Path, reason: str) -> GatewayError:
+    return GatewayError(
+        "tls.unusable",
+        f"{path} can't be used for TLS: {reason}",
+        "tls_certificate is a PEM file with the whole chain, tls_key its key without a password",
+    )
