@@ -23,15 +23,18 @@ def tree(pid: int) -> set[int]:
     return found
 
 
-def cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int, *, descendants: bool = True) -> float:
     """Return user plus system time that the tree has used, of reaped children too.
+
+    Args:
+        descendants: False asks for the process alone.
 
     The kernel counts in ticks, mostly 10 ms: measure seconds, not milliseconds.
     """
     ticks = 0
-    for member in tree(pid):
+    for member in tree(pid) if descendants else {pid}:
         # utime, stime, cutime, cstime are fields 14 to 17 of proc(5); two stand before the state.
-        ticks += sum(int(field) for field in _stat(member)[11:15])
+        ticks += sum(int(field) for field in _stat(member)[11 : 15 if descendants else 13])
     return ticks / TICKS_PER_SECOND
 
 

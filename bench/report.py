@@ -8,7 +8,7 @@ from statistics import median
 
 from bench.wrk import Load
 
-BASELINES = ("envoy", "nginx")
+BASELINES = ("envoy", "nginx", "nginx-lua")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,22 @@ from pathlib import Path
 from bench import cpu, ports, report, wrk
 from bench.peers.envoy import Envoy
 from bench.peers.gateway import Gateway
+from bench.peers.haproxy import Haproxy
 from bench.peers.nginx import Proxy, Upstream
+from bench.peers.nginx_lua import NginxLua
+from bench.peers.plain_aiohttp import PlainAiohttp
 from bench.peers.port import Peer, Running, Unavailable
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
-PEERS: dict[str, type[Peer]] = {"nginx": Proxy, "envoy": Envoy, "gateway": Gateway}
+PEERS: dict[str, type[Peer]] = {
+    "nginx": Proxy,
+    "haproxy": Haproxy,
+    "envoy": Envoy,
+    "nginx-lua": NginxLua,
+    "aiohttp": PlainAiohttp,
+    "gateway": Gateway,
+}
 PATH = "/v1/status"
 
 
@@ -88,7 +98,7 @@ def _rounds(
     for number in range(options.rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            sample = _measure(running[name], headers, options)
+            sample = _measure(running[name], headers | running[name].headers, options)
             samples[name].append(sample)
             sys.stderr.write(
                 f"round {number + 1}/{options.rounds} {name}: "
@@ -104,12 +114,19 @@ def _measure(peer: Running, headers: dict[str, str], options: argparse.Namespace
     pids = {name: process.pid for name, process in peer.processes.items()}
     cpu.wait_until_idle(next(iter(pids.values())))
     before = {name: cpu.cpu_seconds(pid) for name, pid in pids.items()}
+    own_before = cpu.cpu_seconds(next(iter(pids.values())), descendants=False)
     load = wrk.run(
         peer.port, PATH, headers, connections=options.connections, seconds=options.seconds
     )
     resident = {name: cpu.resident_bytes(pid) for name, pid in pids.items()}
     cpu.wait_until_idle(next(iter(pids.values())))
     used = {name: cpu.cpu_seconds(pid) - before[name] for name, pid in pids.items()}
+    if peer.children:
+        itself = next(iter(pids))
+        own = cpu.cpu_seconds(pids[itself], descendants=False) - own_before
+        used[peer.children] = used[itself] - own
+        used[itself] = own
+        resident[peer.children] = 0
     return report.Sample(load, used, resident)
 
 

@@ -60,6 +60,7 @@ class Gateway:
             version=version_of([*command, "version"]),
             processes={"gateway": process, "redis": redis},
             headers={"Authorization": f"Bearer {key}"},
+            children="shipping",
         )
 
 

@@ -18,13 +18,15 @@ class Running:
 
     Attributes:
         processes: By the name under which their CPU time is told; the peer itself is the first.
-        headers: What every request must carry; sent to all peers alike.
+        headers: What requests must carry; sent to all peers alike, where they don't differ.
+        children: Under this name the first process's descendants are told apart from it.
     """
 
     port: int
     version: str
     processes: dict[str, subprocess.Popen[bytes]]
     headers: dict[str, str] = field(default_factory=dict)
+    children: str = ""
 
     def stop(self) -> None:
         """End all processes, the peer first."""
