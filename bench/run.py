@@ -5,6 +5,7 @@ cores the load generator leaves over. Requests per second are told too, as seen 
 """
 
 import argparse
+import importlib
 import os
 import platform
 import subprocess
@@ -23,7 +24,10 @@ from bench.peers.nginx import Proxy, Upstream
 from bench.peers.nginx_lua import NginxLua
 from bench.peers.plain_aiohttp import PlainAiohttp
 from bench.peers.port import Peer, Running, Unavailable
+from bench.scenarios.port import Scenario
 
+USUAL = "passed"
+NO_SCENARIOS = {"__init__", "port"}
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
 PEERS: dict[str, type[Peer]] = {
@@ -34,7 +38,6 @@ PEERS: dict[str, type[Peer]] = {
     "aiohttp": PlainAiohttp,
     "gateway": Gateway,
 }
-PATH = "/v1/status"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         upstream = Upstream().start(folder / "upstream", upstream_port)
         stack.callback(upstream.stop)
         running = _start(options.peers, folder, upstream_port, stack)
-        headers = {name: text for peer in running.values() for name, text in peer.headers.items()}
-        samples = _rounds(running, headers, options)
+        samples: dict[str, list[report.Sample]] = {}
+        for scenario in _scenarios(options.scenarios):
+            samples |= _rounds(running, scenario, options)
     lines = [report.summarise(peer, taken) for peer, taken in samples.items()]
     path = options.json or RESULTS / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.json"
     versions = {name: peer.version for name, peer in running.items()}
@@ -63,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.run", description=__doc__)
     parser.add_argument("--peers", nargs="+", choices=[*PEERS], default=[*PEERS])
+    parser.add_argument("--scenarios", nargs="+", default=[], help="files of bench/scenarios")
     parser.add_argument("--rounds", type=int, default=5, help="per peer, alternating")
     parser.add_argument("--seconds", type=int, default=5, help="measured, per round")
     parser.add_argument("--connections", type=int, default=64)
@@ -82,47 +87,80 @@ def _start(
             sys.stderr.write(f"without {name}: {reason}\n")
             continue
         stack.callback(peer.stop)
-        status, body = ports.status_of(peer.port, PATH, peer.headers)
+        status, body = ports.status_of(peer.port, "/v1/status", peer.headers)
         if status != 200:
             raise RuntimeError(f"{name} answers {status}: {body[:500]!r}")
         running[name] = peer
     return running
 
 
+def _scenarios(names: Sequence[str]) -> list[Scenario]:
+    """Return the scenarios of the given files, of all files if none is given."""
+    folder = Path(__file__).parent / "scenarios"
+    files = sorted(path.stem for path in folder.glob("*.py") if path.stem not in NO_SCENARIOS)
+    return [
+        importlib.import_module(f"bench.scenarios.{name}").SCENARIO
+        for name in files
+        if not names or name in names
+    ]
+
+
 def _rounds(
-    running: dict[str, Running], headers: dict[str, str], options: argparse.Namespace
+    running: dict[str, Running], scenario: Scenario, options: argparse.Namespace
 ) -> dict[str, list[report.Sample]]:
     """Measure every peer once a round; each round begins with another one."""
-    samples: dict[str, list[report.Sample]] = {name: [] for name in running}
-    names = [*running]
+    common = {name: text for peer in running.values() for name, text in peer.headers.items()}
+    names = [name for name in running if not scenario.peers or name in scenario.peers]
+    samples: dict[str, list[report.Sample]] = {_title(name, scenario): [] for name in names}
     for number in range(options.rounds):
-        first = number % len(names)
+        first = number % max(1, len(names))
         for name in names[first:] + names[:first]:
-            sample = _measure(running[name], headers | running[name].headers, options)
-            samples[name].append(sample)
+            peer = running[name]
+            headers = common | peer.headers | peer.callers.get(scenario.caller, {})
+            sample = _measure(peer, scenario, headers, options)
+            samples[_title(name, scenario)].append(sample)
             sys.stderr.write(
-                f"round {number + 1}/{options.rounds} {name}: "
+                f"{scenario.name} {number + 1}/{options.rounds} {name}: "
                 f"{sample.micros_per_request(next(iter(sample.cpu_seconds))):.1f} us/request, "
                 f"{sample.load.requests_per_second:,.0f}/s\n"
             )
     return samples
 
 
-def _measure(peer: Running, headers: dict[str, str], options: argparse.Namespace) -> report.Sample:
+def _title(peer: str, scenario: Scenario) -> str:
+    return peer if scenario.name == USUAL else f"{peer} {scenario.name}"
+
+
+def _measure(
+    peer: Running, scenario: Scenario, headers: dict[str, str], options: argparse.Namespace
+) -> report.Sample:
     """Warm up for a second, then measure from idle to idle: records shipped afterwards count."""
-    wrk.run(peer.port, PATH, headers, connections=options.connections, seconds=1)
+    is_refused = scenario.status >= 400
+
+    def load_for(seconds: int) -> wrk.Load:
+        return wrk.run(
+            peer.port,
+            scenario.path,
+            headers,
+            connections=options.connections,
+            seconds=seconds,
+            is_refused=is_refused,
+        )
+
+    load_for(1)
     pids = {name: process.pid for name, process in peer.processes.items()}
-    cpu.wait_until_idle(next(iter(pids.values())))
+    itself = next(iter(pids))
+    cpu.wait_until_idle(pids[itself])
+    status, body = ports.status_of(peer.port, scenario.path, headers)
+    if status != scenario.status:
+        raise RuntimeError(f"{scenario.name} is answered {status}: {body[:500]!r}")
     before = {name: cpu.cpu_seconds(pid) for name, pid in pids.items()}
-    own_before = cpu.cpu_seconds(next(iter(pids.values())), descendants=False)
-    load = wrk.run(
-        peer.port, PATH, headers, connections=options.connections, seconds=options.seconds
-    )
+    own_before = cpu.cpu_seconds(pids[itself], descendants=False)
+    load = load_for(options.seconds)
     resident = {name: cpu.resident_bytes(pid) for name, pid in pids.items()}
-    cpu.wait_until_idle(next(iter(pids.values())))
+    cpu.wait_until_idle(pids[itself])
     used = {name: cpu.cpu_seconds(pid) - before[name] for name, pid in pids.items()}
     if peer.children:
-        itself = next(iter(pids))
         own = cpu.cpu_seconds(pids[itself], descendants=False) - own_before
         used[peer.children] = used[itself] - own
         used[itself] = own

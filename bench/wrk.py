@@ -10,7 +10,11 @@ _UNIT_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run of wrk saw; ``failed`` counts socket errors and answers other than 2xx, 3xx."""
+    """What one run of wrk saw.
+
+    Attributes:
+        failed: Socket errors and answers other than those that were to come.
+    """
 
     requests: int
     requests_per_second: float
@@ -19,8 +23,19 @@ class Load:
     failed: int
 
 
-def run(port: int, path: str, headers: dict[str, str], *, connections: int, seconds: int) -> Load:
+def run(
+    port: int,
+    path: str,
+    headers: dict[str, str],
+    *,
+    connections: int,
+    seconds: int,
+    is_refused: bool = False,
+) -> Load:
     """Load a server on this machine, one wrk thread, as many connections as given.
+
+    Args:
+        is_refused: Answers must not be 2xx or 3xx: those count as failed then.
 
     Raises:
         RuntimeError: wrk is not installed or failed.
@@ -40,10 +55,10 @@ def run(port: int, path: str, headers: dict[str, str], *, connections: int, seco
     )
     if done.returncode != 0:
         raise RuntimeError(f"wrk: {done.stderr or done.stdout}")
-    return parse(done.stdout)
+    return parse(done.stdout, is_refused=is_refused)
 
 
-def parse(printed: str) -> Load:
+def parse(printed: str, *, is_refused: bool = False) -> Load:
     """Return what wrk's report says.
 
     Raises:
@@ -52,14 +67,16 @@ def parse(printed: str) -> Load:
     errors = re.search(
         r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", printed
     )
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", printed)
+    other = re.search(r"Non-2xx or 3xx responses: (\d+)", printed)
+    refused = int(other.group(1)) if other else 0
+    requests = int(_found(r"(\d+) requests in ", printed))
     return Load(
-        requests=int(_found(r"(\d+) requests in ", printed)),
+        requests=requests,
         requests_per_second=float(_found(r"Requests/sec:\s+([\d.]+)", printed)),
         p50_seconds=_seconds(_found(r"\n\s+50%\s+(\S+)", printed)),
         p99_seconds=_seconds(_found(r"\n\s+99%\s+(\S+)", printed)),
         failed=sum(int(count) for count in (errors.groups() if errors else ()))
-        + int(refused.group(1) if refused else 0),
+        + (requests - refused if is_refused else refused),
     )
 
 

@@ -17,7 +17,10 @@ from bench.ports import free_port
 ROOT = Path(__file__).parent.parent.parent
 PRICING = ROOT / "fixtures" / "pricing_ssot.json"
 PLAN = "STARTER"
+LIMITED_PLAN = "SANDBOX"
 WORKSPACE = "bench"
+UNKNOWN = "egw_test_AAAAAAAAAAAAAAAAAAAAAA1xHO25"
+"""Of the right form, so that it is looked up."""
 NEVER_REACHED = 1_000_000_000
 """Limits are counted like any other, but a load generator must not meet them."""
 
@@ -38,6 +41,7 @@ class Gateway:
         settings = ["--config", str(_write_routes(folder, upstream_port))]
         settings += ["--data-dir", str(folder / "data")]
         key = _make_key(command, settings)
+        limited = _make_key(command, settings, "limited", LIMITED_PLAN)
         redis_port, port = free_port(), free_port()
         redis = launch(
             [redis_server, "--port", str(redis_port), "--save", "", "--appendonly", "no"],
@@ -61,6 +65,10 @@ class Gateway:
             processes={"gateway": process, "redis": redis},
             headers={"Authorization": f"Bearer {key}"},
             children="shipping",
+            callers={
+                "limited": {"Authorization": f"Bearer {limited}"},
+                "unknown": {"Authorization": f"Bearer {UNKNOWN}"},
+            },
         )
 
 
@@ -84,7 +92,7 @@ def _write_routes(folder: Path, upstream_port: int) -> Path:
     """Write the route file; JSON is YAML."""
     route = {
         "name": "status",
-        "match": {"methods": ["GET"], "path": "/v1/status"},
+        "match": {"methods": ["GET"], "path": "/v1/{what}"},
         "upstream": "target",
         "auth": {"key": ["bearer"]},
         "limits": ["rpm", "monthly_dc", "hard_overage_cap"],
@@ -104,15 +112,17 @@ def _write_routes(folder: Path, upstream_port: int) -> Path:
     return path
 
 
-def _make_key(command: list[str], settings: list[str]) -> str:
+def _make_key(
+    command: list[str], settings: list[str], workspace: str = WORKSPACE, plan: str = PLAN
+) -> str:
     """Return the secret of a new key.
 
     Raises:
         RuntimeError: the gateway's own commands refuse.
     """
     steps = (
-        ["workspaces", "create", WORKSPACE, "--plan", PLAN],
-        ["keys", "create", WORKSPACE, "--json"],
+        ["workspaces", "create", workspace, "--plan", plan],
+        ["keys", "create", workspace, "--json"],
     )
     printed = ""
     for step in steps:

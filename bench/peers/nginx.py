@@ -33,6 +33,7 @@ UPSTREAM = """
     listen 127.0.0.1:{port} backlog=1024;
     default_type application/json;
     location / {{ return 200 '{answer}'; }}
+    location /v1/broken {{ return 500 '{answer}'; }}
   }}
 """
 

@@ -19,6 +19,7 @@ class Running:
     Attributes:
         processes: By the name under which their CPU time is told; the peer itself is the first.
         headers: What requests must carry; sent to all peers alike, where they don't differ.
+        callers: Fields of further callers, by the names that scenarios use.
         children: Under this name the first process's descendants are told apart from it.
     """
 
@@ -27,6 +28,7 @@ class Running:
     processes: dict[str, subprocess.Popen[bytes]]
     headers: dict[str, str] = field(default_factory=dict)
     children: str = ""
+    callers: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def stop(self) -> None:
         """End all processes, the peer first."""

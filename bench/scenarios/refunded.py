@@ -1,0 +1,11 @@
+"""The upstream fails: what was charged is given back."""
+
+from bench.scenarios.port import Scenario
+
+SCENARIO = Scenario(
+    "refunded",
+    "an upstream that answers 500: forwarded, charged, given back",
+    path="/v1/broken",
+    status=500,
+    peers=("gateway",),
+)
