@@ -175,16 +175,14 @@ TITLES: Final[dict[RefusalCode, tuple[str, str]]] = {
     ),
 }
 
-_CLOSES: Final = frozenset(
-    {
-        RefusalCode.BAD_REQUEST,
-        RefusalCode.REQUEST_TIMEOUT,
-        RefusalCode.LENGTH_REQUIRED,
-        RefusalCode.BODY_TOO_LARGE,
-        RefusalCode.TARGET_TOO_LONG,
-        RefusalCode.HEAD_TOO_LARGE,
-        RefusalCode.DRAINING,
-    }
+_CLOSES: Final[tuple[RefusalCode, ...]] = (
+    RefusalCode.BAD_REQUEST,
+    RefusalCode.REQUEST_TIMEOUT,
+    RefusalCode.LENGTH_REQUIRED,
+    RefusalCode.BODY_TOO_LARGE,
+    RefusalCode.TARGET_TOO_LONG,
+    RefusalCode.HEAD_TOO_LARGE,
+    RefusalCode.DRAINING,
 )
 
 

@@ -26,18 +26,21 @@ STALE_ATTEMPTS: Final = 3
 """A period can end between planning and charging; twice in a row means that clocks are broken."""
 
 
-async def charge(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
-    """Count the request against all its policies.
+async def charge(draft: Draft, plan: RoutePlan, ports: Ports) -> bool:
+    """Count the request against all its policies; return whether it goes on.
+
+    False stands for a refusal that is repeated: ``draft.refusal`` says it again. To raise it would
+    cost as much as the rest of the decision.
 
     Raises:
         Refusal: a blocking policy would be passed; every violated one is named.
         StoreUnavailable: the store is away and the route fails closed, or its share is used up.
     """
     if draft.caller is None and (not plan.route.own_limits or draft.active.pricing is None):
-        return
+        return True
     counts = await _count(draft, plan, ports)
     if counts is None:
-        return
+        return True
     charged, standing = draft.charge, draft.standing
     assert charged is not None
     assert standing is not None
@@ -49,11 +52,12 @@ async def charge(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
         if not (draft.is_within_limits or draft.unenforced) and draft.caller is not None:
             for policy in entered_overage(charged, counts):
                 ports.overage_entered(draft.caller.entry.workspace_id, policy)
-        return
+        return True
     stats.refused += 1
     known = standing.known_refusal
     if draft.is_remembered and known is not None and known.second == counts.now_micro // MICRO:
-        raise known.refusal.with_traceback(None)
+        draft.refusal = known.refusal
+        return False
     if charged.run_key is None and charged.amounts_micro == standing.static_amounts_micro:
         standing.refused = counts
         standing.refused_until_micro = remember_refusal_until_micro(charged, counts)

@@ -38,9 +38,11 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
         await find_caller(draft, plan, ports)  # 3
         if not costs_the_same(draft, plan):
             await find_cost(draft, plan)  # 4
-        await charge(draft, plan, ports)  # 5
-        await forward(draft, plan, ports)  # 6
-        await relay(draft, plan)  # 7  all but the last bytes
+        if await charge(draft, plan, ports):  # 5
+            await forward(draft, plan, ports)  # 6
+            await relay(draft, plan)  # 7  all but the last bytes
+        elif draft.refusal is not None:
+            refuse(draft, draft.refusal, Outcome.REFUSED)
     except Refusal as refusal:
         refuse(draft, refusal, Outcome.REFUSED)
     except StoreUnavailable:
@@ -160,9 +162,9 @@ def refuse(draft: Draft, refusal: Refusal, outcome: Outcome) -> None:
     if standing is None or draft.counts is None or draft.unenforced:
         problem = _problem(draft, refusal, exchange.request_id)
     elif draft.is_remembered:
-        refusal.__traceback__ = None  # it lives on, the frames of this request must not
         known = standing.known_refusal
         if known is None or known.refusal is not refusal:
+            refusal.__traceback__ = None  # it lives on, the frames of this request must not
             known = standing.known_refusal = _known(draft, refusal, standing, draft.counts)
         problem = known.problem.of(exchange.request_id)
         lines += known.lines
