@@ -131,6 +131,8 @@ def _limits(file: RouteFile) -> ClientLimits:
         json_body_bytes_max=limits.json_body,
         connections_max=limits.connections,
         pipelined_max=limits.pipelined,
+        connections_per_address_max=limits.connections_per_address,
+        body_bytes_per_second_min=limits.body_rate,
     )
 
 

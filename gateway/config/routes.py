@@ -359,6 +359,15 @@ class ClientLimitsModel(Model):
         Seconds, Field(description="For the whole head; a slow one is closed.")
     ] = 10.0
     body_idle: Annotated[Seconds, Field(description="Between two pieces of a body (408).")] = 30.0
+    body_rate: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="Bytes a second that a body must come with, on average (408); what "
+            "body_idle allows is not counted. 0 asks for none.",
+        ),
+    ] = 100
     keep_alive: Annotated[
         Seconds, Field(description="An idle connection is closed after this.")
     ] = 75.0
@@ -372,6 +381,15 @@ class ClientLimitsModel(Model):
         int,
         Field(ge=1, le=1_000_000, description="Client connections of a worker; more are closed."),
     ] = 20_000
+    connections_per_address: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="Of one client address, trusted proxies excepted; more are closed. 0 sets "
+            "no bound.",
+        ),
+    ] = 0
     pipelined: Annotated[
         int,
         Field(

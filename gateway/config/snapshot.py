@@ -232,6 +232,8 @@ class ClientLimits:
     json_body_bytes_max: int
     connections_max: int
     pipelined_max: int
+    connections_per_address_max: int = 0
+    body_bytes_per_second_min: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def origin_of(
 
     The right-most address that is not a trusted proxy is the client (STANDARDS 4.1).
     """
-    if not forwarded_for or not trusted or not _is_trusted(peer, trusted):
+    if not forwarded_for or not trusted or not is_trusted(peer, trusted):
         return ClientOrigin(peer, peer.encode(), _node(peer), scheme)
     if forwarded_proto is not None and forwarded_proto[-1].lower() in {b"http", b"https"}:
         scheme = forwarded_proto[-1].lower()
@@ -60,7 +60,7 @@ def origin_of(
         if not _is_address(hop):
             break
         client = hop
-        if not _is_trusted(hop, trusted):
+        if not is_trusted(hop, trusted):
             break
     chain = b", ".join([*(value.strip() for value in forwarded_for), peer.encode()])
     return ClientOrigin(client, chain, _node(client), scheme)
@@ -74,7 +74,8 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+    """Return whether an address lies in one of the networks."""
     if not _is_address(text):
         return False
     address = ip_address(text)

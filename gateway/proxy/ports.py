@@ -46,6 +46,7 @@ class Ports:
         new_event_id: Makes UUIDv7s.
         exchanges: Requests in flight, for deadlines and drain.
         connections: Client connections, for idle times and drain.
+        addresses: How many of them an address has, where that is bounded.
         date_line: The ``Date`` line of own answers, renewed once a second.
         overage_entered: Told once per period when a workspace crosses a quota: (workspace, policy).
     """
@@ -66,6 +67,7 @@ class Ports:
     active: Active
     exchanges: set[Exchange] = field(default_factory=set)
     connections: set[asyncio.BaseProtocol] = field(default_factory=set)
+    addresses: dict[str, int] = field(default_factory=dict)
     date_line: bytes = b""
     is_draining: bool = False
 

@@ -1,5 +1,8 @@
 """What a client does wrong is refused before anything else is looked at; pipelines keep order."""
 
+from dataclasses import replace
+from ipaddress import ip_network
+
 import pytest
 
 from tests.support.data_plane import DATE, HEAD_BYTES, KEY, DataPlane, answered, judged
@@ -401,3 +404,42 @@ async def test_while_draining_answers_end_their_connections(plane: DataPlane) ->
 
     await plane.record()
     assert await client.rest() == b""
+
+
+async def test_one_address_has_so_many_connections_and_no_more(
+    plane: DataPlane,
+) -> None:
+    """X1: whoever opens too many is closed, and has room again when others go."""
+    bound(plane, connections_per_address_max=2)
+    first, second = await plane.client(), await plane.client()
+    await plane.until(lambda: len(plane.ports.connections) == 2)
+    third = await plane.client()
+    assert await third.rest() == b""
+    assert plane.ports.stats.worker.connections_refused == 1
+    assert plane.ports.addresses == {"127.0.0.1": 2}
+    first.close()
+    await plane.until(lambda: len(plane.ports.connections) == 1)
+    fourth = await plane.client()
+    await plane.until(lambda: len(plane.ports.connections) == 2)
+    second.close()
+    fourth.close()
+    await plane.deserted()
+    assert plane.ports.addresses == {}
+
+
+async def test_a_trusted_proxy_may_have_more(plane: DataPlane) -> None:
+    bound(plane, connections_per_address_max=1)
+    plane.ports.swap(
+        replace(plane.ports.active.snapshot, trusted_proxies=(ip_network("127.0.0.0/8"),))
+    )
+    clients = [await plane.client() for _ in range(3)]
+    await plane.until(lambda: len(plane.ports.connections) == 3)
+    for client in clients:
+        client.close()
+    await plane.deserted()
+
+
+def bound(plane: DataPlane, **limits: int) -> None:
+    """Reload the data plane with other bounds."""
+    snapshot = plane.ports.active.snapshot
+    plane.ports.swap(replace(snapshot, limits=replace(snapshot.limits, **limits)))

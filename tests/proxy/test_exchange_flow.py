@@ -1,7 +1,10 @@
 """Backpressure with bounded memory, deadlines, and who is to blame; ends in the middle."""
 
+import asyncio
+
 import pytest
 
+from gateway.proxy.connection import ClientConnection
 from tests.support.data_plane import DATE, KEY, DataPlane, answered
 from tests.support.http_judge import requests_in
 from tests.support.wire import Wire
@@ -11,6 +14,10 @@ GET = b"GET /v1/a HTTP/1.1\r\n" + AUTH + b"\r\n"
 POST = b"POST /v1/a HTTP/1.1\r\n" + AUTH
 OK = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
 MEGABYTE = 1 << 20
+
+
+def clients_of(plane: DataPlane) -> list[ClientConnection]:
+    return [one for one in plane.ports.connections if isinstance(one, ClientConnection)]
 
 
 def post(body: bytes) -> bytes:
@@ -95,6 +102,44 @@ async def test_an_upload_that_moves_may_take_longer_than_an_answer(plane: DataPl
     assert (await answered(client, b"POST")).status == 504
 
     assert (await plane.record()).code == "upstream_timeout"
+
+
+async def test_a_body_that_comes_too_slowly_is_a_timeout_of_the_client(plane: DataPlane) -> None:
+    """X1: a byte now and then is no upload but a way to hold a connection."""
+    client, upstream, _ = await plane.asked(
+        b"POST /open/a HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n"
+    )
+    await client.send(b"x" * 4000)  # what came fast does not pay for what comes slowly
+    await upstream.exactly(4000)
+    await plane.advance(1)
+    for _ in range(12):
+        assert client.silent()
+        await client.send(b"x")
+        await upstream.exactly(1)
+        await plane.advance(5)
+        if not client.silent():
+            break
+
+    assert (await answered(client, b"POST")).status == 408
+    record = await plane.record()
+    assert (record.code, record.bytes_in) == ("request_timeout", 4003)
+
+
+async def test_a_client_is_not_slow_while_the_gateway_does_not_read(plane: DataPlane) -> None:
+    size = 8_000_000
+    client, upstream, _ = await plane.asked(
+        b"POST /open/a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size
+    )
+    sending = asyncio.ensure_future(client.send(b"x" * size))
+    await plane.until(lambda: any(one.reading.is_paused for one in clients_of(plane)))
+    for _ in range(4):
+        await plane.advance(5)
+    assert client.silent()
+    await upstream.exactly(size)
+    await sending
+    await upstream.send(OK)
+    assert (await answered(client, b"POST")).status == 200
+    await plane.record()
 
 
 async def test_a_body_that_does_not_come_is_a_timeout_of_the_client(plane: DataPlane) -> None:

@@ -50,7 +50,7 @@ pricing: pricing.json
 keys: file:keys.yaml
 trusted_proxies: [192.0.2.0/24]
 limits: {{head: {head}, header_count: 32, target: 1024, pipelined: 4, json_body: 64KB,
-         body_idle: 10s}}
+         body_idle: 10s, body_rate: 1}}
 upstreams:
   app:
     endpoints: ["http://127.0.0.1:{port}"]

@@ -119,7 +119,8 @@ def test_a_renewed_certificate_is_shown_and_open_connections_go_on(
     gateway: GatewayProcess,
 ) -> None:
     old = trusting(gateway)
-    with httpx.Client(verify=old) as kept:
+    for_long = httpx.Limits(keepalive_expiry=300)
+    with httpx.Client(verify=old, limits=for_long) as kept:
         url = f"https://localhost:{gateway.port}/"
         assert kept.get(url).status_code == 502
         make_certificate(gateway.folder)
