@@ -63,6 +63,7 @@ MODULES: Final = (
     "gateway.process.clock",
     "gateway.process.access_log",
     "gateway.proxy.active",
+    "gateway.proxy.admission",
     "gateway.proxy.balancing",
     "gateway.proxy.books",
     "gateway.proxy.caller",

@@ -17,6 +17,7 @@ from gateway.config.snapshot import ClientLimits
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.fields import lower
 from gateway.http.forwarding import ClientOrigin, is_trusted, origin_lines, origin_of
+from gateway.proxy.admission import BodyPace
 from gateway.proxy.exchange import ClientSide, Exchange
 from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading
 from gateway.proxy.head import bad, read_head
@@ -44,11 +45,10 @@ class ClientConnection(ClientSide):
     """One client; lives as long as its transport."""
 
     __slots__ = (
-        "_credit_bytes", "_current", "_early", "_fields", "_head_bytes", "_head_since",
-        "_is_counted", "_next", "_origin", "_origin_lines", "_parser", "_peer", "_ports",
-        "_progress", "_queue", "_receiving", "_scheme", "_special", "_swept_at", "_swept_bytes",
-        "_swept_id", "_tunnel", "_unread_bytes", "_unsent_bytes", "_url", "closes_at",
-        "had_eof", "is_lost", "touched_at",
+        "_current", "_early", "_fields", "_head_bytes", "_head_since",
+        "_is_counted", "_next", "_origin", "_origin_lines", "_pace", "_parser", "_peer", "_ports",
+        "_progress", "_queue", "_receiving", "_scheme", "_special", "_tunnel", "_unread_bytes",
+        "_unsent_bytes", "_url", "closes_at", "had_eof", "is_lost", "touched_at",
     )  # fmt: skip
 
     def __init__(self, ports: Ports) -> None:
@@ -75,10 +75,7 @@ class ClientConnection(ClientSide):
         self.touched_at = 0.0
         self.closes_at = 0.0
         self._is_counted = False
-        self._swept_id = ""
-        self._swept_at = 0.0
-        self._swept_bytes = 0
-        self._credit_bytes = 0.0
+        self._pace = BodyPace()
 
     # asyncio.Protocol
 
@@ -108,21 +105,8 @@ class ClientConnection(ClientSide):
         bound = limits.connections_per_address_max
         if not bound or is_trusted(self._peer, self._ports.active.snapshot.trusted_proxies):
             return True
-        addresses = self._ports.addresses
-        count = addresses.get(self._peer, 0)
-        if count >= bound:
-            return False
-        addresses[self._peer] = count + 1
-        self._is_counted = True
-        return True
-
-    def _leave_room(self) -> None:
-        if self._is_counted:
-            self._is_counted = False
-            addresses = self._ports.addresses
-            addresses[self._peer] -= 1
-            if not addresses[self._peer]:
-                del addresses[self._peer]
+        self._is_counted = self._ports.addresses.enter(self._peer, bound)
+        return self._is_counted
 
     def data_received(self, data: bytes) -> None:
         self.touched_at = self.loop.time()
@@ -163,7 +147,9 @@ class ClientConnection(ClientSide):
             return
         self.is_lost = True
         self._ports.connections.discard(self)
-        self._leave_room()
+        if self._is_counted:
+            self._is_counted = False
+            self._ports.addresses.leave(self._peer)
         if self._tunnel is not None:
             self._ports.stats.worker.tunnels_open -= 1
             self._tunnel.client_closed()
@@ -297,30 +283,18 @@ class ClientConnection(ClientSide):
             return False
         limits = self._ports.active.snapshot.limits
         if self.reading.is_paused or self.write_paused:
-            self.touched_at = self._swept_at = now
+            self.touched_at = now
+            self._pace.stand_still(now)
             return False
         if now - self.touched_at > limits.body_idle_seconds:
             return True
-        return self._is_too_slow(receiving, limits, now)
-
-    def _is_too_slow(self, receiving: Exchange, limits: ClientLimits, now: float) -> bool:
-        """Return whether a body that keeps coming comes too slowly, on average.
-
-        A body begins with what may come in the time of ``body_idle`` to its credit; it never has
-        more, so that a fast beginning does not pay for hours of single bytes.
-        """
-        bytes_per_second = limits.body_bytes_per_second_min
-        credit_bytes_max = bytes_per_second * limits.body_idle_seconds
-        if self._swept_id != receiving.event_id:
-            self._swept_id = receiving.event_id
-            self._credit_bytes = credit_bytes_max
-        else:
-            came_bytes = receiving.body_bytes - self._swept_bytes
-            owed_bytes = bytes_per_second * (now - self._swept_at)
-            self._credit_bytes = min(credit_bytes_max, self._credit_bytes + came_bytes - owed_bytes)
-        self._swept_at = now
-        self._swept_bytes = receiving.body_bytes
-        return self._credit_bytes < 0
+        return self._pace.is_too_slow(
+            receiving.event_id,
+            receiving.body_bytes,
+            now,
+            bytes_per_second=limits.body_bytes_per_second_min,
+            grace_seconds=limits.body_idle_seconds,
+        )
 
     def stall(self) -> None:
         """Refuse a request whose body does not come (408)."""

@@ -11,6 +11,7 @@ from gateway.counters.port import CounterStore
 from gateway.keys.format import KeyFormat
 from gateway.keys.port import KeyDirectory
 from gateway.proxy.active import Active, activate
+from gateway.proxy.admission import Addresses
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.pool import Upstreams
 from gateway.rules.record import Record
@@ -67,7 +68,7 @@ class Ports:
     active: Active
     exchanges: set[Exchange] = field(default_factory=set)
     connections: set[asyncio.BaseProtocol] = field(default_factory=set)
-    addresses: dict[str, int] = field(default_factory=dict)
+    addresses: Addresses = field(default_factory=Addresses)
     date_line: bytes = b""
     is_draining: bool = False
 

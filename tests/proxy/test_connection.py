@@ -416,7 +416,7 @@ async def test_one_address_has_so_many_connections_and_no_more(
     third = await plane.client()
     assert await third.rest() == b""
     assert plane.ports.stats.worker.connections_refused == 1
-    assert plane.ports.addresses == {"127.0.0.1": 2}
+    assert plane.ports.addresses.counts == {"127.0.0.1": 2}
     first.close()
     await plane.until(lambda: len(plane.ports.connections) == 1)
     fourth = await plane.client()
@@ -424,7 +424,7 @@ async def test_one_address_has_so_many_connections_and_no_more(
     second.close()
     fourth.close()
     await plane.deserted()
-    assert plane.ports.addresses == {}
+    assert plane.ports.addresses.counts == {}
 
 
 async def test_a_trusted_proxy_may_have_more(plane: DataPlane) -> None:
