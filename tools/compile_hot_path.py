@@ -8,6 +8,7 @@ sources, which do the same at about twice the CPU time. Takes a minute on two co
 """
 
 import argparse
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import sys
 import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,8 +66,14 @@ def main() -> int:
         return 1 if required else 0
     sys.stderr.write("compiling the request path, which takes about a minute ...\n")
     os.chdir(ROOT)
+    told = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
-        publish(build(Path(folder)))
+        try:
+            with redirect_stdout(told), redirect_stderr(told):
+                publish(build(Path(folder)))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a compiler may fail in any way
+            sys.stderr.write(f"{told.getvalue()}\nnot compiled: {error}; running from sources\n")
+            return 1 if required else 0
     return 0
 
 
