@@ -38,22 +38,33 @@ def cpu_seconds(pid: int, *, descendants: bool = True) -> float:
     return ticks / TICKS_PER_SECOND
 
 
-def wait_until_idle(pid: int, *, seconds_max: float = 60.0) -> None:
+def wait_until_idle(
+    pid: int, *, seconds_max: float = 60.0, window_seconds: float | None = None
+) -> None:
     """Return once the tree uses less than 4 % of a core: work put off is work, and must count.
+
+    Args:
+        window_seconds: For so long it must do nothing; shorter for those who put nothing off.
 
     Raises:
         RuntimeError: it is still busy after ``seconds_max``.
     """
     deadline = time.monotonic() + seconds_max
+    window = window_seconds or IDLE_WINDOW_SECONDS
     before = cpu_seconds(pid)
     while time.monotonic() < deadline:
         # Longer than a shipper's interval, so that a pause between two batches is not the end.
-        time.sleep(IDLE_WINDOW_SECONDS)
+        time.sleep(window)
         now = cpu_seconds(pid)
-        if now - before < 0.04 * IDLE_WINDOW_SECONDS:
+        if now - before <= 0.04 * window:
             return
         before = now
     raise RuntimeError(f"process {pid} is still busy {seconds_max} s after the load")
+
+
+def pause(seconds: float) -> None:
+    """Let what is put off for less than that be done."""
+    time.sleep(seconds)
 
 
 def resident_bytes(pid: int) -> int:
@@ -65,10 +76,49 @@ def resident_bytes(pid: int) -> int:
     return total * os.sysconf("SC_PAGE_SIZE")
 
 
-def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/<pid>/stat from the state on, none if the process is gone."""
+def proportional_bytes(pid: int) -> int:
+    """Return the tree's memory, shared pages divided among those who share them (PSS)."""
+    total = 0
+    for member in tree(pid):
+        try:
+            lines = (PROC / str(member) / "smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def thread_seconds(pid: int) -> dict[str, float]:
+    """Return what the threads of the tree's processes have used, by their names.
+
+    The first thread of the first process is called ``main``. Threads that have ended are missing.
+    """
+    used: dict[str, float] = {}
+    for member in tree(pid):
+        for task in (PROC / str(member) / "task").glob("*"):
+            fields = _stat(member, task.name)
+            if fields:
+                name = "main" if int(task.name) == pid else _name(task)
+                used[name] = used.get(name, 0.0) + (int(fields[11]) + int(fields[12]))
+    return {name: ticks / TICKS_PER_SECOND for name, ticks in used.items()}
+
+
+def _name(task: Path) -> str:
     try:
-        text = (PROC / str(pid) / "stat").read_text()
+        return (task / "comm").read_text().strip()
+    except OSError:
+        return "ended"
+
+
+def _stat(pid: int, thread: str = "") -> list[str]:
+    """Return the fields of /proc/<pid>/stat from the state on, none if the process is gone.
+
+    Args:
+        thread: The id of one of its threads, to be asked for that one.
+    """
+    folder = PROC / str(pid) / "task" / thread if thread else PROC / str(pid)
+    try:
+        text = (folder / "stat").read_text()
     except OSError:
         return []
     # The name, in brackets, may hold blanks and brackets itself.

@@ -36,11 +36,13 @@ def wait_until_accepting(
     raise RuntimeError(f"nothing listens on {port} after {seconds} s:\n{_tail(log)}")
 
 
-def status_of(port: int, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
-    """Return status and body of one GET, to see that a peer does what it will be measured at."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def status_of(
+    port: int, path: str, headers: dict[str, str], *, method: str = "GET", body: bytes = b""
+) -> tuple[int, bytes]:
+    """Return status and body of one request, to see that a peer does what is to be measured."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
     try:
-        connection.request("GET", path, headers=headers)
+        connection.request(method, path, body or None, headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:

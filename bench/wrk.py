@@ -1,19 +1,31 @@
 """Runs wrk and reads what it prints."""
 
+import json
 import re
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
+# Only done() is called from it, once: the requests themselves stay wrk's own.
+_SCRIPT = """
+{request}
+done = function(summary, latency, requests)
+  io.write(string.format("p99.9 %d us\\n%d bytes\\n", latency:percentile(99.9), summary.bytes))
+end
+"""
 _UNIT_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run of wrk saw.
+    """What one run of a load generator saw.
 
     Attributes:
         failed: Socket errors and answers other than those that were to come.
+        read_bytes: Answers, heads included.
+        own_cpu_seconds: What the generator itself used, where it tells.
     """
 
     requests: int
@@ -21,6 +33,9 @@ class Load:
     p50_seconds: float
     p99_seconds: float
     failed: int
+    p999_seconds: float = 0.0
+    read_bytes: int = 0
+    own_cpu_seconds: float = 0.0
 
 
 def run(
@@ -31,6 +46,8 @@ def run(
     connections: int,
     seconds: int,
     is_refused: bool = False,
+    method: str = "GET",
+    body: bytes = b"",
 ) -> Load:
     """Load a server on this machine, one wrk thread, as many connections as given.
 
@@ -44,18 +61,32 @@ def run(
     if wrk is None:
         raise RuntimeError("wrk is not installed: apt-get install wrk, or brew install wrk")
     command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    command += ["--timeout", "30s"]
     for name, value in headers.items():
         command += ["-H", f"{name}: {value}"]
-    done = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}{path}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds + 30,
-    )
+    with tempfile.TemporaryDirectory(prefix="wrk-") as folder:
+        command += ["-s", str(_write_script(Path(folder), method, body))]
+        done = subprocess.run(
+            [*command, f"http://127.0.0.1:{port}{path}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds + 30,
+        )
     if done.returncode != 0:
         raise RuntimeError(f"wrk: {done.stderr or done.stdout}")
     return parse(done.stdout, is_refused=is_refused)
+
+
+def _write_script(folder: Path, method: str, body: bytes) -> Path:
+    """Write what the command line has no options for; the body stands in a file beside it."""
+    (folder / "body").write_bytes(body)
+    opened = f"io.open({json.dumps(str(folder / 'body'))}, 'rb')"
+    request = f"wrk.method = {json.dumps(method)}\n"
+    request += f"wrk.body = {opened}:read('*a')\n" if body else ""
+    script = folder / "wrk.lua"
+    script.write_text(_SCRIPT.format(request=request))
+    return script
 
 
 def parse(printed: str, *, is_refused: bool = False) -> Load:
@@ -67,6 +98,8 @@ def parse(printed: str, *, is_refused: bool = False) -> Load:
     errors = re.search(
         r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", printed
     )
+    highest = re.search(r"\np99\.9 (\d+) us", printed)
+    read = re.search(r"\n(\d+) bytes", printed)
     other = re.search(r"Non-2xx or 3xx responses: (\d+)", printed)
     refused = int(other.group(1)) if other else 0
     requests = int(_found(r"(\d+) requests in ", printed))
@@ -77,6 +110,8 @@ def parse(printed: str, *, is_refused: bool = False) -> Load:
         p99_seconds=_seconds(_found(r"\n\s+99%\s+(\S+)", printed)),
         failed=sum(int(count) for count in (errors.groups() if errors else ()))
         + (requests - refused if is_refused else refused),
+        p999_seconds=int(highest.group(1)) / 1e6 if highest else 0.0,
+        read_bytes=int(read.group(1)) if read else 0,
     )
 
 

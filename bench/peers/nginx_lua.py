@@ -5,26 +5,23 @@ pooled connection; the RateLimit fields; one record a request, gathered in the w
 Redis stream ten times a second, many in one round trip.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from bench.peers import redis
-from bench.peers.nginx import FRAME
+from bench.peers.nginx import FORWARDING, FRAME, UPGRADES
 from bench.peers.port import Running, Unavailable, launch, version_of
 from bench.ports import free_port
 
 MODULES = Path("/usr/lib/nginx/modules")
-SECRET = "bench-key-0123456789abcdef"
-LIMIT = 1_000_000_000
 
-SERVER = """
+SERVER = """{upgrades}
   lua_package_path "/usr/share/lua/5.1/?.lua;;";
   upstream target {{
     server 127.0.0.1:{upstream_port};
-    keepalive 128;
+    keepalive 1024;
     keepalive_requests 100000000;
   }}
   init_by_lua_block {{
@@ -54,7 +51,7 @@ SERVER = """
         link:xadd("records", "MAXLEN", "~", "1000000", "*", "record", record)
       end
       link:commit_pipeline()
-      link:set_keepalive(60000, 128)
+      link:set_keepalive(60000, 1024)
     end)
   }}
   server {{
@@ -64,14 +61,20 @@ SERVER = """
         local given = ngx.var.http_authorization
         local secret = given and given:match("^Bearer (.+)$")
         if not secret then return ngx.exit(401) end
+        local caller = callers:get(secret)
+        if caller == false then return ngx.exit(401) end
         local link = connected()
         if not link then return ngx.exit(503) end
-        local caller = callers:get(secret)
         if not caller then
           local hash = sha256:new()
           hash:update(secret)
           local found = link:get("key:" .. text.to_hex(hash:final()))
-          if not found or found == ngx.null then return ngx.exit(401) end
+          if not found then return ngx.exit(503) end
+          if found == ngx.null then
+            link:set_keepalive(60000, 1024)
+            callers:set(secret, false, 5)
+            return ngx.exit(401)
+          end
           caller = json.decode(found)
           callers:set(secret, caller, 30)
         end
@@ -88,12 +91,12 @@ SERVER = """
         local answer, why = link:evalsha("{digest}", 2,
           "rpm:{{" .. caller.workspace .. "}}:" .. minute,
           "monthly:{{" .. caller.workspace .. "}}:" .. month,
-          {limit}, ends + 60, {limit}, caller.month_ends + 86400)
+          caller.limit, ends + 60, caller.limit, caller.month_ends + 86400)
         if not answer then
           ngx.log(ngx.ERR, why)
           return ngx.exit(503)
         end
-        link:set_keepalive(60000, 128)
+        link:set_keepalive(60000, 1024)
         ngx.ctx.caller = caller
         if answer[1] == 0 then return ngx.exit(429) end
         local header = ngx.header
@@ -103,11 +106,8 @@ SERVER = """
           math.ceil(caller.month_ends - now)
         header["X-Request-Id"] = ngx.var.request_id
       }}
-      proxy_pass http://target;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
+      {forwarding}
       proxy_set_header Authorization "";
-      proxy_set_header Host $host;
       proxy_set_header X-Request-Id $request_id;
       proxy_set_header X-Forwarded-For $remote_addr;
       log_by_lua_block {{
@@ -148,7 +148,9 @@ class NginxLua:
             upstream_port=upstream_port,
             redis_port=redis_port,
             digest=digest,
-            limit=LIMIT,
+            limit=redis.LIMIT,
+            upgrades=UPGRADES.format(),
+            forwarding=FORWARDING,
         )
         modules = "".join(
             f"load_module {MODULES / name};\n"
@@ -167,16 +169,15 @@ class NginxLua:
             port=port,
             version=version_of([nginx, "-v"]),
             processes={"nginx-lua": process, "redis": store},
-            headers={"Authorization": f"Bearer {SECRET}"},
+            headers={"Authorization": f"Bearer {redis.SECRET}"},
+            callers=redis.OTHER_CALLERS,
         )
 
 
 def _prepare(redis_port: int) -> str:
-    """Enter the key and the script; return the script's digest."""
-    caller = '{"workspace": "bench", "key": "key_bench", "plan": "STARTER"}'
-    name = f"key:{hashlib.sha256(SECRET.encode()).hexdigest()}"
+    """Enter the keys and the script; return the script's digest."""
+    redis.enter_keys(redis_port)
     command = ["redis-cli", "-p", str(redis_port)]
-    subprocess.run([*command, "SET", name, caller], check=True, capture_output=True)
     loaded = subprocess.run(
         [*command, "SCRIPT", "LOAD", redis.CHARGE], check=True, capture_output=True, text=True
     )

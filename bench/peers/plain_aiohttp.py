@@ -7,12 +7,13 @@ a request to a Redis stream. Runs as ``python -m bench.peers.plain_aiohttp PORT 
 import asyncio
 import hashlib
 import json
-import subprocess
+import os
 import sys
 import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import redis.asyncio
@@ -20,12 +21,10 @@ import uvloop
 from aiohttp import web
 
 from bench.peers.port import Running, launch
-from bench.peers.redis import CHARGE, start
+from bench.peers.redis import CHARGE, LIMIT, OTHER_CALLERS, SECRET, enter_keys, start
 from bench.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
-SECRET = "bench-key-0123456789abcdef"
-LIMIT = 1_000_000_000
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host"}
 
 
@@ -37,14 +36,14 @@ class PlainAiohttp:
     def start(self, folder: Path, upstream_port: int) -> Running:
         """Listen on a free port, with a Redis of its own."""
         redis_port, store = start(folder)
-        caller = '{"workspace": "bench", "key": "key_bench", "plan": "STARTER"}'
-        name = f"key:{hashlib.sha256(SECRET.encode()).hexdigest()}"
-        subprocess.run(["redis-cli", "-p", str(redis_port), "SET", name, caller], check=True)
+        enter_keys(redis_port)
         port = free_port()
         command = [sys.executable, "-m", "bench.peers.plain_aiohttp"]
         command += [str(port), str(upstream_port), str(redis_port)]
         try:
-            process = launch(command, folder, port, environment={"PYTHONPATH": str(ROOT)})
+            process = launch(
+                command, folder, port, environment=os.environ | {"PYTHONPATH": str(ROOT)}
+            )
         except RuntimeError:
             store.kill()
             store.wait()
@@ -54,6 +53,7 @@ class PlainAiohttp:
             version=f"aiohttp {aiohttp.__version__}",
             processes={"aiohttp": process, "redis": store},
             headers={"Authorization": f"Bearer {SECRET}"},
+            callers=OTHER_CALLERS,
         )
 
 
@@ -64,10 +64,10 @@ class Service:
         self.upstream = upstream
         self.store = store
         self.charge = store.register_script(CHARGE)
-        self.callers: dict[str, dict[str, str]] = {}
+        self.callers: dict[str, dict[str, Any]] = {}
         self.session: aiohttp.ClientSession
 
-    async def caller_of(self, request: web.Request) -> dict[str, str] | None:
+    async def caller_of(self, request: web.Request) -> dict[str, Any] | None:
         """Return who calls."""
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -92,7 +92,7 @@ class Service:
         workspace = caller["workspace"]
         admitted, _, *after = await self.charge(
             keys=[f"rpm:{{{workspace}}}:{minute}", f"monthly:{{{workspace}}}:{now:%Y-%m}"],
-            args=[LIMIT, minute + 120, LIMIT, int(ends) + 86400],
+            args=[caller["limit"], minute + 120, caller["limit"], int(ends) + 86400],
         )
         if not admitted:
             return web.json_response({"title": "too many requests"}, status=429)
@@ -141,7 +141,9 @@ class Service:
 
 async def serve(port: int, upstream_port: int, redis_port: int) -> None:
     """Serve until killed."""
-    store = redis.asyncio.Redis(port=redis_port)
+    # Without a bound of its own the pool refuses the hundred and first connection.
+    pool = redis.asyncio.BlockingConnectionPool(port=redis_port, max_connections=64)
+    store = redis.asyncio.Redis(connection_pool=pool)
     service = Service(f"http://127.0.0.1:{upstream_port}", store)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
     service.session = aiohttp.ClientSession(connector=connector, auto_decompress=False)

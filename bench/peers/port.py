@@ -1,6 +1,8 @@
 """What a peer is: something that can be started in front of the upstream, and measured."""
 
+import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +20,7 @@ class Running:
 
     Attributes:
         processes: By the name under which their CPU time is told; the peer itself is the first.
+            None for the upstream itself.
         headers: What requests must carry; sent to all peers alike, where they don't differ.
         callers: Fields of further callers, by the names that scenarios use.
         children: Under this name the first process's descendants are told apart from it.
@@ -57,7 +60,12 @@ class Peer(Protocol):
 
 
 def launch(
-    command: list[str], folder: Path, port: int, *, environment: dict[str, str] | None = None
+    command: list[str],
+    folder: Path,
+    port: int,
+    *,
+    environment: dict[str, str] | None = None,
+    seconds: float = 20.0,
 ) -> subprocess.Popen[bytes]:
     """Start a server, log to ``server.log`` in the folder, return when it accepts connections."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,12 +80,37 @@ def launch(
             stderr=subprocess.STDOUT,
         )
     try:
-        ports.wait_until_accepting(process, port, log)
+        ports.wait_until_accepting(process, port, log, seconds=seconds)
     except RuntimeError:
         process.kill()
         process.wait()
         raise
     return process
+
+
+def installed(home: Path, lock: Path, program: str) -> str:
+    """Return a program from a virtual environment of its own, made from a lock file if need be.
+
+    Raises:
+        Unavailable: the registry can't be reached, or has nothing for this platform.
+    """
+    stamp = home / "installed.lock"
+    if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
+        sys.stderr.write(f"installing {program} into {home}\n")
+        python = str(home / "bin" / "python")
+        steps = (
+            [sys.executable, "-m", "venv", "--clear", str(home)],
+            [python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(lock)],
+        )
+        for step in steps:
+            done = subprocess.run(step, capture_output=True, text=True, check=False, timeout=900)
+            if done.returncode != 0:
+                raise Unavailable(f"{program} can't be installed: {done.stderr.strip()[-300:]}")
+        stamp.write_bytes(lock.read_bytes())
+    found = shutil.which(program, path=home / "bin")
+    if found is None:
+        raise Unavailable(f"{lock.name} has no {program} for this platform")
+    return found
 
 
 def version_of(command: list[str]) -> str:

@@ -1,5 +1,7 @@
 """A Redis of a peer's own, and what the peers that are no gateway do in it."""
 
+import hashlib
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -27,8 +29,29 @@ return {1, micro, unpack(after)}
 """Two limits, all or nothing, by the store's clock: what the gateway's script does, in short."""
 
 
-def start(folder: Path) -> tuple[int, subprocess.Popen[bytes]]:
+SECRET = "bench-key-0123456789abcdef"
+LIMITED_SECRET = "bench-key-with-nothing-left"
+LIMIT = 1_000_000_000
+OTHER_CALLERS = {
+    "limited": {"Authorization": f"Bearer {LIMITED_SECRET}"},
+    "unknown": {"Authorization": "Bearer bench-key-that-nobody-has"},
+}
+
+
+def enter_keys(port: int) -> None:
+    """Write who may call: one with room for all that a bench can ask, one with none."""
+    for secret, workspace, limit in ((SECRET, "bench", LIMIT), (LIMITED_SECRET, "limited", 0)):
+        caller = {"workspace": workspace, "key": "key_bench", "plan": "STARTER", "limit": limit}
+        name = f"key:{hashlib.sha256(secret.encode()).hexdigest()}"
+        command = ["redis-cli", "-p", str(port), "SET", name, json.dumps(caller)]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+def start(folder: Path, *, socket: Path | None = None) -> tuple[int, subprocess.Popen[bytes]]:
     """Start a Redis that writes nothing to the disk; return its port and process.
+
+    Args:
+        socket: Listen there too.
 
     Raises:
         Unavailable: it is not installed.
@@ -38,4 +61,5 @@ def start(folder: Path) -> tuple[int, subprocess.Popen[bytes]]:
         raise Unavailable("redis-server is not installed: apt-get install redis-server")
     port = free_port()
     command = [server, "--port", str(port), "--save", "", "--appendonly", "no"]
+    command += ["--unixsocket", str(socket)] if socket else []
     return port, launch(command, folder / "redis", port)

@@ -1,11 +1,11 @@
 """Somebody without a key that exists."""
 
-from bench.scenarios.port import Scenario
+from bench.scenarios.port import WHOLE_JOB, Scenario
 
 SCENARIO = Scenario(
     "refused-by-key",
     "the same request with a key that nobody has",
     status=401,
     caller="unknown",
-    peers=("gateway",),
+    peers=WHOLE_JOB,
 )

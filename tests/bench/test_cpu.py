@@ -30,12 +30,17 @@ def test_a_childs_time_and_memory_are_its_parents() -> None:
         members = cpu.tree(process.pid)
         used = cpu.cpu_seconds(process.pid)
         resident = cpu.resident_bytes(process.pid)
+        proportional = cpu.proportional_bytes(process.pid)
+        threads = cpu.thread_seconds(process.pid)
         for member in members:
             os.kill(member, 9)
 
     assert len(members) == 2
     assert used >= 0.19
+    assert 0 < proportional <= resident
     assert resident > 1024 * 1024
+    assert "main" in threads
+    assert sum(threads.values()) >= 0.19
 
 
 def test_a_process_that_is_gone_counts_nothing() -> None:

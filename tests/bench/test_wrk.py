@@ -41,3 +41,10 @@ def test_refusals_and_socket_errors_are_failures() -> None:
 def test_what_is_no_report_is_refused() -> None:
     with pytest.raises(ValueError, match="not a report"):
         parse("unable to connect")
+
+
+def test_what_the_script_prints_is_read_too() -> None:
+    load = parse(REPORT + "p99.9 21530 us\n33491234 bytes\n")
+
+    assert load.p999_seconds == pytest.approx(0.02153)
+    assert load.read_bytes == 33_491_234

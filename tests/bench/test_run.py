@@ -1,0 +1,85 @@
+"""Scenarios are found, each can be measured, and a peer that can't be had is named."""
+
+import xml.etree.ElementTree as ET
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from bench import run
+from bench.bars import draw_cpu, draw_latency
+from bench.measure import Effort
+from bench.outcome import Outcome
+from bench.peers.port import Running, Unavailable
+from bench.report import Sample, summarise
+from bench.scenarios.port import Scenario
+from bench.wrk import Load
+
+
+class Absent:
+    """A peer that is not on this machine."""
+
+    name = "absent"
+
+    def start(self, folder: Path, upstream_port: int) -> Running:
+        """Refuse."""
+        raise Unavailable(f"apt-get install absent; {folder} {upstream_port}")
+
+
+def _sample() -> Sample:
+    load = Load(100, 10.0, 0.001, 0.002, 0, 0.003, 1000, 0.1)
+    return Sample(load, {"x": 0.5, "redis": 0.1}, {"x": 1}, {"x": 1}, {"main": 0.5}, units=100)
+
+
+def test_every_scenario_has_a_name_of_its_own_and_known_peers() -> None:
+    scenarios = run._scenarios([])
+
+    assert scenarios[0].name == "passed"
+    assert len({scenario.name for scenario in scenarios}) == len(scenarios)
+    for scenario in scenarios:
+        assert set(scenario.peers) <= set(run.PEERS)
+        assert not (scenario.is_websocket and not scenario.rate)
+
+
+def test_the_chosen_scenarios_are_the_ones_that_run() -> None:
+    assert [each.name for each in run._scenarios(["events", "passed"])] == ["passed", "events"]
+
+
+def test_a_peer_that_can_not_be_had_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(run.PEERS, "absent", Absent)
+    with ExitStack() as stack:
+        bench = run.Bench(tmp_path, 1, stack)
+        assert bench.have("absent") is None
+        assert bench.have("absent") is None
+
+    assert bench.missing["absent"].startswith("not available: apt-get install absent")
+    assert capsys.readouterr().err.count("without absent") == 1
+
+
+def test_results_are_written_as_figures_tables_and_plots(tmp_path: Path) -> None:
+    found = Outcome(Effort(3, 64), rounds=1, missing={"litellm": "not available: no network"})
+    found.add(Scenario("passed", "the whole job"), {"gateway": [_sample()]}, {"gateway": "1"})
+    found.add(Scenario("slow", "paced", rate=5.0), {"gateway": [_sample()]}, {})
+    found.add(Scenario("none", "nobody can"), {}, {})
+    text = found.write(tmp_path)
+
+    assert "| gateway | 5000.0 (5000.0-5000.0) |" in text
+    assert "- litellm: not available: no network" in text
+    assert "nobody can" not in text
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "side-by-side.json",
+        "side-by-side.md",
+        "side-by-side-cpu.svg",
+        "side-by-side-latency.svg",
+    }
+
+
+def test_plots_are_valid_with_something_and_with_nothing() -> None:
+    lines = summarise(Scenario("a<b", "x"), {"gateway": [_sample()], "envoy": [_sample()]})
+
+    for drawn in (draw_cpu({"a<b": lines}), draw_latency({"a<b": lines}), draw_cpu({})):
+        ET.fromstring(drawn)
+    assert draw_cpu({"a": lines}).count("<rect") == 1 + 2 * 2
+    assert draw_latency({"a": lines}).count("<circle") == 3 * 2
