@@ -65,7 +65,8 @@ check: venv ## Validate the pricing and route files with the gateway itself
 	  REDIS_URL=redis://127.0.0.1:6379/0 $(BIN)/gateway check --config "$$file" || exit 1; \
 	done
 
-bench: venv compiled ## Measure side by side with nginx and Envoy (BENCH_ARGS="--rounds 5")
+bench: venv compiled ## Measure side by side with others, 20 minutes (BENCH_ARGS="--scenarios passed")
+	tools/ensure_peers.sh
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
 
 bench-quick: venv ## Measure each piece of a request's way, beside the baseline (QUICK_ARGS="--update")
