@@ -16,9 +16,15 @@ ROOT = Path(__file__).parent.parent
 COMMITTED = ROOT / "bench" / "results"
 SCRATCH = ROOT / "build" / "bench"
 NAME = "side-by-side"
+PAGE = ROOT / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 INTRODUCTION = """\
 Written by `make bench`; what it means: [docs/benchmarks.md](../../docs/benchmarks.md). Medians of
 all rounds (lowest-highest); ratios are taken within a round."""
+
+SURROUNDINGS = """\
+Measured {at}, commit {commit}: {cores} cores ({cpu}), Linux {kernel}, Python {python}; {rounds}
+rounds of at most {seconds} s."""
 
 
 @dataclass(slots=True)
@@ -78,6 +84,21 @@ class Outcome:
         (into / f"{NAME}-cpu.svg").write_text(bars.draw_cpu(saturated))
         (into / f"{NAME}-latency.svg").write_text(bars.draw_latency(paced))
         return text
+
+    def write_page(self, page: Path = PAGE) -> None:
+        """Put this run's figures into the page that explains them, between its two marks."""
+        about = self._about()
+        before, _, rest = page.read_text().partition(BEGIN)
+        passed = [each for each in self.scenarios if each.name == "passed"]
+        parts = [
+            BEGIN,
+            SURROUNDINGS.format(**about),
+            *(report.table(each, self._of(each)) for each in passed),
+            targets.table(targets.targets(self.lines)),
+            report.overview(self.scenarios, self.lines),
+            END,
+        ]
+        page.write_text(before + "\n\n".join(parts) + rest.partition(END)[2])
 
     def _of(self, scenario: Scenario) -> list[report.Line]:
         return [line for line in self.lines if line.scenario == scenario.name]

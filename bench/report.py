@@ -192,6 +192,25 @@ def _end_of_row(line: Line, *, is_paced: bool) -> list[str]:
     return [*cells, f"{last:,.0f}"]
 
 
+def overview(scenarios: Sequence[Scenario], lines: Sequence[Line], peer: str = "gateway") -> str:
+    """Return one Markdown table with a row a scenario: a peer, and its ratios to the others."""
+    own = {line.scenario: line for line in lines if line.peer == peer}
+    rows = [["scenario", peer, *(f"x {name}" for name in BASELINES)]]
+    rows.append(["---"] * len(rows[0]))
+    for scenario in scenarios:
+        if scenario.name in own:
+            line = own[scenario.name]
+            ratios = line.p50_ratios if scenario.rate else line.cpu_ratios
+            value = (
+                f"p50 {line.p50_ms.median:.2f} ms"
+                if scenario.rate
+                else f"{line.cpu_micros.median:.1f} us/{scenario.unit}"
+            )
+            cells = [ratios[name].shown(2) if name in ratios else "-" for name in BASELINES]
+            rows.append([scenario.name, value, *cells])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
 def write(
     path: Path,
     *,

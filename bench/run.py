@@ -108,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found.missing |= bench.missing
     into = options.into or (outcome.COMMITTED if _is_whole(options) else outcome.SCRATCH)
     print(found.write(into))
+    if into == outcome.COMMITTED:
+        found.write_page()
     print(f"\nwritten: {into}/{outcome.NAME}.json, .md and plots")
     return 1 if found.failed else 0
 

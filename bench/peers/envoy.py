@@ -31,7 +31,9 @@ class Envoy:
         configuration.write_text(json.dumps(_configuration(port, upstream_port)))
         command = [envoy, "-c", str(configuration), "--concurrency", "1", "--disable-hot-restart"]
         process = launch([*command, "--log-level", "warning"], folder, port)
-        return Running(port, version_of([envoy, "--version"]), {"envoy": process})
+        # It names its own path first.
+        version = version_of([envoy, "--version"]).rpartition("version: ")[2]
+        return Running(port, f"envoy {version}", {"envoy": process})
 
 
 def _address(port: int) -> dict[str, object]:

@@ -9,7 +9,7 @@ import pytest
 from bench import run
 from bench.bars import draw_cpu, draw_latency
 from bench.measure import Effort
-from bench.outcome import Outcome
+from bench.outcome import BEGIN, END, PAGE, Outcome
 from bench.peers.port import Running, Unavailable
 from bench.report import Sample, summarise
 from bench.scenarios.port import Scenario
@@ -74,6 +74,28 @@ def test_results_are_written_as_figures_tables_and_plots(tmp_path: Path) -> None
         "side-by-side-cpu.svg",
         "side-by-side-latency.svg",
     }
+
+
+def test_the_page_gets_the_figures_between_its_marks(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    found = Outcome(Effort(3, 64), rounds=1)
+    samples = {"envoy": [_sample()], "gateway": [_sample()]}
+    found.add(Scenario("passed", "the whole job"), samples, {})
+    for _ in range(2):
+        found.write_page(page)
+
+    text = page.read_text()
+    assert text.startswith(f"before\n\n{BEGIN}\n")
+    assert text.endswith(f"{END}\n\nafter\n")
+    assert "old" not in text
+    assert "| passed | 5000.0 us/request | - | 1.00 (1.00-1.00) | - | - | - |" in text
+
+
+def test_the_committed_page_has_both_marks() -> None:
+    text = PAGE.read_text()
+
+    assert text.index(BEGIN) < text.index(END)
 
 
 def test_plots_are_valid_with_something_and_with_nothing() -> None:
