@@ -6,6 +6,7 @@ many cores the load generator leaves over. Latency is measured apart, at a const
 
 import argparse
 import importlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -90,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not cpu.PROC.joinpath("self/stat").exists():
         sys.stderr.write("bench reads CPU times from /proc: it needs Linux\n")
         return 3
+    # What was started is stopped, however the bench ends.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     scenarios = _scenarios(options.scenarios)
     found = outcome.Outcome(
         effort=Effort(options.seconds, options.connections), rounds=options.rounds
