@@ -6,7 +6,7 @@ from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
-IDLE_WINDOW_SECONDS = 1.5
+IDLE_WINDOW_SECONDS = 1.2
 
 
 def tree(pid: int) -> set[int]:
@@ -38,25 +38,19 @@ def cpu_seconds(pid: int, *, descendants: bool = True) -> float:
     return ticks / TICKS_PER_SECOND
 
 
-def wait_until_idle(
-    pid: int, *, seconds_max: float = 60.0, window_seconds: float | None = None
-) -> None:
+def wait_until_idle(pid: int, *, seconds_max: float = 60.0) -> None:
     """Return once the tree uses less than 4 % of a core: work put off is work, and must count.
-
-    Args:
-        window_seconds: For so long it must do nothing; shorter for those who put nothing off.
 
     Raises:
         RuntimeError: it is still busy after ``seconds_max``.
     """
     deadline = time.monotonic() + seconds_max
-    window = window_seconds or IDLE_WINDOW_SECONDS
     before = cpu_seconds(pid)
     while time.monotonic() < deadline:
         # Longer than a shipper's interval, so that a pause between two batches is not the end.
-        time.sleep(window)
+        time.sleep(IDLE_WINDOW_SECONDS)
         now = cpu_seconds(pid)
-        if now - before <= 0.04 * window:
+        if now - before <= 0.04 * IDLE_WINDOW_SECONDS:
             return
         before = now
     raise RuntimeError(f"process {pid} is still busy {seconds_max} s after the load")

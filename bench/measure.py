@@ -64,7 +64,8 @@ def measure(peer: Running, scenario: Scenario, headers: dict[str, str], effort: 
         see_that_it_answers(peer, scenario, headers)
     pids = {name: process.pid for name, process in peer.processes.items()}
     itself = next(iter(pids), None)
-    _settle(peer, pids)
+    cpu.pause(SETTLE_SECONDS)
+    _await_children(peer, pids)
     before = _used(pids, itself, peer.children)
     threads_before = cpu.thread_seconds(pids[itself]) if itself else {}
     taken: list[_Memory] = []
@@ -76,7 +77,7 @@ def measure(peer: Running, scenario: Scenario, headers: dict[str, str], effort: 
     cpu.pause(SETTLE_SECONDS)
     threads = cpu.thread_seconds(pids[itself]) if itself else {}
     soon = _used(pids, itself, peer.children)
-    _settle(peer, pids)
+    _await_children(peer, pids)
     after = _used(pids, itself, peer.children)
     if itself and scenario.rate:
         # At a low rate, idling until the shipper is done would be a good part of the whole.
@@ -109,8 +110,7 @@ def _memory(pids: Mapping[str, int]) -> _Memory:
     )
 
 
-def _settle(peer: Running, pids: Mapping[str, int]) -> None:
-    """Wait until work that was put off is done: for as long as it takes where there is a child."""
-    cpu.pause(SETTLE_SECONDS)
+def _await_children(peer: Running, pids: Mapping[str, int]) -> None:
+    """Wait until what a peer put off for its children is done."""
     for pid in list(pids.values())[:1] if peer.children else []:
         cpu.wait_until_idle(pid)

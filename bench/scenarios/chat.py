@@ -2,7 +2,7 @@
 
 import json
 
-from bench.scenarios.port import BARE, Scenario
+from bench.scenarios.port import Scenario
 
 SCENARIO = Scenario(
     "chat",
@@ -16,6 +16,6 @@ SCENARIO = Scenario(
             "messages": [{"role": "user", "content": "count to three"}],
         }
     ).encode(),
-    peers=(*BARE, "litellm", "gateway"),
-    seconds_max=3,
+    peers=("envoy", "litellm", "gateway"),
+    seconds_max=2,
 )

@@ -1,6 +1,6 @@
 """Requests of a megabyte."""
 
-from bench.scenarios.port import Scenario
+from bench.scenarios.port import MOVING_BYTES, Scenario
 
 SCENARIO = Scenario(
     "megabyte-up",
@@ -8,6 +8,7 @@ SCENARIO = Scenario(
     method="POST",
     path="/v1/taken",
     body=b"0123456789abcdef" * 65_536,
+    peers=MOVING_BYTES,
     connections=16,
     seconds_max=2,
 )

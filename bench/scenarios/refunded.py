@@ -5,6 +5,7 @@ from bench.scenarios.port import Scenario
 SCENARIO = Scenario(
     "refunded",
     "an upstream that answers 500: forwarded, charged, given back",
+    seconds_max=2,
     path="/v1/broken",
     status=500,
     peers=("gateway",),

@@ -5,6 +5,7 @@ from bench.scenarios.port import WHOLE_JOB, Scenario
 SCENARIO = Scenario(
     "refused-by-key",
     "the same request with a key that nobody has",
+    seconds_max=2,
     status=401,
     caller="unknown",
     peers=WHOLE_JOB,
