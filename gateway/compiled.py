@@ -1,9 +1,9 @@
 """Compiled modules in the place of their sources, if they were made from exactly these sources.
 
-``tools/compile_hot_path.py`` compiles the request path with mypyc into the package's folder ``_compiled``. A
-process that calls ``use`` before it imports any of them takes those modules; every other process
-(tests among them) runs the sources. A source that was changed since makes all of them count as
-absent: compiled modules know each other's memory layout, so it is all or none.
+``tools/compile_hot_path.py`` compiles the request path with mypyc into the package's folder
+``_compiled``. A process that calls ``use`` before it imports any of them takes those modules; every
+other process (tests among them) runs the sources. A source that was changed since makes all of them
+count as absent: compiled modules know each other's memory layout, so it is all or none.
 Source: docs/decisions/0010-compiled-request-path.md.
 """
 
