@@ -17,8 +17,9 @@ import yaml
 
 from gateway.cli.app import app
 from gateway.clock import Clock
-from gateway.config import routes
+from gateway.config import routes, upstreams
 from gateway.config.loaded import Settings
+from gateway.config.model import Model
 from gateway.config.pricing_schema import schema_bytes
 from gateway.config.settings import load
 from gateway.counters.redis import RedisCounterStore
@@ -158,11 +159,12 @@ def test_every_refusal_has_its_entries() -> None:
 
 def test_every_option_has_an_entry_with_its_meaning() -> None:
     page = page_text("reference/configuration.md")
-    models = [
+    models = {
         thing
-        for thing in vars(routes).values()
-        if isinstance(thing, type) and issubclass(thing, routes.Model) and thing is not routes.Model
-    ]
+        for module in (routes, upstreams)
+        for thing in vars(module).values()
+        if isinstance(thing, type) and issubclass(thing, Model) and thing is not Model
+    }
 
     assert len(models) > 15
     for model in models:

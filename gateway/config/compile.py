@@ -19,21 +19,21 @@ from gateway.config.compile_checks import (
 from gateway.config.matcher import RouteMatcher, without_port
 from gateway.config.routes import (
     AuthModel,
-    HealthCheckModel,
     MeterCostModel,
     PolicyModel,
     ReadingModel,
     RouteFile,
     RouteModel,
     RunIdModel,
-    UpstreamModel,
 )
 from gateway.config.snapshot import (
     AccessLog,
     Auth,
+    CircuitRules,
     ClientLimits,
     CostReading,
     CostSource,
+    Ejection,
     Endpoint,
     FailurePolicy,
     HealthCheck,
@@ -50,6 +50,7 @@ from gateway.config.snapshot import (
     Upstream,
 )
 from gateway.config.sources import digest
+from gateway.config.upstreams import CircuitModel, EjectionModel, HealthCheckModel, UpstreamModel
 from gateway.config.yaml_positions import Document, Path
 from gateway.errors import ConfigError
 from gateway.http.paths import AmbiguousPath, normalise
@@ -171,6 +172,32 @@ def _upstream(work: Compilation, name: str, model: UpstreamModel) -> Upstream:
         tls_client_certificate=model.tls_client_certificate,
         tls_client_key=model.tls_client_key,
         health_check=None if model.health_check is None else _health_check(model.health_check),
+        ejection=_ejection(model.ejection),
+        circuit=None if model.circuit is None else _circuit(model.circuit),
+        pending_max=model.pending_max,
+        requests_max=model.requests_max,
+        dns_refresh_seconds=model.dns_refresh,
+    )
+
+
+def _ejection(model: EjectionModel) -> Ejection:
+    return Ejection(
+        failures=model.failures,
+        after_5xx=model.after_5xx,
+        rest_seconds=model.rest,
+        rest_seconds_max=model.rest_max,
+        ejected_percent_max=model.max_ejected_percent,
+    )
+
+
+def _circuit(model: CircuitModel) -> CircuitRules:
+    return CircuitRules(
+        failures=frozenset(model.failures),
+        percent=model.percent,
+        requests=model.requests,
+        window_seconds=model.window,
+        pause_seconds=model.pause,
+        close_after=model.close_after,
     )
 
 

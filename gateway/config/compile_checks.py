@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.config.routes import RouteFile, RouteModel, RunIdModel, UpstreamModel
+from gateway.config.routes import RouteFile, RouteModel, RunIdModel
 from gateway.config.snapshot import Route
+from gateway.config.upstreams import UpstreamModel
 from gateway.config.yaml_positions import Document, Path
 from gateway.errors import Fault
 from gateway.rules.charging import REQUESTS_METER
@@ -82,6 +83,7 @@ def check_file(work: Compilation, routes: tuple[Route, ...]) -> None:
     _check_shadows(work, routes)
     _check_policies_are_named(work)
     _check_tls_of_upstreams(work)
+    _check_failures_of_upstreams(work)
     file = work.file
     if not 0 < file.store.deadline <= STORE_DEADLINE_SECONDS_MAX:
         work.fault(("store", "deadline"), "not a bound of a store call", "from 1ms to 10s")
@@ -198,6 +200,16 @@ def _check_tls_of_upstreams(work: Compilation) -> None:
             work.fault((*at, "tls_client_key"), "tls_client_certificate is missing")
         if is_tls:
             _check_tls_files(work, at, upstream)
+
+
+def _check_failures_of_upstreams(work: Compilation) -> None:
+    for name, upstream in work.file.upstreams.items():
+        at: Path = ("upstreams", name)
+        if not 0 < upstream.ejection.rest <= upstream.ejection.rest_max:
+            work.fault((*at, "ejection"), "rest is nothing, or longer than rest_max")
+        circuit = upstream.circuit
+        if circuit is not None and not (circuit.window and circuit.pause):
+            work.fault((*at, "circuit"), "without a window and a pause it never opens")
 
 
 def _check_tls_files(work: Compilation, at: Path, upstream: UpstreamModel) -> None:

@@ -6,9 +6,11 @@ Source: design section 11; requirement X3.
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
+from gateway.config.model import Model
 from gateway.config.quantities import Bytes, Seconds, Share
+from gateway.config.upstreams import ENDPOINT, PROBED, UpstreamModel
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _HEADER: Final = r"^[A-Za-z0-9!#$%&'*+.^`|~-]{1,64}$"
@@ -18,8 +20,6 @@ _HOST: Final = r"^[a-z0-9.\[\]:-]+$"
 _KEY_PLACE: Final = r"^(bearer|header:[A-Za-z0-9-]{1,64})$"
 _POINTER: Final = r"^(/|$)"
 _PREFIX: Final = r"^(/[^?#]*)?$"
-_PROBED: Final = r"^/[!-~]*$"
-_ENDPOINT: Final = r"^(https?://[^/?#@\s]+|unix:/\S+)$"
 FORMS: Final = {
     _NAME: "1 to 64 letters, digits, dots, underscores and hyphens, the first a letter or digit",
     _HEADER: "the name of a header field, without underscores",
@@ -29,20 +29,14 @@ FORMS: Final = {
     _KEY_PLACE: "bearer or header:NAME",
     _POINTER: "a JSON Pointer such as /usage/total, or nothing for the whole body",
     _PREFIX: "something that begins with /, without ? and #",
-    _PROBED: "a path, perhaps with a query, of visible ASCII",
-    _ENDPOINT: "http://host:port, https://host or unix:/path/to/socket; no user, path or query",
+    PROBED: "a path, perhaps with a query, of visible ASCII",
+    ENDPOINT: "http://host:port, https://host or unix:/path/to/socket; no user, path or query",
 }
 """Every pattern in words: faults tell what would be right."""
 
 Name = Annotated[str, Field(pattern=_NAME)]
 HeaderName = Annotated[str, Field(pattern=_HEADER)]
 Quantity = Annotated[int, Field(ge=0, le=9_000_000_000)]
-
-
-class Model(BaseModel):
-    """Strict: unknown keys and wrong types are mistakes."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 def _listed(value: object) -> object:
@@ -198,71 +192,6 @@ class RouteModel(Model):
     strip_prefix: Annotated[
         str, Field(pattern=_PREFIX, description="Cut off the path before forwarding.")
     ] = ""
-
-
-class TimeoutsModel(Model):
-    """How long an upstream may take."""
-
-    connect: Annotated[Seconds, Field(description="Until a connection is there (502).")] = 1.0
-    first_byte: Annotated[Seconds, Field(description="Until the answer begins (504).")] = 30.0
-    idle: Annotated[Seconds, Field(description="Between two pieces of an answer (cut).")] = 60.0
-    total: Annotated[
-        Seconds | Literal["plan", "none"],
-        Field(description="The whole request; plan is the plan's max_execution_seconds (504)."),
-    ] = "plan"
-
-
-class HealthCheckModel(Model):
-    """How endpoints are asked whether they are well."""
-
-    path: Annotated[str, Field(pattern=_PROBED, description="Asked with GET.")]
-    interval: Annotated[Seconds, Field(description="Between two probes of an endpoint.")] = 5.0
-    timeout: Annotated[Seconds, Field(description="Until an answer has begun.")] = 1.0
-    statuses: Annotated[
-        list[Annotated[int, Field(ge=100, le=599)]],
-        Field(min_length=1, description="Answers that say it is well."),
-    ] = [200, 204]
-    unwell_after: Annotated[
-        int, Field(ge=1, le=100, description="Failed probes in a row until it is left alone.")
-    ] = 3
-    well_after: Annotated[
-        int, Field(ge=1, le=100, description="Good probes in a row until it is used again.")
-    ] = 2
-
-
-class UpstreamModel(Model):
-    """A service behind the gateway."""
-
-    endpoints: Annotated[
-        list[Annotated[str, Field(pattern=_ENDPOINT)]],
-        Field(min_length=1, description="http://host:port, https://host or unix:/path/to/socket."),
-    ]
-    timeouts: Annotated[TimeoutsModel, Field(description="How long it may take.")] = TimeoutsModel()
-    connections_max: Annotated[
-        int, Field(ge=1, le=65_536, description="Connections of a worker to all its endpoints.")
-    ] = 512
-    idle_connections_max: Annotated[
-        int, Field(ge=0, le=65_536, description="Kept open per endpoint while unused.")
-    ] = 64
-    idle: Annotated[
-        Seconds,
-        Field(description="Kept open for so long; less than the upstream's own keep-alive."),
-    ] = 30.0
-    preserve_host: Annotated[
-        bool, Field(description="Send the client's Host; off, the endpoint's.")
-    ] = True
-    tls_ca_file: Annotated[
-        str | None, Field(description="CA certificates for https endpoints.")
-    ] = None
-    tls_server_name: Annotated[str | None, Field(description="Name to ask for and verify.")] = None
-    tls_client_certificate: Annotated[
-        str | None, Field(description="Chain shown to https endpoints that ask for one, PEM.")
-    ] = None
-    tls_client_key: Annotated[str | None, Field(description="Its key, PEM.")] = None
-    health_check: Annotated[
-        HealthCheckModel | None,
-        Field(description="Probes of the endpoints; without it only requests tell."),
-    ] = None
 
 
 class PolicyModel(Model):

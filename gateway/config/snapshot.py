@@ -125,8 +125,51 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Ejection:
+    """When an endpoint that fails requests is left alone, and for how long.
+
+    Attributes:
+        failures: Requests in a row that it failed until it rests.
+        after_5xx: Answers with 5xx in a row until it rests; 0 looks at none.
+        rest_seconds: First rest; each further one in a row is twice as long.
+        ejected_percent_max: Share of the endpoints that may rest at once; never all.
+    """
+
+    failures: int = 3
+    after_5xx: int = 0
+    rest_seconds: float = 5.0
+    rest_seconds_max: float = 300.0
+    ejected_percent_max: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitRules:
+    """When requests to an upstream that fails are refused at once.
+
+    Attributes:
+        failures: What counts: ``connect``, ``timeout``, ``closed``, ``protocol``, ``5xx``.
+        percent: Share of the last ``requests`` within the window that opens it.
+        pause_seconds: Refuses all for so long, then lets one request at a time through.
+        close_after: Such requests in a row that succeed close it.
+    """
+
+    failures: frozenset[str]
+    percent: int = 50
+    requests: int = 20
+    window_seconds: float = 10.0
+    pause_seconds: float = 5.0
+    close_after: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
-    """A named service behind the gateway."""
+    """A named service behind the gateway.
+
+    Attributes:
+        pending_max: Requests that may wait for a connection.
+        requests_max: Requests of a worker under way or waiting; 0 sets no bound.
+        dns_refresh_seconds: Host names are looked up again after this; 0 never does.
+    """
 
     name: str
     endpoints: tuple[Endpoint, ...]
@@ -140,6 +183,11 @@ class Upstream:
     tls_client_certificate: str | None = None
     tls_client_key: str | None = None
     health_check: HealthCheck | None = None
+    ejection: Ejection = Ejection()
+    circuit: CircuitRules | None = None
+    pending_max: int = 1024
+    requests_max: int = 0
+    dns_refresh_seconds: float = 10.0
 
 
 @dataclass(slots=True, eq=False)
