@@ -43,6 +43,8 @@ class RefusalCode(Enum):
     UPSTREAM_TIMEOUT = "upstream_timeout"
     EXECUTION_TIMEOUT = "execution_timeout"
     INTERNAL = "internal"
+    CODING_UNKNOWN = "coding_unknown"
+    VERSION_UNSUPPORTED = "version_unsupported"
 
 
 class Refusal(Exception):  # noqa: N818 - the design's word; it is an answer, not a malfunction

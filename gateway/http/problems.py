@@ -104,6 +104,8 @@ def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one e
             return 431
         case RefusalCode.INTERNAL:
             return 500
+        case RefusalCode.CODING_UNKNOWN:
+            return 501
         case RefusalCode.UPSTREAM_UNREACHABLE | RefusalCode.UPSTREAM_FAILED:
             return 502
         case (
@@ -116,6 +118,8 @@ def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one e
             return 503
         case RefusalCode.UPSTREAM_TIMEOUT | RefusalCode.EXECUTION_TIMEOUT:
             return 504
+        case RefusalCode.VERSION_UNSUPPORTED:
+            return 505
         case _:
             assert_never(code)
 
@@ -173,6 +177,14 @@ TITLES: Final[dict[RefusalCode, tuple[str, str]]] = {
         "Gateway Timeout",
         "The request took longer than the plan allows.",
     ),
+    RefusalCode.CODING_UNKNOWN: (
+        "Not Implemented",
+        "Of the transfer codings only chunked is understood.",
+    ),
+    RefusalCode.VERSION_UNSUPPORTED: (
+        "HTTP Version Not Supported",
+        "Only HTTP/1.1 and HTTP/1.0 are understood.",
+    ),
 }
 
 _CLOSES: Final[tuple[RefusalCode, ...]] = (
@@ -183,6 +195,8 @@ _CLOSES: Final[tuple[RefusalCode, ...]] = (
     RefusalCode.TARGET_TOO_LONG,
     RefusalCode.HEAD_TOO_LARGE,
     RefusalCode.DRAINING,
+    RefusalCode.CODING_UNKNOWN,
+    RefusalCode.VERSION_UNSUPPORTED,
 )
 
 

@@ -10,17 +10,17 @@ from collections import deque
 from time import perf_counter_ns
 from typing import Final
 
-import httptools
 import structlog
 
 from gateway.config.snapshot import ClientLimits
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.fields import lower
+from gateway.http.chunks import BrokenChunks, ChunkDecoder
 from gateway.http.forwarding import ClientOrigin, is_trusted, origin_lines, origin_of
 from gateway.proxy.admission import BodyPace
 from gateway.proxy.exchange import ClientSide, Exchange
 from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading
-from gateway.proxy.head import bad, read_head
+from gateway.proxy.head import read_head
+from gateway.proxy.incoming import IncomingHead, bad
 from gateway.proxy.ports import Ports
 from gateway.proxy.request import serve
 from gateway.proxy.story import Story
@@ -33,9 +33,10 @@ LINGER_SECONDS: Final = 2.0
 TUNNEL_BUFFER_BYTES_MAX: Final = 64 * 1024
 """What a client may send behind an upgrade's head before the upstream agreed."""
 
-_VERSIONS: Final = frozenset({"1.0", "1.1"})
 _DROPPED: Final = b"-"
 """In the place of early bytes: what comes is not looked at any more."""
+_NEW_PROTOCOL: Final = b"+"
+"""Before early bytes: they come behind an upgrade's head."""
 
 _log = structlog.get_logger("proxy")
 Fields = list[tuple[bytes, bytes]]
@@ -45,16 +46,17 @@ class ClientConnection(ClientSide):
     """One client; lives as long as its transport."""
 
     __slots__ = (
-        "_current", "_early", "_fields", "_head_bytes", "_head_since",
-        "_is_counted", "_next", "_origin", "_origin_lines", "_pace", "_parser", "_peer", "_ports",
-        "_progress", "_queue", "_receiving", "_scheme", "_special", "_tunnel", "_unread_bytes",
-        "_unsent_bytes", "_url", "closes_at", "had_eof", "is_lost", "touched_at",
+        "_awaited_bytes", "_chunks", "_current", "_early", "_head", "_head_since", "_is_counted",
+        "_next", "_origin", "_origin_lines", "_pace", "_peer", "_ports", "_queue", "_receiving",
+        "_scheme", "_tunnel", "_unsent_bytes", "closes_at", "had_eof", "is_lost", "touched_at",
     )  # fmt: skip
 
     def __init__(self, ports: Ports) -> None:
         super().__init__(ports.loop)
         self._ports = ports
-        self._parser = httptools.HttpRequestParser(self)
+        self._head = IncomingHead()
+        self._chunks: ChunkDecoder | None = None
+        self._awaited_bytes = 0
         self._current: Exchange | None = None
         self._next: Exchange | None = None
         self._receiving: Exchange | None = None
@@ -62,13 +64,7 @@ class ClientConnection(ClientSide):
         self._tunnel: Tunnel | None = None
         self._early = b""
         self._origin_lines: tuple[ClientOrigin, bytes, bytes] | None = None
-        self._fields: Fields = []
-        self._special: dict[bytes, list[bytes]] = {}
-        self._url = b""
-        self._head_bytes = 0
         self._head_since = 0.0
-        self._progress = 0.0
-        self._unread_bytes = 0
         self._unsent_bytes = 0
         self.is_lost = False
         self.had_eof = False
@@ -116,14 +112,7 @@ class ClientConnection(ClientSide):
         if self._early:
             self._keep_early(data)
             return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._upgrade_asked(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._malformed(error)
-        if self._head_since or self._receiving is not None:
-            self._watch_progress(len(data))
+        self._read(data)
         if self._next is not None:
             self._tell(self._next)
         elif self._receiving is not None and self._receiving.reads_body:
@@ -192,7 +181,7 @@ class ClientConnection(ClientSide):
             return
         if exchange.has_body:
             self.reading.resume("body")
-        if (exchange.has_body and not exchange.body_complete) or exchange.is_malformed:
+        if (exchange.has_body and not exchange.body_complete) or exchange.lingers:
             self._linger(exchange)
         elif not exchange.keep_alive or (self.had_eof and not self._queue):
             self.transport.close()
@@ -308,50 +297,41 @@ class ClientConnection(ClientSide):
             receiving.upstream.fail("refused")
         receiving.resume()
 
-    # httptools callbacks
+    # What comes in
 
-    def on_message_begin(self) -> None:
-        self._url = b""
-        self._fields = []
-        if self._special:  # of trailers
-            self._special = {}
-        self._head_bytes = 0
-        self._head_since = self.touched_at
+    def _read(self, data: bytes) -> None:
+        """Read heads and bodies out of what has come."""
+        at, end = 0, len(data)
+        while at < end and not self._early:
+            at = self._read_head(data, at) if self._receiving is None else self._read_body(data, at)
+        if self._early == _NEW_PROTOCOL and at < end:
+            self._early += data[at:]
 
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-        self._grow(len(url))
+    def _read_head(self, data: bytes, at: int) -> int:
+        try:
+            stop = self._head.feed(data, at, self._ports.active)
+        except Refusal as refusal:
+            self._refuse_rest(refusal)
+            return len(data)
+        if stop < 0:
+            if not self._head_since and self._head.has_begun:
+                self._head_since = self.touched_at
+            return len(data)
+        self._begin()
+        return stop
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._grow(len(name) + len(value) + 4)
-        fields = self._fields
-        fields.append((name, value))
-        key = lower(name)
-        if key in self._ports.active.special:
-            self._special.setdefault(key, []).append(value)
-
-    def _grow(self, size_bytes: int) -> None:
-        self._head_bytes += size_bytes
-        limits = self._ports.active.snapshot.limits
-        if self._head_bytes > limits.head_bytes_max or len(self._fields) >= limits.header_count_max:
-            raise HeadTooLarge
-
-    def on_headers_complete(self) -> None:
-        ports, parser = self._ports, self._parser
+    def _begin(self) -> None:
+        """A head is whole: begin its request."""
+        ports, head = self._ports, self._head
         exchange = Exchange(self)
         exchange.started_ns = perf_counter_ns()
         exchange.event_id = ports.new_event_id()
-        exchange.method = parser.get_method()
-        version = parser.get_http_version()
-        if version != "1.1":
-            exchange.http_minor = 0
-        exchange.keep_alive = parser.should_keep_alive()
-        exchange.fields, self._fields = self._fields, []
-        exchange.special = special = self._special
-        self._special = {}  # a trailer that follows is no field of the head
-        target, self._url = self._url, b""
+        exchange.method = head.method
+        exchange.http_minor = head.http_minor
+        exchange.keep_alive = head.keep_alive
+        exchange.fields = head.fields
+        exchange.special = special = head.special
         self._head_since = 0.0
-        self._head_bytes = 0
         snapshot = ports.active.snapshot
         forwarded_for = special.get(b"x-forwarded-for")
         exchange.origin = (
@@ -365,14 +345,71 @@ class ClientConnection(ClientSide):
                 special.get(b"x-forwarded-proto"),
             )
         )
-        read_head(exchange, target, snapshot)
-        if version not in _VERSIONS:
-            exchange.refusal = bad("Only HTTP/1.0 and HTTP/1.1 are understood.")
-            exchange.keep_alive = False
+        read_head(exchange, head.target, snapshot)
+        if exchange.has_body:
+            head.body_follows()
+            self._receiving = exchange
+            self._awaited_bytes = exchange.content_length
+            limits = snapshot.limits
+            self._chunks = (
+                ChunkDecoder(limits.head_bytes_max, limits.header_count_max)
+                if exchange.is_chunked
+                else None
+            )
+        else:
+            exchange.body_end([])
+            self._go_on_behind(exchange)
         if ports.is_draining:
             exchange.keep_alive = False
-        self._receiving = exchange
         self._take(exchange, snapshot.limits.pipelined_max)
+
+    def _read_body(self, data: bytes, at: int) -> int:
+        receiving = self._receiving
+        assert receiving is not None
+        if self._chunks is not None:
+            return self._read_chunks(receiving, self._chunks, data, at)
+        stop = min(len(data), at + self._awaited_bytes)
+        self._awaited_bytes -= stop - at
+        receiving.body_data(data if not at and stop == len(data) else data[at:stop])
+        if not self._awaited_bytes:
+            self._body_ends(receiving, [])
+        return stop
+
+    def _read_chunks(self, receiving: Exchange, chunks: ChunkDecoder, data: bytes, at: int) -> int:
+        pieces: list[bytes] = []
+        broken: BrokenChunks | None = None
+        try:
+            at = chunks.feed(data, at, pieces)
+        except BrokenChunks as error:
+            broken, at = error, len(data)
+        for piece in pieces:
+            receiving.body_data(piece)
+        if broken is not None:
+            if not self.closes_at:
+                self._refuse_rest(
+                    Refusal(RefusalCode.HEAD_TOO_LARGE)
+                    if broken.is_too_large
+                    else bad("The framing of the body is broken.")
+                )
+        elif chunks.is_complete:
+            self._body_ends(receiving, chunks.trailers)
+        return at
+
+    def _body_ends(self, exchange: Exchange, trailers: Fields) -> None:
+        self._receiving = None
+        self._chunks = None
+        self._go_on_behind(exchange)
+        exchange.body_end(trailers)
+        if self.closes_at:
+            self._early = _DROPPED
+            self.transport.close()
+
+    def _go_on_behind(self, exchange: Exchange) -> None:
+        """Say what follows a message: the next one, another protocol, or nothing to look at."""
+        if exchange.wants_upgrade:
+            self._early = _NEW_PROTOCOL
+        elif not exchange.keep_alive:
+            self._early = _DROPPED
 
     def _take(self, exchange: Exchange, pipelined_max: int) -> None:
         """Begin the story of a request now, or when those before it have been told."""
@@ -383,30 +420,7 @@ class ClientConnection(ClientSide):
         if len(self._queue) >= pipelined_max:
             self.reading.pause("pipeline")
 
-    def on_body(self, data: bytes) -> None:
-        if self._receiving is not None:
-            self._receiving.body_data(data)
-
-    def on_message_complete(self) -> None:
-        exchange, self._receiving = self._receiving, None
-        if exchange is not None:
-            exchange.body_end(self._fields)
-            self._fields = []
-        if self.closes_at:
-            self.transport.close()
-            raise Closing
-
     # What is not a request
-
-    def _upgrade_asked(self, rest: bytes) -> None:
-        """The parser stops behind an upgrade's head; what follows belongs to the new protocol."""
-        exchange = self._queue[-1] if self._queue else self._next or self._current
-        if exchange is not None and exchange.wants_upgrade:
-            self._early = b"+" + rest
-            return
-        self._parser = httptools.HttpRequestParser(self)
-        if rest:
-            self.data_received(rest)
 
     def _keep_early(self, data: bytes) -> None:
         if self._early == _DROPPED:
@@ -415,25 +429,6 @@ class ClientConnection(ClientSide):
         if len(self._early) > TUNNEL_BUFFER_BYTES_MAX:
             self.transport.abort()
 
-    def _malformed(self, error: httptools.HttpParserError) -> None:
-        """Answer what can't be parsed, after everything before it, and close."""
-        if isinstance(error.__context__, HeadTooLarge):
-            self._refuse_rest(Refusal(RefusalCode.HEAD_TOO_LARGE))
-        elif not self.closes_at:
-            self._refuse_rest(bad("The request is not valid HTTP."))
-
-    def _watch_progress(self, size_bytes: int) -> None:
-        """Give up on a field or a chunk extension without end: the parser keeps it until then."""
-        receiving = self._receiving
-        progress = self._head_since if receiving is None else float(receiving.body_bytes)
-        if progress != self._progress:
-            self._progress = progress
-            self._unread_bytes = 0
-            return
-        self._unread_bytes += size_bytes
-        if self._unread_bytes > self._ports.active.snapshot.limits.head_bytes_max:
-            self._refuse_rest(Refusal(RefusalCode.HEAD_TOO_LARGE))
-
     def _refuse_rest(self, refusal: Refusal) -> None:
         """Refuse the request that is coming in; nothing behind it is looked at."""
         self._early = _DROPPED
@@ -441,11 +436,7 @@ class ClientConnection(ClientSide):
         self.reading.pause("malformed")
         receiving = self._receiving
         if receiving is not None and not receiving.body_complete:
-            receiving.refusal = (
-                bad("The framing of the body is broken.")
-                if refusal.code is RefusalCode.BAD_REQUEST
-                else refusal
-            )
+            receiving.refusal = refusal
             receiving.keep_alive = False
             if receiving.upstream is not None:
                 receiving.upstream.fail("refused")
@@ -454,20 +445,12 @@ class ClientConnection(ClientSide):
         exchange = Exchange(self)
         exchange.started_ns = perf_counter_ns()
         exchange.event_id = exchange.request_id = self._ports.new_event_id()
-        exchange.is_malformed = True
+        exchange.is_malformed = exchange.lingers = True
         exchange.keep_alive = False
         exchange.body_complete = True
         exchange.origin = self._origin
         exchange.refusal = refusal
         self._take(exchange, pipelined_max=2**31)
-
-
-class Closing(Exception):  # noqa: N818 - raised through the parser
-    """What follows the body of the last request is not looked at."""
-
-
-class HeadTooLarge(Exception):  # noqa: N818 - raised through the parser
-    """The head passed its bound."""
 
 
 def _address(peername: object) -> str:

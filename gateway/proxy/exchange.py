@@ -116,6 +116,7 @@ class Exchange(AnswerSink):
     expects_continue = False
     wants_upgrade = False
     is_malformed = False
+    lingers = False
     refusal: Refusal | None = None
     started_ns = 0
     event_id = ""

@@ -11,17 +11,15 @@ from gateway.errors import Refusal, RefusalCode
 from gateway.http.fields import has_token
 from gateway.http.paths import AmbiguousPath, is_plain, normalise
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.incoming import bad
 
-_HOST: Final = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9\-._~%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+"""A reg-name could hold commas and quotes too (RFC 3986 3.2.2); no host has them, lists do."""
+_CODING: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _TARGET: Final = re.compile(rb"[!-\"$-~]*")
 """A target holds visible ASCII and no fragment."""
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@\-]{1,128}")
 _METHODS_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
-
-
-def bad(detail: str) -> Refusal:
-    """Return the refusal of a request that can't be understood."""
-    return Refusal(RefusalCode.BAD_REQUEST, detail=detail)
 
 
 def read_head(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
@@ -34,6 +32,7 @@ def read_head(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
     except Refusal as refusal:
         exchange.refusal = refusal
         exchange.keep_alive = False
+        exchange.lingers = True
 
 
 def _name(exchange: Exchange) -> None:
@@ -52,16 +51,27 @@ def _read_framing(exchange: Exchange) -> None:
     if lengths is not None:
         if codings is not None or len(lengths) > 1:
             raise bad("The framing of the body is ambiguous.")
-        if not lengths[0].strip(b" \t").isdigit():
+        length = lengths[0]
+        # Leading zeros are allowed, but some would read them as octal (STANDARDS 4.2).
+        if not length.isdigit() or (length[:1] == b"0" and len(length) > 1):
             raise bad("Content-Length is not a number.")
-        exchange.content_length = int(lengths[0])
+        exchange.content_length = int(length)
         exchange.has_body = exchange.content_length > 0
     elif codings is not None:
         if exchange.http_minor == 0 or len(codings) > 1:
             raise bad("The framing of the body is ambiguous.")
-        if codings[0].strip(b" \t").lower() != b"chunked":
-            raise bad("Only the chunked transfer coding is understood.")
+        if codings[0].lower() != b"chunked":
+            raise _coding_refused(codings[0])
         exchange.is_chunked = exchange.has_body = True
+
+
+def _coding_refused(codings: bytes) -> Refusal:
+    """Return what is said of codings: unknown or ambiguous (RFC 9112 6.1, 6.3)."""
+    listed = [coding.strip(b" \t").lower() for coding in codings.split(b",")]
+    known_end = listed[-1] == b"chunked" and b"chunked" not in listed[:-1]
+    if known_end and all(_CODING.fullmatch(coding) for coding in listed):
+        return Refusal(RefusalCode.CODING_UNKNOWN)
+    return bad("The framing of the body is ambiguous.")
 
 
 def _read_host(exchange: Exchange) -> bytes:
@@ -73,10 +83,9 @@ def _read_host(exchange: Exchange) -> bytes:
     if len(hosts) > 1:
         raise bad("A request has exactly one Host field.")
     host = hosts[0]
-    if host == exchange.client.known_host:
+    if host and host == exchange.client.known_host:
         return host
-    host = host.strip(b" \t")
-    if host and not _HOST.fullmatch(host):
+    if not _HOST.fullmatch(host):
         raise bad("The Host field is malformed.")
     exchange.client.known_host = host
     return host

@@ -1,0 +1,218 @@
+"""One head after the other, out of the bytes that a client sends.
+
+The gateway itself finds where a head begins and ends, and the three parts of its first line; what
+is between them is judged by llhttp. So each byte belongs to exactly one message, and bodies are
+counted by nobody but the gateway.
+Source: RFC 9112 2.2, 3, 5; STANDARDS 4.1 and 4.2.
+"""
+
+from typing import Final
+
+import httptools
+
+from gateway.errors import Refusal, RefusalCode
+from gateway.http.fields import lower
+from gateway.proxy.active import Active
+
+EMPTY_LINES_MAX: Final = 2
+"""Before a request; clients of old sent one behind a body (RFC 9112 2.2)."""
+METHOD_BYTES_MAX: Final = 32
+AROUND_TARGET_BYTES: Final = len("  HTTP/1.1\r\n")
+
+_CR: Final = 13
+_HEAD_END: Final = b"\r\n\r\n"
+_HTTP_1_1: Final = b"HTTP/1.1\r\n"
+_HTTP_1_0: Final = b"HTTP/1.0\r\n"
+
+Fields = list[tuple[bytes, bytes]]
+
+
+def bad(detail: str) -> Refusal:
+    """Return the refusal of a request that can't be understood."""
+    return Refusal(RefusalCode.BAD_REQUEST, detail=detail)
+
+
+class IncomingHead:
+    """Reads heads, each fed until it is whole.
+
+    Attributes:
+        method: Of the last whole head, as are the others.
+        target: As it was sent.
+        http_minor: 1, or 0 for HTTP/1.0.
+        keep_alive: Whether the client lets the connection live.
+        fields: In order, without blanks around values.
+        special: Those that the configuration looks at, by name in lower case.
+        has_begun: Whether a head is being read.
+    """
+
+    __slots__ = (
+        "_bytes", "_empty_lines", "_is_used", "_is_whole", "_line", "_parser", "_special_names",
+        "_tail",
+        "fields", "has_begun", "http_minor", "keep_alive", "method", "special", "target",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._is_used = False
+        self._is_whole = False
+        self._special_names: frozenset[bytes] = frozenset()
+        self._line = b""
+        self._tail = b""
+        self._bytes = 0
+        self._empty_lines = 0
+        self.has_begun = False
+        self.method = b""
+        self.target = b""
+        self.http_minor = 1
+        self.keep_alive = True
+        self.fields: Fields = []
+        self.special: dict[bytes, list[bytes]] = {}
+
+    def feed(self, data: bytes, at: int, active: Active) -> int:
+        """Read on from a place in what has come; return where the head ends, -1 if it does not yet.
+
+        Raises:
+            Refusal: it is no head, or too large a one.
+        """
+        if not self._tail:
+            at = self._first_line(data, at, active)
+            if at < 0:
+                return -1
+        end = self._end(data, at)
+        stop = len(data) if end < 0 else end
+        self._bytes += stop - at
+        if self._bytes > active.snapshot.limits.head_bytes_max:
+            raise Refusal(RefusalCode.HEAD_TOO_LARGE)
+        try:
+            self._parser.feed_data(data if not at and stop == len(data) else data[at:stop])
+        except httptools.HttpParserUpgrade:
+            self._is_used = True
+        except httptools.HttpParserError as error:
+            raise bad("The request is not valid HTTP.") from error
+        if end < 0:
+            self._tail = (self._tail + data[at:])[-3:]
+            return -1
+        if not self._is_whole:
+            raise bad("The request is not valid HTTP.")
+        if len(self.fields) > active.snapshot.limits.header_count_max:
+            raise Refusal(RefusalCode.HEAD_TOO_LARGE)
+        self.has_begun = False
+        self._tail = b""
+        return end
+
+    def body_follows(self) -> None:
+        """Let llhttp forget the message: its body is not for llhttp."""
+        self._is_used = True
+
+    def _first_line(self, data: bytes, at: int, active: Active) -> int:
+        """Read up to the request line's end; return where the head begins in ``data``.
+
+        A line that came in pieces is handed on here, so that the head begins behind it.
+        """
+        while True:
+            found = data.find(b"\n", at)
+            stop = len(data) if found < 0 else found + 1
+            line = self._line + data[at:stop] if self._line else data[at:stop]
+            if found >= 0 and line == b"\r\n":
+                self._line = b""
+                self.has_begun = False
+                self._empty_lines += 1
+                if self._empty_lines > EMPTY_LINES_MAX:
+                    raise bad("There is no request line.")
+                at = stop
+                continue
+            break
+        if not line:
+            return -1
+        self.has_begun = True
+        if line[0] != _CR and not line[:1].isupper():
+            raise bad("There is no request line.")
+        _bound(line, active.snapshot.limits.target_bytes_max)
+        if found < 0:
+            self._line = line
+            return -1
+        self._begin(line, active)
+        if not self._line:
+            return at
+        self._line = b""
+        return self._hand_on(line, stop)
+
+    def _hand_on(self, line: bytes, stop: int) -> int:
+        try:
+            self._parser.feed_data(line)
+        except httptools.HttpParserError as error:
+            raise bad("The request is not valid HTTP.") from error
+        self._tail = line[-2:]
+        self._bytes = len(line)
+        return stop
+
+    def _begin(self, line: bytes, active: Active) -> None:
+        """Look at a request line; the parser looks again (RFC 9112 3)."""
+        parts = line.split(b" ")
+        if len(parts) != 3 or not parts[1] or line[0] == _CR:
+            raise bad("The request line is malformed.")
+        self.http_minor = 1
+        if parts[2] != _HTTP_1_1:
+            if parts[2] != _HTTP_1_0:
+                raise _version_refused(parts[2])
+            self.http_minor = 0
+        self.method = parts[0]
+        self.target = parts[1]
+        self._bytes = 0
+        self._empty_lines = 0
+        self._is_whole = False
+        self._special_names = active.special
+        self.fields = []
+        self.special = {}
+        if self._is_used:
+            self._is_used = False
+            self._parser = httptools.HttpRequestParser(self)
+
+    def _end(self, data: bytes, at: int) -> int:
+        """Return where a head ends in ``data``, -1 if it does not."""
+        tail = self._tail
+        if tail:
+            found = (tail + data[at : at + 3]).find(_HEAD_END)
+            if found >= 0:
+                return at + found + len(_HEAD_END) - len(tail)
+        found = data.find(_HEAD_END, at)
+        return -1 if found < 0 else found + len(_HEAD_END)
+
+    # httptools callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if value and value[-1] <= 32:
+            value = value.rstrip(b" \t")
+        self.fields.append((name, value))
+        key = lower(name)
+        if key in self._special_names:
+            self.special.setdefault(key, []).append(value)
+
+    def on_headers_complete(self) -> None:
+        self._is_whole = True
+        self.keep_alive = self._parser.should_keep_alive()
+        self._is_used = not self.keep_alive
+
+
+def _bound(line: bytes, target_bytes_max: int) -> None:
+    """Refuse a line that has grown too long, saying what of it."""
+    if len(line) <= target_bytes_max:
+        return
+    method_bytes = line.find(b" ")
+    if not 0 < method_bytes <= METHOD_BYTES_MAX:
+        raise bad("The method is too long.")
+    if len(line) > target_bytes_max + method_bytes + AROUND_TARGET_BYTES:
+        raise Refusal(RefusalCode.TARGET_TOO_LONG)
+
+
+def _version_refused(version: bytes) -> Refusal:
+    if (
+        len(version) == len(_HTTP_1_1)
+        and version.startswith(b"HTTP/")
+        and version[5:6].isdigit()
+        and version[6:7] == b"."
+        and version[7:8].isdigit()
+        and version.endswith(b"\r\n")
+    ):
+        return Refusal(RefusalCode.VERSION_UNSUPPORTED)
+    return bad("The request line is malformed.")

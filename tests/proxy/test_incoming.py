@@ -1,0 +1,147 @@
+"""Heads are found in what has come, however it is cut, and no byte of what follows is taken."""
+
+import asyncio
+from pathlib import Path
+
+import h11
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.config.settings import load
+from gateway.errors import Refusal, RefusalCode
+from gateway.proxy.active import Active, activate
+from gateway.proxy.incoming import IncomingHead
+from gateway.proxy.pool import Upstreams
+from gateway.telemetry.metrics import WorkerStats
+
+ROOT = Path(__file__).parents[2]
+Head = tuple[bytes, bytes, int, bool, list[tuple[bytes, bytes]]]
+
+
+async def _active() -> Active:
+    snapshot = load(ROOT / "policies" / "gateway.yaml", environ={}, overrides={}).snapshot
+    return activate(snapshot, Upstreams(WorkerStats()), 0)
+
+
+ACTIVE = asyncio.run(_active())
+
+
+def told(head: IncomingHead) -> Head:
+    return head.method, head.target, head.http_minor, head.keep_alive, head.fields
+
+
+def heads_in(data: bytes, cuts: set[int]) -> tuple[list[Head], bytes]:
+    """Return the heads in a run of bodiless requests, and what was left; a refusal ends it."""
+    reader, found, start = IncomingHead(), [], 0
+    ends = [*sorted(cut for cut in cuts if 0 < cut < len(data)), len(data)]
+    for begin, end in zip([0, *ends], ends, strict=False):
+        part, at = data[begin:end], 0
+        while at < len(part):
+            at = reader.feed(part, at, ACTIVE)
+            if at < 0:
+                break
+            found.append(told(reader))
+            start = begin + at
+    return found, data[start:]
+
+
+REQUEST = st.sampled_from(
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\r\nDELETE /a?b=c%20d HTTP/1.1\r\nhost:a\r\nX:\t y z \t\r\nX: \r\n\r\n",
+        b"HEAD * HTTP/1.0\r\n\r\n",
+        b"OPTIONS http://a/ HTTP/1.0\r\nConnection: Keep-Alive\r\nX: \xff\r\n\r\n",
+        b"QUERY /q HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ]
+)
+CUTS = st.sets(st.integers(1, 300), max_size=20)
+
+
+@given(data=st.data())
+def test_however_heads_are_cut_the_same_are_found(data: st.DataObject) -> None:
+    sent = b"".join(data.draw(st.lists(REQUEST, max_size=4)))
+    rest = data.draw(
+        st.sampled_from([b"", b"GE", b"GET / HTTP/1.1\r\nHo", b"PUT / HTTP/1.1\r\n\r"])
+    )
+    whole, left = heads_in(sent + rest, set())
+
+    assert len(whole) == sent.count(b" HTTP/1.")
+    assert left == rest
+    assert heads_in(sent + rest, data.draw(CUTS)) == (whole, left)
+
+
+PIECES = st.lists(
+    st.sampled_from([
+        b"X: y\r\n", b"\r\n", b"\r", b"\n", b" ", b"\t", b":", b"GET", b"/", b"HTTP/1.1",
+        b"RTSP/1.0", b"X", b"y", b"\0", b"\x7f", b"\xe9", b"Connection: close", b" folded", b"[", b"(", b"_",
+    ]),
+    max_size=8,
+).map(b"".join)  # fmt: skip
+"""What several fields together may mean is for ``head`` to say."""
+
+
+@given(PIECES)
+@example(b"GET / HTTP/1.1\r\nHost: a\r\nX: \xe9\r\n\r\n")
+def test_whatever_is_taken_for_a_head_is_one_to_h11_too(data: bytes) -> None:
+    data = b"GET / HTTP/1.1\r\nHost: a\r\n" + data + b"\r\n\r\n"
+    reader = IncomingHead()
+    try:
+        stop = reader.feed(data, 0, ACTIVE)
+    except Refusal:
+        return
+    judge = h11.Connection(h11.SERVER)
+    judge.receive_data(data[:stop])
+    event = judge.next_event()
+
+    assert isinstance(event, h11.Request)
+    assert (event.method, event.target) == (reader.method, reader.target)
+    assert event.headers.raw_items() == reader.fields
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"A" * 9000, RefusalCode.BAD_REQUEST),
+        (b"GET /" + b"a" * 9000, RefusalCode.TARGET_TOO_LONG),
+        (b"GET / HTTP/1.1\r\nX: " + b"y" * 40_000, RefusalCode.HEAD_TOO_LARGE),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", RefusalCode.HEAD_TOO_LARGE),
+        (b"\r\n\r\n\r\n", RefusalCode.BAD_REQUEST),
+        (b"\x16\x03\x01", RefusalCode.BAD_REQUEST),
+        (b"g", RefusalCode.BAD_REQUEST),
+        (b"GET / HTTP/3.0\r\n", RefusalCode.VERSION_UNSUPPORTED),
+        (b"GET / HTTP/1.\xb9\r\n", RefusalCode.BAD_REQUEST),
+        (b"GET /\r\n", RefusalCode.BAD_REQUEST),
+    ],
+)
+def test_what_can_not_become_a_head_is_refused_at_once(data: bytes, code: RefusalCode) -> None:
+    for step in (len(data), 1000, 1):
+        reader = IncomingHead()
+        found: Refusal | None = None
+        for at in range(0, len(data), step):
+            try:
+                assert reader.feed(data[at : at + step], 0, ACTIVE) == -1
+            except Refusal as refusal:
+                found = refusal
+                break
+        assert found is not None
+        assert found.code is code
+
+
+def test_a_target_of_the_longest_kind_is_taken() -> None:
+    longest = b"/" + b"a" * (ACTIVE.snapshot.limits.target_bytes_max - 1)
+    reader = IncomingHead()
+
+    assert reader.feed(b"OPTIONS %b HTTP/1.1\r\nHost: a\r\n\r\n" % longest, 0, ACTIVE) > 0
+    assert reader.target == longest
+
+
+def test_what_only_begins_says_so() -> None:
+    reader = IncomingHead()
+
+    assert reader.feed(b"\r\n", 0, ACTIVE) == -1
+    assert not reader.has_begun
+    assert reader.feed(b"G", 0, ACTIVE) == -1
+    assert reader.has_begun
+    assert reader.feed(b"ET / HTTP/1.1\r\nHost: a\r\n\r\nrest", 0, ACTIVE) == 26
+    assert not reader.has_begun
