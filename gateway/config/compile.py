@@ -20,6 +20,7 @@ from gateway.config.matcher import RouteMatcher, without_port
 from gateway.config.routes import (
     AuthModel,
     MeterCostModel,
+    PathsModel,
     PolicyModel,
     ReadingModel,
     RouteFile,
@@ -53,7 +54,7 @@ from gateway.config.sources import digest
 from gateway.config.upstreams import CircuitModel, EjectionModel, HealthCheckModel, UpstreamModel
 from gateway.config.yaml_positions import Document, Path
 from gateway.errors import ConfigError
-from gateway.http.paths import AmbiguousPath, normalise
+from gateway.http.paths import AmbiguousPath, canonical, require_spelling
 from gateway.rules.charging import REQUESTS_METER
 from gateway.rules.limits import Action, Ladder, LimitKind, PolicyName, Scope
 from gateway.rules.plan import Pricing
@@ -110,7 +111,7 @@ def compile_snapshot(
         matcher=RouteMatcher(routes),
         upstreams=tuple(upstreams.values()),
         limits=_limits(file),
-        paths=PathPolicy(file.paths.ambiguous == "normalise", file.paths.merge_slashes),
+        paths=_path_policy(file.paths),
         access_log=AccessLog(file.access_log.sample),
         trusted_proxies=networks,
         identity_fields=GATEWAY_IDENTITY
@@ -118,6 +119,10 @@ def compile_snapshot(
         via=file.via.encode(),
         local_share_percent=file.store.local_share_percent,
     )
+
+
+def _path_policy(model: PathsModel) -> PathPolicy:
+    return PathPolicy(model.ambiguous == "normalise", model.merge_slashes)
 
 
 def _limits(file: RouteFile) -> ClientLimits:
@@ -134,6 +139,7 @@ def _limits(file: RouteFile) -> ClientLimits:
         pipelined_max=limits.pipelined,
         connections_per_address_max=limits.connections_per_address,
         body_bytes_per_second_min=limits.body_rate,
+        underscores=limits.underscores,
     )
 
 
@@ -297,6 +303,7 @@ def _route(
         replace_upstream_ratelimit=model.ratelimit_upstream == "replace",
         body_bytes_max=model.max_body,
         strip_prefix=model.strip_prefix.rstrip("/").encode(),
+        paths=_path_policy(model.paths or work.file.paths),
     )
     check_route(work, at, model, route)
     return route
@@ -372,7 +379,7 @@ def _template(work: Compilation, at: Path, text: str) -> tuple[Segment, ...]:
         b"x" if segment.literal is None else segment.literal for segment in segments
     )
     try:
-        normalise(literal, resolve=False, merge_slashes=False)
+        require_spelling(canonical(literal)[1], resolve=False, merge_slashes=False)
     except AmbiguousPath as error:
         work.fault(at, f"no canonical path can match this template: {error}", _SIMPLE_PATH)
     return tuple(segments)

@@ -139,6 +139,20 @@ class RunIdModel(Model):
     required: Annotated[bool, Field(description="Refuse requests without one (400).")] = False
 
 
+class PathsModel(Model):
+    """What becomes of ambiguous spellings of a path."""
+
+    ambiguous: Annotated[
+        Literal["refuse", "normalise"],
+        Field(
+            description="Dot segments: refuse with 400, or resolve before matching and forwarding."
+        ),
+    ] = "refuse"
+    merge_slashes: Annotated[
+        bool, Field(description="Merge empty segments instead of refusing them.")
+    ] = False
+
+
 class RouteModel(Model):
     """One route."""
 
@@ -189,6 +203,9 @@ class RouteModel(Model):
     max_body: Annotated[Bytes, Field(description="Larger request bodies are refused (413).")] = (
         1_000_000_000
     )
+    paths: Annotated[
+        PathsModel | None, Field(description="Ambiguous paths of this route. Default: the file's.")
+    ] = None
     strip_prefix: Annotated[
         str, Field(pattern=_PREFIX, description="Cut off the path before forwarding.")
     ] = ""
@@ -319,26 +336,19 @@ class ClientLimitsModel(Model):
             "no bound.",
         ),
     ] = 0
+    underscores: Annotated[
+        Literal["drop", "refuse", "forward"],
+        Field(
+            description="Fields with an underscore in their name: dropped, refused (400) or sent "
+            "on. CGI and WSGI can't tell X_User from X-User."
+        ),
+    ] = "drop"
     pipelined: Annotated[
         int,
         Field(
             ge=1, le=1000, description="Requests waiting on one connection before reading stops."
         ),
     ] = 32
-
-
-class PathsModel(Model):
-    """What becomes of ambiguous spellings of a path."""
-
-    ambiguous: Annotated[
-        Literal["refuse", "normalise"],
-        Field(
-            description="Dot segments: refuse with 400, or resolve before matching and forwarding."
-        ),
-    ] = "refuse"
-    merge_slashes: Annotated[
-        bool, Field(description="Merge empty segments instead of refusing them.")
-    ] = False
 
 
 class RouteFile(Model):

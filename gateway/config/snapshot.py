@@ -6,7 +6,7 @@ Imports no pydantic, so that the data plane loads without it. Made by ``config.c
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
-from typing import Protocol
+from typing import Literal, Protocol
 
 from gateway.rules.limits import Ladder
 from gateway.rules.plan import Pricing
@@ -223,6 +223,14 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class PathPolicy:
+    """Whether ambiguous spellings of a path are refused with 400 or normalised."""
+
+    normalise: bool
+    merge_slashes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One route, ready to serve.
 
@@ -232,6 +240,7 @@ class Route:
         own_limits: Limits of the route file itself, the same for all tiers.
         replace_upstream_ratelimit: Drop the upstream's own RateLimit fields.
         body_bytes_max: Larger request bodies are refused with 413.
+        paths: What becomes of ambiguous spellings that mean this route.
     """
 
     name: str
@@ -250,6 +259,7 @@ class Route:
     replace_upstream_ratelimit: bool
     body_bytes_max: int
     strip_prefix: bytes = b""
+    paths: PathPolicy = PathPolicy(normalise=False, merge_slashes=False)
     counters: RouteCounters = field(default_factory=RouteCounters, compare=False)
 
 
@@ -267,6 +277,10 @@ class AccessLog:
     sample_per_million: int
 
 
+Underscores = Literal["drop", "refuse", "forward"]
+"""What becomes of request fields with an underscore in their name."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
     """Bounds on what a client may send; each has its default's reason in ``config.routes``."""
@@ -282,14 +296,7 @@ class ClientLimits:
     pipelined_max: int
     connections_per_address_max: int = 0
     body_bytes_per_second_min: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PathPolicy:
-    """Whether ambiguous spellings of a path are refused with 400 or normalised."""
-
-    normalise: bool
-    merge_slashes: bool
+    underscores: Underscores = "drop"
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from gateway.clock import Clock
 from gateway.config.snapshot import CostReading, CostSource, Route, RunIdSource, Snapshot
 from gateway.control.workspaces import find_workspace
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.paths import AmbiguousPath, normalise
+from gateway.http.paths import AmbiguousPath, canonical, require_spelling
 from gateway.http.problems import TITLES, describe, status_of
 from gateway.http.usage import (
     UnreadableQuantity,
@@ -212,16 +212,14 @@ async def _walk(
 
 
 def _find_route(found: Explanation, snapshot: Snapshot, question: Question) -> Route:
+    host = question.host.encode()
     try:
-        path = normalise(
-            question.path.partition("?")[0].encode(),
-            resolve=snapshot.paths.normalise,
-            merge_slashes=snapshot.paths.merge_slashes,
-        )
+        path, spelling = canonical(question.path.partition("?")[0].encode())
+        route = snapshot.matcher.match(question.method.upper().encode(), host, path)
+        policy = snapshot.paths if route is None else route.paths
+        require_spelling(spelling, resolve=policy.normalise, merge_slashes=policy.merge_slashes)
     except AmbiguousPath as error:
         raise Refusal(RefusalCode.BAD_REQUEST, detail=f"The path has {error}.") from error
-    host = question.host.encode()
-    route = snapshot.matcher.match(question.method.upper().encode(), host, path)
     if route is None:
         allowed = snapshot.matcher.allowed_methods(host, path)
         if allowed:

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
-from gateway.http.fields import lower
+from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP, lower
 
 Fields = list[tuple[bytes, bytes]]
 Network = IPv4Network | IPv6Network
@@ -20,6 +20,13 @@ STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
 }
+
+_FORBIDDEN_TRAILERS: Final = HOP_BY_HOP | GATEWAY_OWNED_REQUEST | {
+    b"host", b"content-length", b"content-type", b"content-encoding", b"content-range",
+    b"authorization", b"cookie", b"set-cookie", b"cache-control", b"expect", b"x-api-key",
+    b"ratelimit", b"ratelimit-policy", b"retry-after", b"location", b"max-forwards",
+}  # fmt: skip
+"""Fields that mean something for framing, routing, identity or limits (RFC 9110 6.5.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +139,18 @@ def response_head(
             parts.append(name + b": " + value + b"\r\n")
     parts.append(added + b"\r\n")
     return b"".join(parts)
+
+
+def trailer_lines(trailers: Fields | None, dropped: frozenset[bytes]) -> bytes:
+    """Return trailers as lines, without those that mean something only in a head.
+
+    Args:
+        trailers: In order.
+        dropped: Lower-case names of further ones that are not sent on.
+    """
+    if not trailers:
+        return b""
+    dropped |= _FORBIDDEN_TRAILERS
+    return b"".join(
+        b"%b: %b\r\n" % (name, value) for name, value in trailers if name.lower() not in dropped
+    )

@@ -2,7 +2,8 @@
 
 Decoding happens once, and only for unreserved characters. What two programs could read in two ways
 (encoded slashes and backslashes, NUL, double encoding, bad UTF-8, ``;`` parameters) is refused; dot
-segments and empty segments are refused or resolved, as the operator says.
+segments and empty segments are resolved, and the route that is found then says whether it takes
+paths that were spelled so.
 
 Source: RFC 3986 6.2.2, RFC 9110 17; STANDARDS "Path normalisation"; design section 10.
 """
@@ -23,6 +24,11 @@ _REFUSED_ESCAPES: Final = frozenset({0x2F, 0x5C, 0x7F, 0x3B, *range(0x20)})
 """Encoded slash, backslash, DEL, semicolon and controls."""
 
 
+DOT_SEGMENTS: Final = 1
+EMPTY_SEGMENTS: Final = 2
+"""Spellings that were resolved; summed up."""
+
+
 class AmbiguousPath(ValueError):  # noqa: N818 - it is the path that is at fault
     """The path can be read in two ways; the message says which."""
 
@@ -32,33 +38,49 @@ def is_plain(target: bytes) -> bool:
     return _PLAIN.fullmatch(target) is not None
 
 
-def normalise(path: bytes, *, resolve: bool, merge_slashes: bool) -> bytes:
+def canonical(path: bytes) -> tuple[bytes, int]:
     """Return the one spelling of an origin-form path that is matched, logged and forwarded.
+
+    With it, which resolvable spellings it had: a sum of ``DOT_SEGMENTS`` and ``EMPTY_SEGMENTS``.
 
     Args:
         path: The path without the query, starting with a slash.
-        resolve: Resolve dot segments instead of refusing them.
-        merge_slashes: Merge empty segments instead of refusing them.
 
     Raises:
         AmbiguousPath: the path could mean two resources.
     """
     if is_plain(path):
-        return path
+        return path, 0
     if not path.startswith(b"/") or not _ALLOWED.fullmatch(path):
         raise AmbiguousPath("a character that a path can't hold")
     decoded = _decode_unreserved(path)
     segments = decoded[1:].split(b"/")
+    spelling = 0
     if b"" in segments[:-1]:
-        if not merge_slashes:
-            raise AmbiguousPath("an empty segment")
+        spelling += EMPTY_SEGMENTS
         last = segments[-1]
         segments = [segment for segment in segments[:-1] if segment] + [last]
     if b"." in segments or b".." in segments:
-        if not resolve:
-            raise AmbiguousPath("a dot segment")
+        spelling += DOT_SEGMENTS
         segments = _resolve(segments)
-    return b"/" + b"/".join(segments)
+    return b"/" + b"/".join(segments), spelling
+
+
+def require_spelling(spelling: int, *, resolve: bool, merge_slashes: bool) -> None:
+    """Refuse what ``canonical`` resolved and nobody allowed.
+
+    Args:
+        spelling: What it had.
+        resolve: Whether dot segments may be resolved.
+        merge_slashes: Whether empty segments may be merged.
+
+    Raises:
+        AmbiguousPath: something else was.
+    """
+    if spelling & DOT_SEGMENTS and not resolve:
+        raise AmbiguousPath("a dot segment")
+    if spelling & EMPTY_SEGMENTS and not merge_slashes:
+        raise AmbiguousPath("an empty segment")
 
 
 def _decode_unreserved(path: bytes) -> bytes:

@@ -19,6 +19,7 @@ _ALWAYS_READ: Final = frozenset(
     {
         b"host", b"connection", b"content-length", b"transfer-encoding", b"expect", b"upgrade",
         b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto", b"te", b"authorization",
+        b"max-forwards",
     }
 )  # fmt: skip
 

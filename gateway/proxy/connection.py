@@ -392,7 +392,12 @@ class ClientConnection(ClientSide):
                     else bad("The framing of the body is broken.")
                 )
         elif chunks.is_complete:
-            self._body_ends(receiving, chunks.trailers)
+            forwards = self._ports.active.snapshot.limits.underscores == "forward"
+            trailers = chunks.trailers
+            self._body_ends(
+                receiving,
+                trailers if forwards else [pair for pair in trailers if b"_" not in pair[0]],
+            )
         return at
 
     def _body_ends(self, exchange: Exchange, trailers: Fields) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP, nominated
-from gateway.http.forwarding import ClientOrigin, response_head
+from gateway.http.fields import HOP_BY_HOP, nominated
+from gateway.http.forwarding import ClientOrigin, response_head, trailer_lines
 from gateway.http.problems import Problem, closes_connection
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading
 from gateway.proxy.pool import UpstreamPool
@@ -28,14 +28,6 @@ CAPTURED_BYTES_MAX: Final = 1024 * 1024
 
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_FORBIDDEN_TRAILERS: Final = HOP_BY_HOP | GATEWAY_OWNED_REQUEST | {
-    b"host", b"content-length", b"content-type", b"content-encoding", b"content-range",
-    b"authorization", b"cookie", b"set-cookie", b"cache-control", b"expect", b"x-api-key",
-    b"ratelimit", b"ratelimit-policy", b"retry-after", b"location", b"max-forwards",
-}  # fmt: skip
-"""Fields that mean something for framing, routing, identity or limits (RFC 9110 6.5.1)."""
-
-
 _INTERIM_DROPPED: Final = HOP_BY_HOP | {b"content-length"}
 """An interim answer has no body (RFC 9112 6.3)."""
 
@@ -117,6 +109,8 @@ class Exchange(AnswerSink):
     wants_upgrade = False
     is_malformed = False
     lingers = False
+    spelling = 0
+    forwards_left = -1
     refusal: Refusal | None = None
     started_ns = 0
     event_id = ""
@@ -175,7 +169,7 @@ class Exchange(AnswerSink):
         self.body_complete = True
         self.trailers = trailers
         if self.body_sink is not None:
-            self.body_sink.end_body(self._trailer_lines(trailers, self.trailers_dropped))
+            self.body_sink.end_body(trailer_lines(trailers, self.trailers_dropped))
             self._wait_for_answer()
         self.resume()
 
@@ -244,7 +238,7 @@ class Exchange(AnswerSink):
             upstream.send_body(data)
         self.body_chunks.clear()
         if self.body_complete:
-            upstream.end_body(self._trailer_lines(self.trailers, self.trailers_dropped))
+            upstream.end_body(trailer_lines(self.trailers, self.trailers_dropped))
             self.client.reading.resume("body")
             return
         self.body_sink = upstream
@@ -255,15 +249,6 @@ class Exchange(AnswerSink):
     def _upstream_resumed(self) -> None:
         self.client.reading.resume("upstream")
         self.client.reading.resume("body")
-
-    @staticmethod
-    def _trailer_lines(trailers: Fields | None, dropped: frozenset[bytes]) -> bytes:
-        if not trailers:
-            return b""
-        dropped |= _FORBIDDEN_TRAILERS
-        return b"".join(
-            b"%b: %b\r\n" % (name, value) for name, value in trailers if name.lower() not in dropped
-        )
 
     # The answer
 
@@ -305,7 +290,7 @@ class Exchange(AnswerSink):
             self.held = self._last_chunk(answer)
 
     def _last_chunk(self, answer: Answer) -> bytes:
-        trailers = self._trailer_lines(answer.trailers, self.answer_dropped)
+        trailers = trailer_lines(answer.trailers, self.answer_dropped)
         return b"0\r\n" + trailers + b"\r\n"
 
     def _answer_head(self, answer: Answer, added: bytes, dropped: frozenset[bytes]) -> bytes:
@@ -404,6 +389,13 @@ class Exchange(AnswerSink):
             + body
         )
 
+    def answer_options(self, allow: bytes, added: bytes) -> None:
+        """Answer an ``OPTIONS`` that is the gateway's own to answer (RFC 9110 7.6.2, 9.3.7)."""
+        lines = b"Allow: %b\r\nContent-Length: 0\r\n" % allow + self.client.date_line() + added
+        if self.has_body and not self.body_complete:
+            self.keep_alive = False
+        self.held = response_head(200, b"", [], HOP_BY_HOP, lines + self._connection_line())
+
     def _cut(self) -> None:
         """End an answer that has begun so that nobody takes it for a whole one."""
         transport = self.client.transport
@@ -433,10 +425,14 @@ class Exchange(AnswerSink):
             if self.held:
                 client.transport.write(self.held)
                 self.held = b""
-            if self.tunnels and self.upstream is not None:
+            if self.tunnels and self.upstream is not None and not self.upstream.is_closed:
                 upstream, self.upstream = self.upstream, None
                 client.start_tunnel(upstream, upstream.leftover())
                 return
+        if self.tunnels:  # one of the three is not there for it: client, record, upstream
+            self.tunnels = False
+            self.let_upstream_go()
+            client.transport.close()
         client.exchange_finished(self)
 
     def let_upstream_go(self) -> None:

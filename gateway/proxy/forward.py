@@ -22,6 +22,7 @@ IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b
 REFUSALS: Final = {
     "connect": RefusalCode.UPSTREAM_UNREACHABLE,
     "overloaded": RefusalCode.OVERLOADED,
+    "circuit": RefusalCode.UPSTREAM_CIRCUIT_OPEN,
     "timeout": RefusalCode.UPSTREAM_TIMEOUT,
     "execution": RefusalCode.EXECUTION_TIMEOUT,
     "protocol": RefusalCode.UPSTREAM_FAILED,
@@ -61,8 +62,6 @@ async def send(
             return await _ask(exchange, connection, head, pool)
         except UpstreamError as error:
             is_stale = is_reused and error.kind == "closed" and not error.answered
-            if not error.answered and error.kind in {"closed", "timeout"} and not is_stale:
-                pool.failed(connection)
             exchange.let_upstream_go()
             if not (is_stale and may_repeat) or exchange.client_gone:
                 raise
@@ -88,6 +87,8 @@ async def _ask(
     now = exchange.client.loop.time()
     exchange.deadline = now + timeouts.first_byte_seconds
     answer = await connection.answer_head()
+    if connection.is_trial or connection.is_circuit_probe:
+        pool.answered(connection, answer.status)
     if not answer.complete:
         exchange.deadline = exchange.client.loop.time() + timeouts.idle_seconds
     return answer
@@ -122,6 +123,8 @@ def _head(
     if exchange.is_chunked:
         exchange.trailers_dropped = dropped
         dropped |= {b"content-length"}
+    if exchange.forwards_left > 0:
+        dropped |= {b"max-forwards"}
     if b"expect" in special and not exchange.expects_continue:
         dropped |= {b"expect"}
     host = (exchange.host if route.upstream.preserve_host else b"") or endpoint.authority
@@ -133,6 +136,8 @@ def _head(
     )
     if exchange.is_chunked:
         added += b"Transfer-Encoding: chunked\r\n"
+    if exchange.forwards_left > 0:
+        added += b"Max-Forwards: %d\r\n" % (exchange.forwards_left - 1)
     if exchange.wants_upgrade:
         added += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
     start = b"%b %b HTTP/1.1\r\nHost: %b" % (exchange.method, target, host)

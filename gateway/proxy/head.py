@@ -9,7 +9,7 @@ from typing import Final
 from gateway.config.snapshot import Snapshot
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.fields import has_token
-from gateway.http.paths import AmbiguousPath, is_plain, normalise
+from gateway.http.paths import AmbiguousPath, canonical, is_plain
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.incoming import bad
 
@@ -19,6 +19,8 @@ _CODING: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _TARGET: Final = re.compile(rb"[!-\"$-~]*")
 """A target holds visible ASCII and no fragment."""
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@\-]{1,128}")
+METHODS: Final = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
+"""What a route usually takes; any method that llhttp knows may stand in a route."""
 _METHODS_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
 
 
@@ -94,9 +96,7 @@ def _read_host(exchange: Exchange) -> bytes:
 def _read_target(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
     host = _read_host(exchange)
     if exchange.method in _METHODS_REFUSED:
-        raise Refusal(
-            RefusalCode.METHOD_NOT_ALLOWED, allow=b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-        )
+        raise Refusal(RefusalCode.METHOD_NOT_ALLOWED, allow=b", ".join(METHODS))
     if len(target) > snapshot.limits.target_bytes_max:
         raise Refusal(RefusalCode.TARGET_TOO_LONG)
     if is_plain(target):
@@ -112,9 +112,7 @@ def _read_target(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
         exchange.path = path
         return
     try:
-        exchange.path = normalise(
-            path, resolve=snapshot.paths.normalise, merge_slashes=snapshot.paths.merge_slashes
-        )
+        exchange.path, exchange.spelling = canonical(path)
     except AmbiguousPath as error:
         raise bad(f"The path is ambiguous: {error}.") from error
 
@@ -135,6 +133,10 @@ def _other_form(method: bytes, host: bytes, target: bytes) -> tuple[bytes, bytes
 
 def _read_wishes(exchange: Exchange) -> None:
     special = exchange.special
+    if exchange.method == b"OPTIONS":
+        forwards = special.get(b"max-forwards")
+        if forwards is not None and len(forwards) == 1 and forwards[0].isdigit():
+            exchange.forwards_left = int(forwards[0][:9])
     expect = special.get(b"expect")
     if expect is not None and exchange.http_minor == 1:
         if len(expect) > 1 or expect[0].strip().lower() != b"100-continue":

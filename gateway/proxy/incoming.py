@@ -10,6 +10,7 @@ from typing import Final
 
 import httptools
 
+from gateway.config.snapshot import Underscores
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.fields import lower
 from gateway.proxy.active import Active
@@ -46,9 +47,9 @@ class IncomingHead:
     """
 
     __slots__ = (
-        "_bytes", "_empty_lines", "_is_used", "_is_whole", "_line", "_parser", "_special_names",
-        "_tail",
-        "fields", "has_begun", "http_minor", "keep_alive", "method", "special", "target",
+        "_bytes", "_empty_lines", "_has_refused_name", "_is_used", "_is_whole", "_line", "_parser",
+        "_special_names", "_tail", "_underscores", "fields", "has_begun", "http_minor",
+        "keep_alive", "method", "special", "target",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -56,6 +57,8 @@ class IncomingHead:
         self._is_used = False
         self._is_whole = False
         self._special_names: frozenset[bytes] = frozenset()
+        self._underscores: Underscores = "drop"
+        self._has_refused_name = False
         self._line = b""
         self._tail = b""
         self._bytes = 0
@@ -94,6 +97,8 @@ class IncomingHead:
             return -1
         if not self._is_whole:
             raise bad("The request is not valid HTTP.")
+        if self._has_refused_name and self._underscores == "refuse":
+            raise bad("The name of a field holds an underscore.")
         if len(self.fields) > active.snapshot.limits.header_count_max:
             raise Refusal(RefusalCode.HEAD_TOO_LARGE)
         self.has_begun = False
@@ -162,6 +167,8 @@ class IncomingHead:
         self._empty_lines = 0
         self._is_whole = False
         self._special_names = active.special
+        self._underscores = active.snapshot.limits.underscores
+        self._has_refused_name = False
         self.fields = []
         self.special = {}
         if self._is_used:
@@ -183,6 +190,9 @@ class IncomingHead:
     def on_header(self, name: bytes, value: bytes) -> None:
         if value and value[-1] <= 32:
             value = value.rstrip(b" \t")
+        if b"_" in name and self._underscores != "forward":
+            self._has_refused_name = True
+            return
         self.fields.append((name, value))
         key = lower(name)
         if key in self._special_names:

@@ -9,16 +9,26 @@ Source: design section 3; docs/semantics.md.
 from time import perf_counter_ns
 from typing import Final
 
-from gateway.errors import DirectoryUnavailable, Refusal, RefusalCode, StoreUnavailable
+from gateway.config.snapshot import Route
+from gateway.errors import (
+    DirectoryUnavailable,
+    GatewayError,
+    Refusal,
+    RefusalCode,
+    StoreUnavailable,
+)
+from gateway.http.paths import AmbiguousPath, require_spelling
 from gateway.http.problems import INSTANCE, Problem, render, repeated
 from gateway.http.ratelimit import render as render_ratelimit
-from gateway.proxy.active import RoutePlan
+from gateway.proxy.active import Active, RoutePlan
 from gateway.proxy.books import Draft, close_books, counts_to_tell
 from gateway.proxy.caller import KnownRefusal, Standing, entered, key_hash_of, require_access
 from gateway.proxy.charging import charge
 from gateway.proxy.costs import actual_cost, read_cost, read_run_id, run_id_of_answer
 from gateway.proxy.exchange import ClientGone, Exchange
 from gateway.proxy.forward import REFUSALS, identity_lines, send
+from gateway.proxy.head import METHODS
+from gateway.proxy.incoming import bad
 from gateway.proxy.ports import Ports
 from gateway.proxy.upstream import UpstreamError
 from gateway.rules.charge import Counts
@@ -35,6 +45,9 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
     ports.exchanges.add(exchange)
     try:
         plan = draft.plan = find_route(draft, ports)  # 2
+        if plan is None:
+            answer_options(draft)
+            return
         await find_caller(draft, plan, ports)  # 3
         if not costs_the_same(draft, plan):
             await find_cost(draft, plan)  # 4
@@ -45,10 +58,8 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
             refuse(draft, draft.refusal, Outcome.REFUSED)
     except Refusal as refusal:
         refuse(draft, refusal, Outcome.REFUSED)
-    except StoreUnavailable:
-        refuse(draft, Refusal(RefusalCode.STORE_UNAVAILABLE), Outcome.REFUSED)
-    except DirectoryUnavailable:
-        refuse(draft, Refusal(RefusalCode.DIRECTORY_UNAVAILABLE), Outcome.REFUSED)
+    except (StoreUnavailable, DirectoryUnavailable) as error:
+        refuse(draft, unavailable(error), Outcome.REFUSED)
     except UpstreamError as error:
         upstream_failed(draft, error)
     except ClientGone:
@@ -58,13 +69,19 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
         close_books(draft, ports)  # 8, 9  the journal lets the last bytes go
 
 
-def find_route(draft: Draft, ports: Ports) -> RoutePlan:
-    """Match method, host and path (step 2)."""
+def find_route(draft: Draft, ports: Ports) -> RoutePlan | None:
+    """Match method, host and path (step 2); None is an ``OPTIONS`` for the gateway itself."""
     exchange, active = draft.exchange, draft.active
     if exchange.refusal is not None:
         raise exchange.refusal
+    if exchange.forwards_left == 0:
+        return None
     route = active.matcher.match(exchange.method, exchange.host, exchange.path)
+    if exchange.spelling:
+        require_path(exchange, active, route)
     if route is None:
+        if exchange.path == b"*":
+            return None
         allowed = active.matcher.allowed_methods(exchange.host, exchange.path)
         if allowed:
             raise Refusal(RefusalCode.METHOD_NOT_ALLOWED, allow=b", ".join(sorted(allowed)))
@@ -79,16 +96,39 @@ def find_route(draft: Draft, ports: Ports) -> RoutePlan:
     return active.plans[route.name]
 
 
+def require_path(exchange: Exchange, active: Active, route: Route | None) -> None:
+    """Refuse a spelling of the path that its route, or the file without one, does not take."""
+    policy = active.snapshot.paths if route is None else route.paths
+    try:
+        require_spelling(
+            exchange.spelling, resolve=policy.normalise, merge_slashes=policy.merge_slashes
+        )
+    except AmbiguousPath as error:
+        raise bad(f"The path is ambiguous: {error}.") from error
+
+
+def answer_options(draft: Draft) -> None:
+    """Answer what is asked of the gateway and no service behind it: ``OPTIONS *``, last hops."""
+    exchange = draft.exchange
+    draft.status = 200
+    path = exchange.path
+    allowed = METHODS if path == b"*" else draft.active.matcher.allowed_methods(exchange.host, path)
+    exchange.answer_options(
+        b", ".join(sorted(allowed)), b"X-Request-Id: %b\r\n" % exchange.request_id.encode()
+    )
+
+
 async def find_caller(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
-    """Look the key up and see whether it may come in here (step 3)."""
-    if not plan.places:
-        return
-    exchange, keys = draft.exchange, ports.keys
-    key_hash = key_hash_of(exchange, plan, ports.key_format)
-    entry = keys.known(key_hash) or await keys.find(key_hash)
-    caller = draft.caller = entered(entry, draft.active, draft.now_micro)
-    ports.key_use.note(caller.entry.key_id, draft.now_micro)
-    require_access(caller, plan.route, exchange.origin.address)
+    """Look the key up, see whether it may come in here and whether there is room (step 3)."""
+    if plan.places:
+        exchange, keys = draft.exchange, ports.keys
+        key_hash = key_hash_of(exchange, plan, ports.key_format)
+        entry = keys.known(key_hash) or await keys.find(key_hash)
+        caller = draft.caller = entered(entry, draft.active, draft.now_micro)
+        ports.key_use.note(caller.entry.key_id, draft.now_micro)
+        require_access(caller, plan.route, exchange.origin.address)
+    if plan.pool.is_guarded:  # before anything is charged
+        plan.pool.require_room()
 
 
 def costs_the_same(draft: Draft, plan: RoutePlan) -> bool:
@@ -174,6 +214,12 @@ def refuse(draft: Draft, refusal: Refusal, outcome: Outcome) -> None:
         lines += render_ratelimit(standing.fields, counts_to_tell(draft), draft.counts.now_micro)
     draft.status = problem.status
     exchange.refuse(problem, refusal.code, lines)
+
+
+def unavailable(error: GatewayError) -> Refusal:
+    """Return what the caller is told of a store or directory that can't be asked."""
+    is_store = isinstance(error, StoreUnavailable)
+    return Refusal(RefusalCode.STORE_UNAVAILABLE if is_store else RefusalCode.DIRECTORY_UNAVAILABLE)
 
 
 def _problem(draft: Draft, refusal: Refusal, request_id: str) -> Problem:

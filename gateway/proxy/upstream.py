@@ -20,6 +20,11 @@ HEAD_BYTES_MAX: Final = 256 * 1024
 INTERIM_MAX: Final = 16
 """Interim answers taken before the final one; more would be a flood."""
 
+_BEGINNING: Final = b"HTTP/1."
+"""The parser would take other versions, protocols and empty lines as well."""
+_FAILURES: Final = frozenset({"closed", "timeout", "protocol"})
+"""What is the endpoint's fault and not the client's or the plan's."""
+
 Fields = list[tuple[bytes, bytes]]
 
 
@@ -27,7 +32,8 @@ class UpstreamError(Exception):
     """The upstream failed; says whether the request may have been seen.
 
     Attributes:
-        kind: ``connect``, ``timeout``, ``protocol``, ``closed``, ``execution``, ``overloaded``.
+        kind: ``connect``, ``timeout``, ``protocol``, ``closed``, ``execution``, ``overloaded``,
+            ``circuit``.
         request_sent: Whether any byte of the request left.
         answered: Whether any byte of an answer came.
     """
@@ -81,14 +87,21 @@ class Answer:
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """One connection to one endpoint; serves one request at a time."""
+    """One connection to one endpoint; serves one request at a time.
+
+    Attributes:
+        address: Where a host name stood for when it was connected; empty for other endpoints.
+        is_retired: Whether the name stands for other addresses by now: no further request.
+        is_trial: Whether its request decides whether an ejected endpoint is used again.
+        is_circuit_probe: Whether its request decides whether an open circuit is closed.
+    """
 
     __slots__ = (
         "_answer", "_awaited_bytes", "_error", "_fields", "_head_bytes", "_interim", "_interims",
-        "_is_head_request", "_loop", "_on_closed", "_parser", "_reason", "answered", "body_done",
-        "endpoint", "expires_at", "is_closed", "is_streaming", "keep_alive", "reading",
-        "request_chunked", "request_sent", "sink", "touched_at", "transport", "tunnel", "uses",
-        "write_paused", "write_resumed",
+        "_is_head_request", "_loop", "_on_closed", "_parser", "_reason", "address", "answered",
+        "body_done", "endpoint", "expires_at", "is_circuit_probe", "is_closed", "is_retired",
+        "is_streaming", "is_trial", "keep_alive", "reading", "request_chunked", "request_sent",
+        "sink", "touched_at", "transport", "tunnel", "uses", "write_paused", "write_resumed",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -105,6 +118,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_closed = on_closed
         self.is_closed = False
         self.uses = 0
+        self.address = ""
+        self.is_retired = False
+        self.is_trial = False
+        self.is_circuit_probe = False
         self.expires_at = 0.0
         self.touched_at = 0.0
         self.tunnel: Callable[[bytes], None] | None = None
@@ -227,7 +244,29 @@ class UpstreamConnection(asyncio.Protocol):
             and answer.complete
             and not self.write_paused
             and self.tunnel is None
+            and not self.is_retired
         )
+
+    def failure(self) -> str:
+        """Return how the endpoint failed the request: closed, timeout, protocol; empty if not.
+
+        A kept connection that is closed before an answer is nobody's failure: both sides may close
+        one at any time.
+        """
+        error = self._error
+        if error is None or error.kind not in _FAILURES or not self.request_sent:
+            return ""
+        if self._answer is not None and self._answer.complete:
+            return ""  # what came after it
+        is_stale = error.kind == "closed" and self.uses > 1 and not self.answered
+        return "" if is_stale else error.kind
+
+    def status(self) -> int:
+        """Return the status of the answer if it came whole, 0 if not."""
+        answer = self._answer
+        if self._error is not None or answer is None or not answer.complete:
+            return 0
+        return answer.status
 
     def release(self) -> None:
         """Forget the finished request."""
@@ -252,8 +291,12 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.request_sent or (self._answer is not None and self._answer.complete):
             self.fail("protocol")
             return
+        if not self.answered and data[:7] != _BEGINNING[: len(data)]:
+            self.fail("protocol")
+            return
         self.answered = True
         self.touched_at = self._loop.time()
+        self._awaited_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -263,18 +306,15 @@ class UpstreamConnection(asyncio.Protocol):
         except httptools.HttpParserError:
             self.fail("protocol")
             return
-        if self._answer is None:
-            self._await_head(len(data))
+        if self._awaited_bytes > HEAD_BYTES_MAX:
+            # A head, a line of a chunk or trailers without end: the parser keeps what is not whole.
+            self.fail("protocol")
         if self._answer is not None or self._error is not None:
             self._wake()
 
-    def _await_head(self, size_bytes: int) -> None:
-        """Give up on a head that never ends: the parser keeps a field until it is whole."""
-        self._awaited_bytes += size_bytes
-        if self._awaited_bytes > HEAD_BYTES_MAX:
-            self.fail("protocol")
-
     def eof_received(self) -> bool:
+        if not self.request_sent:
+            self.is_closed = True  # the loop closes it; until then nobody may take it
         self._ended(clean=True)
         return False
 
@@ -370,6 +410,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         answer = self._answer
         assert answer is not None
+        self._awaited_bytes = 0
         if answer.no_body:
             self.keep_alive = False
             return

@@ -97,6 +97,10 @@ async def test_it_ends_before_its_head_is_whole(
         b"HTTP/1.1 200 OK\r\nX y: z\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\n: z\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"RTSP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     ],
 )
 async def test_what_is_no_answer_is_a_bad_gateway(plane: DataPlane, answer: bytes) -> None:
@@ -118,6 +122,21 @@ async def test_a_head_without_end_is_given_up(plane: DataPlane, field: bytes) ->
         await upstream.send(b"a" * (8 << 20))
 
     await refused(plane, client, 502, "upstream_failed")
+
+
+@pytest.mark.parametrize("endless", [b"0\r\nX: ", b"0\r\nX: y\r\nY", b"2;x="])
+async def test_what_has_no_end_behind_the_head_is_given_up(
+    plane: DataPlane, endless: bytes
+) -> None:
+    client, upstream, _ = await plane.asked(GET)
+    await upstream.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+    await client.until(b"ok\r\n")
+    with pytest.raises((ConnectionResetError, BrokenPipeError)):
+        await upstream.send(endless + b"a" * (8 << 20))
+
+    assert b"0\r\n" not in await client.rest()
+    record = await plane.record()
+    assert (record.outcome, record.billable) == ("upstream_failed", False)
 
 
 async def test_interim_answers_without_end_are_given_up(plane: DataPlane) -> None:
