@@ -8,11 +8,12 @@ PYTHON ?=
 PYTEST_ARGS ?= -n auto --maxprocesses 2
 BENCH_ARGS ?=
 QUICK_ARGS ?=
+CONFORMANCE_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
-SPELLED := gateway upstream_stubs tests bench tools docs policies Makefile Dockerfile \
+SPELLED := gateway upstream_stubs tests bench conformance tools docs policies Makefile Dockerfile \
 	$(wildcard *.md pyproject.toml)# Keys files are checked with the route file that names them.
 ROUTE_FILES := $(filter-out policies/keys%,$(wildcard policies/*.yaml))
 # Transfer codings, currencies, structured-field names, and halves of words in tests.
@@ -47,7 +48,7 @@ lint: venv imports types ## Check style, formatting, spelling, imports and types
 	$(BIN)/codespell --skip '__pycache__,bench/results' --ignore-words-list $(NOT_MISSPELT) $(SPELLED)
 
 types: venv ## Check types with mypy, strictly
-	$(BIN)/mypy -p gateway -p upstream_stubs -p bench
+	$(BIN)/mypy -p gateway -p upstream_stubs -p bench -p conformance
 
 imports: venv ## Check that imports go down only
 	$(BIN)/lint-imports
@@ -64,6 +65,10 @@ check: venv ## Validate the pricing and route files with the gateway itself
 	  echo "gateway check --config $$file"; \
 	  REDIS_URL=redis://127.0.0.1:6379/0 $(BIN)/gateway check --config "$$file" || exit 1; \
 	done
+
+conformance: venv compiled ## Run suites that others wrote against it, and compare it with nginx (3 minutes)
+	tools/ensure_conformance.sh
+	PATH="$$PATH:/usr/sbin:/usr/local/sbin" $(BIN)/python -m conformance $(CONFORMANCE_ARGS)
 
 bench: venv compiled ## Measure side by side with others, 20 minutes (BENCH_ARGS="--scenarios passed")
 	tools/ensure_peers.sh
@@ -98,4 +103,4 @@ clean: ## Remove what was built or cached; .venv stays
 	rm -rf *.egg-info .coverage .coverage.*
 	find gateway upstream_stubs tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: run help test fast lint types imports coverage check bench bench-quick fix docs venv lock clean
+.PHONY: run help test fast lint types imports coverage check conformance bench bench-quick fix docs venv lock clean

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (
-    *("gateway", "upstream_stubs", "tests", "bench", "tools", ".ci"),
+    *("gateway", "upstream_stubs", "tests", "bench", "conformance", "tools", ".ci"),
     *("docs", "policies", "fixtures", "deploy"),
 )
 SUFFIXES = {".py", ".lua", ".sh", ".md", ".yaml", ".yml", ".json", ".toml", ".mako", ""}

@@ -1,0 +1,1 @@
+"""Suites that others wrote, run against a real gateway process, and a comparison with nginx."""
