@@ -41,6 +41,7 @@ class RefusalCode(Enum):
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_FAILED = "upstream_failed"
     UPSTREAM_TIMEOUT = "upstream_timeout"
+    UPSTREAM_CIRCUIT_OPEN = "upstream_circuit_open"
     EXECUTION_TIMEOUT = "execution_timeout"
     INTERNAL = "internal"
     CODING_UNKNOWN = "coding_unknown"

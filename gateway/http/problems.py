@@ -6,6 +6,7 @@ Source: RFC 9457, RFC 6585 4, RFC 9110 11.6.1 and 15.5.6; requirements A10, A21,
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 from typing import Final, assert_never
 
 import orjson
@@ -114,6 +115,7 @@ def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one e
             | RefusalCode.RECORDING_UNAVAILABLE
             | RefusalCode.DRAINING
             | RefusalCode.OVERLOADED
+            | RefusalCode.UPSTREAM_CIRCUIT_OPEN
         ):
             return 503
         case RefusalCode.UPSTREAM_TIMEOUT | RefusalCode.EXECUTION_TIMEOUT:
@@ -172,6 +174,10 @@ TITLES: Final[dict[RefusalCode, tuple[str, str]]] = {
     ),
     RefusalCode.DRAINING: ("Service Unavailable", "This instance is shutting down; try again."),
     RefusalCode.OVERLOADED: ("Service Unavailable", "Too many requests wait for the service."),
+    RefusalCode.UPSTREAM_CIRCUIT_OPEN: (
+        "Service Unavailable",
+        "The service fails at the moment; try again later.",
+    ),
     RefusalCode.UPSTREAM_TIMEOUT: ("Gateway Timeout", "The service did not answer in time."),
     RefusalCode.EXECUTION_TIMEOUT: (
         "Gateway Timeout",
@@ -242,8 +248,8 @@ def render(
         ):
             type_uri = answers.type_reduced_capacity if answers else REDUCED_CAPACITY
             fields = RETRY_SOON
-        case RefusalCode.OVERLOADED | RefusalCode.DRAINING:
-            fields = RETRY_SOON
+        case RefusalCode.OVERLOADED | RefusalCode.DRAINING | RefusalCode.UPSTREAM_CIRCUIT_OPEN:
+            fields = _retry_later(refusal)
         case RefusalCode.PAYMENT_REQUIRED if billing and billing.payment_required_status:
             status = billing.payment_required_status
         case RefusalCode.METHOD_NOT_ALLOWED:
@@ -334,6 +340,11 @@ def _retry_after(violations: list[Violation], answers: AnswerFormat) -> bytes:
     if seconds is None or not answers.retry_after_precedence:
         return b""
     return b"Retry-After: %d\r\n" % seconds
+
+
+def _retry_later(refusal: Refusal) -> bytes:
+    wait_seconds: float = refusal.facts.get("retry_after_seconds", 1.0)
+    return b"Retry-After: %d\r\n" % max(1, ceil(wait_seconds))
 
 
 def _challenge(code: RefusalCode) -> bytes:

@@ -6,36 +6,59 @@ Source: RFC 9110 9.2.2, RFC 9112 9.3.1; STANDARDS 4.5; requirement C12.
 """
 
 import asyncio
+import random
 import ssl
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from gateway.config.snapshot import Upstream
+from gateway.errors import Refusal, RefusalCode
 from gateway.proxy.balancing import EndpointState, choose
 from gateway.proxy.health import watch
+from gateway.proxy.outcomes import Outcomes
+from gateway.proxy.resolver import Lookup, Names, is_literal, system_lookup
 from gateway.proxy.upstream import UpstreamConnection, UpstreamError
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import WorkerStats
 
-WAITING_MAX = 1024
-"""Requests that may wait for a connection of one upstream; more are refused with 503."""
+ATTEMPT_SECONDS_MIN: Final = 0.25
+"""An address gets at least this before the next one of the same name is tried (RFC 8305 5)."""
+
+Factory = Callable[[], UpstreamConnection]
 
 
 class UpstreamPool:
-    """All connections of a worker to one upstream."""
+    """All connections of a worker to one upstream.
 
-    def __init__(self, upstream: Upstream, stats: WorkerStats) -> None:
+    Holds always: an endpoint's ``pending`` is what was taken there and not released yet; every open
+    connection is either idle or taken.
+
+    Attributes:
+        is_guarded: Whether a request must ask before it is let in: bounded, or the circuit is open.
+    """
+
+    def __init__(
+        self, upstream: Upstream, stats: WorkerStats, lookup: Lookup = system_lookup
+    ) -> None:
         self.upstream = upstream
         self._loop = asyncio.get_running_loop()
         self._stats = stats
         self._states = [EndpointState(endpoint) for endpoint in upstream.endpoints]
+        self._is_single = len(self._states) == 1
+        # Workers that all began with the first would all be there at the same time.
+        self._turn = random.randrange(len(self._states))  # noqa: S311 - no secret
         self._idle: dict[int, list[UpstreamConnection]] = {id(state): [] for state in self._states}
         self._open: set[UpstreamConnection] = set()
         self._connecting = 0
         self._waiting: deque[asyncio.Future[bool]] = deque()
         self._tls = _tls_context(upstream)
         self._is_closed = False
-        self._checks: asyncio.Task[None] | None = None
+        self._outcomes = Outcomes(upstream, self._states, stats, self._guard)
+        self._watches = self._outcomes.watches
+        self.is_guarded = upstream.requests_max > 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._names = self._start_names(lookup)
         if upstream.health_check is not None:
             checks = watch(
                 upstream.name,
@@ -44,15 +67,61 @@ class UpstreamPool:
                 self._tls,
                 upstream.tls_server_name,
             )
-            self._checks = spawn(checks, name="health")
+            self._tasks.append(spawn(checks, name="health"))
+
+    def _start_names(self, lookup: Lookup) -> Names | None:
+        upstream = self.upstream
+        hosts = {
+            endpoint.host
+            for endpoint in upstream.endpoints
+            if endpoint.unix_path is None and not is_literal(endpoint.host)
+        }
+        if not hosts:
+            return None
+        names = Names(
+            upstream.name,
+            hosts,
+            self._stats,
+            self._name_changed,
+            random.randrange(1 << 16),  # noqa: S311 - no secret
+            lookup,
+        )
+        fresh = names.keep_fresh(upstream.dns_refresh_seconds)
+        self._tasks.append(spawn(fresh, name="names"))
+        return names
+
+    # What requests do
+
+    def require_room(self) -> None:
+        """Refuse a request before it costs anything; only a guarded pool has to be asked.
+
+        Raises:
+            Refusal: the circuit is open, or as many requests are under way as may be.
+        """
+        wait_seconds = self._outcomes.wait_seconds(self._loop.time())
+        if wait_seconds:
+            raise Refusal(RefusalCode.UPSTREAM_CIRCUIT_OPEN, retry_after_seconds=wait_seconds)
+        if self._is_full():
+            raise Refusal(RefusalCode.OVERLOADED)
 
     def take_idle(self) -> UpstreamConnection | None:
         """Return a kept connection to the endpoint that is to be used next, if there is one."""
         states = self._states
-        index = 0 if len(states) == 1 else choose(states, self._loop.time())
-        connection = self._idle_of(states[index or 0])
+        if self._is_single and not self.is_guarded:
+            connection = self._idle_of(states[0])
+            if connection is not None:
+                connection.endpoint.pending += 1
+            return connection
+        if self.is_guarded:
+            return None  # ``acquire`` asks
+        index = choose(states, self._loop.time(), frozenset(), self._turn)
+        state = states[index or 0]
+        if state.is_ejected:
+            return None  # it may be a trial
+        connection = self._idle_of(state)
         if connection is not None:
-            connection.endpoint.pending += 1
+            state.pending += 1
+            self._turn = (index or 0) + 1
         return connection
 
     async def acquire(self) -> UpstreamConnection:
@@ -60,41 +129,84 @@ class UpstreamPool:
 
         Raises:
             UpstreamError: ``connect`` if no endpoint could be reached, ``overloaded`` if too many
-                requests wait.
+                requests wait or are under way, ``circuit`` if the circuit is open.
         """
+        if not self.is_guarded:
+            return await self._acquire()
+        if self._is_full():
+            raise UpstreamError("overloaded", request_sent=False)
+        if self._outcomes.wait_seconds(self._loop.time()):
+            raise UpstreamError("circuit", request_sent=False)
+        is_probe = self._outcomes.begin_probe()
+        if not is_probe:
+            return await self._acquire()
+        connection: UpstreamConnection | None = None
+        try:
+            connection = await self._acquire(is_probe=True)
+        finally:
+            if connection is None:
+                self._outcomes.end_probe()
+        connection.is_circuit_probe = True
+        return connection
+
+    async def _acquire(self, *, is_probe: bool = False) -> UpstreamConnection:
         tried: frozenset[int] = frozenset()
+        until = 0.0
         while True:
-            index = choose(self._states, self._loop.time(), tried)
+            index = choose(self._states, self._loop.time(), tried, self._turn)
             if index is None:
+                self._outcomes.unreachable(self._loop.time(), is_probe=is_probe)
                 raise UpstreamError("connect", request_sent=False)
             state = self._states[index]
             connection = self._idle_of(state)
-            if connection is None:
-                if len(self._open) + self._connecting >= self.upstream.connections_max:
-                    await self._wait_for_room()
-                    continue
-                try:
-                    connection = await self._connect(state)
-                except (OSError, TimeoutError, ssl.SSLError):
-                    state.failed(self._loop.time())
-                    self._stats.upstream_connect_errors += 1
-                    tried |= {index}
-                    continue
+            if connection is None and not self._has_room():
+                until = until or self._loop.time() + self.upstream.timeouts.connect_seconds
+                await self._wait_for_room(until)
+                continue
+            self._turn = index + 1
             state.pending += 1
-            return connection
+            is_trial = state.is_ejected and self._outcomes.begin_trial(state, self._loop.time())
+            if connection is None:
+                connection = await self._connected(state, is_trial=is_trial)
+            if connection is not None:
+                connection.is_trial = is_trial
+                return connection
+            tried |= {index}
+
+    async def _connected(
+        self, state: EndpointState, *, is_trial: bool
+    ) -> UpstreamConnection | None:
+        """Return a new connection; None if there was none to be had, which is noted."""
+        connection: UpstreamConnection | None = None
+        try:
+            connection = await self._connect(state)
+        except OSError:  # a deadline and TLS are among these
+            pass
+        finally:
+            if connection is None:
+                state.pending -= 1
+                self._stats.upstream_connect_errors += 1
+                self._outcomes.connect_failed(state, self._loop.time(), is_trial=is_trial)
+                self._let_in()
+        return connection
+
+    def answered(self, connection: UpstreamConnection, status: int) -> None:
+        """Note that a trial or probe is being answered: a long answer need not be waited for."""
+        self._outcomes.answered(connection, status, self._loop.time())
 
     def release(self, connection: UpstreamConnection) -> None:
         """Give a connection back: kept if it can serve again, closed otherwise."""
         state = connection.endpoint
         state.pending -= 1
-        if connection.answered:
-            state.succeeded()
         idle = self._idle[id(state)]
-        if (
+        is_kept = (
             connection.may_be_reused()
             and not self._is_closed
             and len(idle) < self.upstream.idle_connections_max
-        ):
+        )
+        if not is_kept or state.is_troubled or self._watches:
+            self._outcomes.ended(connection, self._loop.time())
+        if is_kept:
             connection.release()
             connection.expires_at = self._loop.time() + self.upstream.idle_seconds
             idle.append(connection)
@@ -103,9 +215,7 @@ class UpstreamPool:
         if self._waiting:
             self._let_in()
 
-    def failed(self, connection: UpstreamConnection) -> None:
-        """Note that an endpoint did not answer a request at all."""
-        connection.endpoint.failed(self._loop.time())
+    # What time brings
 
     def close_expired(self, now: float) -> None:
         """Close idle connections that are older than the upstream may keep them."""
@@ -116,12 +226,27 @@ class UpstreamPool:
     def close(self) -> None:
         """Close idle connections now and busy ones when they are done."""
         self._is_closed = True
-        if self._checks is not None:
-            self._checks.cancel()
+        self._outcomes.close()
+        for task in self._tasks:
+            task.cancel()
         for idle in self._idle.values():
             for connection in idle:
                 connection.abort()
             idle.clear()
+
+    def _guard(self, circuit_is_open: bool) -> None:  # noqa: FBT001 - a callback
+        self.is_guarded = circuit_is_open or self.upstream.requests_max > 0
+
+    def _is_full(self) -> bool:
+        requests_max = self.upstream.requests_max
+        if not requests_max:
+            return False
+        under_way = len(self._waiting)
+        for state in self._states:
+            under_way += state.pending
+        return under_way >= requests_max
+
+    # Connections
 
     def _idle_of(self, state: EndpointState) -> UpstreamConnection | None:
         idle = self._idle[id(state)]
@@ -131,55 +256,126 @@ class UpstreamPool:
                 return connection
         return None
 
+    def _has_room(self) -> bool:
+        """Return whether one more connection may be opened, in the place of an idle one maybe."""
+        if len(self._open) + self._connecting < self.upstream.connections_max:
+            return True
+        for idle in self._idle.values():
+            if idle:
+                unused = idle.pop(0)
+                self._open.discard(unused)
+                unused.abort()
+                return True
+        return False
+
     async def _connect(self, state: EndpointState) -> UpstreamConnection:
         """Open a connection, in a task of its own: a story is none."""
+        self._connecting += 1
         connecting = spawn(self._open_connection(state), name="connect", on_error=_expected)
         connection: UpstreamConnection = await connecting
         return connection
 
     async def _open_connection(self, state: EndpointState) -> UpstreamConnection:
-        endpoint = state.endpoint
         loop = self._loop
 
         def factory() -> UpstreamConnection:
             return UpstreamConnection(loop, state, self._closed)
 
-        self._connecting += 1
         try:
-            async with asyncio.timeout(self.upstream.timeouts.connect_seconds):
-                if endpoint.unix_path is not None:
-                    _, connection = await loop.create_unix_connection(factory, endpoint.unix_path)
-                else:
-                    _, connection = await loop.create_connection(
-                        factory,
-                        endpoint.host,
-                        endpoint.port,
-                        ssl=self._tls if endpoint.tls else None,
-                        server_hostname=(
-                            (self.upstream.tls_server_name or endpoint.host)
-                            if endpoint.tls
-                            else None
-                        ),
-                    )
+            async with asyncio.timeout(self.upstream.timeouts.connect_seconds) as limit:
+                connection = await self._dial(state, factory, limit)
         finally:
             self._connecting -= 1
+        if connection.is_closed:  # already
+            raise ConnectionResetError
         self._open.add(connection)
         self._stats.upstream_connections_opened += 1
         return connection
 
+    async def _dial(
+        self, state: EndpointState, factory: Factory, limit: asyncio.Timeout
+    ) -> UpstreamConnection:
+        """Connect to an endpoint, by each address of its name in turn.
+
+        Raises:
+            OSError: none of them takes connections.
+        """
+        endpoint, names = state.endpoint, self._names
+        if endpoint.unix_path is not None:
+            _, connection = await self._loop.create_unix_connection(factory, endpoint.unix_path)
+            return connection
+        if names is None or not names.holds(endpoint.host):
+            return await self._dial_address(state, factory, endpoint.host)
+        addresses = await names.addresses(endpoint.host)
+        for position, address in enumerate(addresses):
+            left = len(addresses) - position
+            seconds = (limit.when() or 0.0) - self._loop.time()
+            try:
+                # The last one has what is left.
+                async with asyncio.timeout(
+                    max(seconds / left, ATTEMPT_SECONDS_MIN) if left > 1 else None
+                ):
+                    connection = await self._dial_address(state, factory, address)
+            except OSError:
+                names.failed(endpoint.host, address)
+                if left == 1:
+                    raise
+                continue
+            connection.address = address
+            connection.is_retired = not names.stands(endpoint.host, address)
+            return connection
+        raise ConnectionError("a name without addresses")
+
+    async def _dial_address(
+        self, state: EndpointState, factory: Factory, address: str
+    ) -> UpstreamConnection:
+        endpoint = state.endpoint
+        server_name = self.upstream.tls_server_name or endpoint.host
+        _, connection = await self._loop.create_connection(
+            factory,
+            address,
+            endpoint.port,
+            ssl=self._tls if endpoint.tls else None,
+            server_hostname=server_name if endpoint.tls else None,
+        )
+        return connection
+
     def _closed(self, connection: UpstreamConnection) -> None:
         self._open.discard(connection)
-        idle = self._idle[id(connection.endpoint)]
+        state = connection.endpoint
+        idle = self._idle[id(state)]
         if connection in idle:
             idle.remove(connection)
+        elif connection.tunnel is not None:  # nobody gives a tunnel back
+            state.pending -= 1
         self._let_in()
 
-    async def _wait_for_room(self) -> None:
-        if len(self._waiting) >= WAITING_MAX:
+    def _name_changed(self, host: str, addresses: frozenset[str]) -> None:
+        """Let go of connections to addresses that a name no longer stands for."""
+        for connection in tuple(self._open):
+            endpoint = connection.endpoint.endpoint
+            if endpoint.host == host and connection.address:
+                connection.is_retired = connection.address not in addresses
+        for idle in self._idle.values():
+            for connection in [known for known in idle if known.is_retired]:
+                idle.remove(connection)
+                connection.abort()
+
+    async def _wait_for_room(self, until: float) -> None:
+        """Wait until a connection may be free.
+
+        Args:
+            until: The loop's time at which to give up.
+
+        Raises:
+            UpstreamError: too many wait, or none was free in time.
+        """
+        seconds = until - self._loop.time()
+        if len(self._waiting) >= self.upstream.pending_max or seconds <= 0:
             raise UpstreamError("overloaded", request_sent=False)
         waiter: asyncio.Future[bool] = self._loop.create_future()
         timer = self._loop.call_later(
-            self.upstream.timeouts.connect_seconds,
+            seconds,
             _answer,
             waiter,
             False,  # noqa: FBT003 - a callback
@@ -202,15 +398,16 @@ class UpstreamPool:
 class Upstreams:
     """The pools of a worker, kept across reloads where an upstream did not change."""
 
-    def __init__(self, stats: WorkerStats) -> None:
+    def __init__(self, stats: WorkerStats, lookup: Lookup = system_lookup) -> None:
         self._stats = stats
+        self._lookup = lookup
         self._pools: dict[Upstream, UpstreamPool] = {}
 
     def pool(self, upstream: Upstream) -> UpstreamPool:
         """Return the pool of an upstream."""
         pool = self._pools.get(upstream)
         if pool is None:
-            pool = self._pools[upstream] = UpstreamPool(upstream, self._stats)
+            pool = self._pools[upstream] = UpstreamPool(upstream, self._stats, self._lookup)
         return pool
 
     def keep_only(self, upstreams: Iterable[Upstream]) -> None:

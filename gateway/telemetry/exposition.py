@@ -121,6 +121,18 @@ UNROUTED: Final = Family(
     "Requests answered before a route was found (bad HTTP, no such path), by status.",
     ("status",),
 )
+ENDPOINTS_EJECTED: Final = Family(
+    "gateway_upstream_endpoints_ejected",
+    "gauge",
+    "Endpoints that are ejected now, those on trial included, by upstream.",
+    ("upstream",),
+)
+CIRCUITS_OPEN: Final = Family(
+    "gateway_upstream_circuit_open",
+    "gauge",
+    "Whether an upstream's circuit refuses requests (1), by upstream.",
+    ("upstream",),
+)
 BUILD: Final = Family("gateway_build", "info", "Version of the running gateway.", ("version",))
 
 ROUTE_FAMILIES: Final = (REQUESTS, DURATION, REFUSALS, UNENFORCED, BYTES_IN, BYTES_OUT)
@@ -231,12 +243,20 @@ NUMBERS: Final = (
     Number("gateway_upstream_retries", "counter",
            "Requests sent again because a pooled connection had gone stale.",
            read=lambda s: s.worker.upstream_retries),
+    Number("gateway_upstream_ejections", "counter",
+           "Times an endpoint was ejected because it failed requests.",
+           read=lambda s: s.worker.upstream_ejections),
+    Number("gateway_upstream_circuit_openings", "counter", "Times an upstream's circuit opened.",
+           read=lambda s: s.worker.upstream_circuit_openings),
+    Number("gateway_upstream_resolve_errors", "counter",
+           "Look-ups of upstreams' host names that failed.",
+           read=lambda s: s.worker.upstream_resolve_errors),
 )  # fmt: skip
 
 
 def families() -> tuple[Family, ...]:
     """Return every family of the gateway's own, in the order in which they are rendered."""
-    return (BUILD, *ROUTE_FAMILIES, UNROUTED, *NUMBERS)
+    return (BUILD, *ROUTE_FAMILIES, UNROUTED, *NUMBERS, ENDPOINTS_EJECTED, CIRCUITS_OPEN)
 
 
 class WorkerCollector(Collector):
@@ -260,6 +280,9 @@ class WorkerCollector(Collector):
         for number in NUMBERS:
             made = CounterMetricFamily if number.kind == "counter" else GaugeMetricFamily
             yield made(number.name, number.help, value=number.read(self._stats))
+        worker = self._stats.worker
+        yield _per_upstream(ENDPOINTS_EJECTED, worker.upstream_endpoints_ejected)
+        yield _per_upstream(CIRCUITS_OPEN, worker.upstream_circuits_open)
 
 
 def _route_metrics(routes: Sequence[tuple[str, RouteNumbers]]) -> Iterator[Metric]:
@@ -288,6 +311,13 @@ def _per_route(
     metric = CounterMetricFamily(family.name, family.help, labels=family.labels)
     for route, numbers in routes:
         metric.add_metric((route,), read(numbers))
+    return metric
+
+
+def _per_upstream(family: Family, values: Mapping[str, int]) -> Metric:
+    metric = GaugeMetricFamily(family.name, family.help, labels=family.labels)
+    for upstream, value in sorted(values.items()):
+        metric.add_metric((upstream,), value)
     return metric
 
 

@@ -79,6 +79,11 @@ class WorkerStats:
     upstream_connections_opened: int = 0
     upstream_connect_errors: int = 0
     upstream_retries: int = 0
+    upstream_ejections: int = 0
+    upstream_circuit_openings: int = 0
+    upstream_resolve_errors: int = 0
+    upstream_endpoints_ejected: dict[str, int] = field(default_factory=dict)
+    upstream_circuits_open: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

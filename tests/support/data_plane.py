@@ -273,6 +273,7 @@ def point_to(
     *endpoints: str,
     preserve_host: bool = False,
     more: str = "connections_max: 4",
+    connect: str = "300ms",
 ) -> None:
     """Reload a data plane with other endpoints; ``more`` is a further line of the upstream."""
     port = plane.ports.active.snapshot.upstreams[0].endpoints[0].port
@@ -283,6 +284,7 @@ def point_to(
     other.mkdir()
 
     def changed(text: str) -> str:
+        text = text.replace("connect: 300ms", f"connect: {connect}")
         return text.replace("\n    connections_max: 4", "").replace(old, new)
 
     plane.ports.swap(snapshot_in(other, port, changed))

@@ -116,10 +116,10 @@ class Wire:
 class Listener:
     """A listening socket of a service whose every byte the test plays."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.socket()
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
+        self._socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("127.0.0.1", port))
+        self._socket.bind((address, port))
         self._socket.setblocking(False)
         self.wires: list[Wire] = []
 
@@ -139,14 +139,20 @@ class Listener:
         self.wires.append(wire)
         return wire
 
-    def is_quiet(self) -> bool:
-        """Return whether nobody waits to be accepted."""
+    def accepted(self) -> Wire | None:
+        """Return a connection that waits to be accepted, if there is one."""
         try:
             sock, _ = self._socket.accept()
-        except (BlockingIOError, OSError):
-            return True
-        sock.close()
-        return False
+        except OSError:
+            return None
+        return Wire(sock)
+
+    def is_quiet(self) -> bool:
+        """Return whether nobody waits to be accepted."""
+        wire = self.accepted()
+        if wire is not None:
+            wire.close()
+        return wire is None
 
     def close(self) -> None:
         """Close everything."""
