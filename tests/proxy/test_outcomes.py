@@ -253,6 +253,25 @@ async def test_a_circuit_opens_for_want_of_connections_and_their_charges_are_giv
     assert await plane.counted() == (4, 0)
 
 
+async def test_a_bound_that_is_reached_meanwhile_refuses_and_gives_back(
+    plane: DataPlane, tmp_path: Path, upstream_port: int
+) -> None:
+    point_to(plane, tmp_path, f"http://127.0.0.1:{upstream_port}", more="requests_max: 1")
+    head = GET.replace(b"GET", b"POST").replace(b"/v1/a", b"/json")
+    slow = await plane.client(head[:-2] + b'Content-Length: 7\r\n\r\n{"n"')
+    await plane.until(lambda: plane.ports.exchanges)
+    client, upstream, _ = await plane.asked(GET)
+    await slow.send(b":1}")
+
+    answer = await answered(slow, b"POST")
+
+    assert (answer.status, code_of(answer)) == (503, "overloaded")
+    await upstream.send(OK)
+    assert (await answered(client)).status == 200
+    await plane.records(2)
+    assert (await plane.counted())[1] == 1
+
+
 async def test_a_circuit_that_opens_meanwhile_refuses_and_gives_back(
     plane: DataPlane, tmp_path: Path, upstream_port: int
 ) -> None:
