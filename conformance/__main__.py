@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from conformance import varnish_suite
+from conformance import probe_suite, varnish_suite
 from conformance.outcome import BUILD, Check, MissingToolError, tell
 
 SUITES: Final[dict[str, Callable[[str], Iterator[Check]]]] = {
     "varnishtest": varnish_suite.checks,
+    "probes": probe_suite.checks,
 }
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # ensure_conformance.sh: see that every suite of `make conformance` can be started here.
-# Installs Debian's packages where it may (root on Debian), and REDbot from its lock file into an
-# environment of its own. Whatever is still missing then is named, and fails: no suite is left out.
+# Installs Debian's packages where it may (root on Debian), and REDbot and the parsers of other
+# servers from lock files into environments of their own. Whatever is still missing then is named,
+# and fails: no suite is left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/usr/local/sbin
@@ -25,12 +26,14 @@ if [ ${#needed[@]} -gt 0 ]; then
   fi
 fi
 
-if ! cmp -s conformance/redbot.lock "$redbot/installed.lock"; then
-  .venv/bin/python -m venv --clear "$redbot"
-  "$redbot/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
-    -r conformance/redbot.lock
-  cp conformance/redbot.lock "$redbot/installed.lock"
-fi
+install() { # LOCK FOLDER
+  cmp -s "$1" "$2/installed.lock" && return
+  .venv/bin/python -m venv --clear "$2"
+  "$2/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$1"
+  cp "$1" "$2/installed.lock"
+}
+install conformance/redbot.lock "$redbot"
+install conformance/judges.lock build/conformance-judges
 
 missing=()
 for program in varnishtest slowhttptest nginx "$redbot/bin/redbot"; do
