@@ -179,7 +179,9 @@ class UpstreamPool:
         """Return a new connection; None if there was none to be had, which is noted."""
         connection: UpstreamConnection | None = None
         try:
-            connection = await self._connect(state)
+            made = await self._connect(state)
+            if not made.is_closed:  # since it was opened
+                connection = made
         except OSError:  # a deadline and TLS are among these
             pass
         finally:
