@@ -140,12 +140,11 @@ class UpstreamPool:
         is_probe = self._outcomes.begin_probe()
         if not is_probe:
             return await self._acquire()
-        connection: UpstreamConnection | None = None
         try:
             connection = await self._acquire(is_probe=True)
-        finally:
-            if connection is None:
-                self._outcomes.end_probe()
+        except BaseException:
+            self._outcomes.end_probe()
+            raise
         connection.is_circuit_probe = True
         return connection
 

@@ -208,6 +208,7 @@ async def test_a_tunnel_whose_client_left_before_it_began_is_given_back(plane: D
     await plane.settled(idle=0)
 
 
+@pytest.mark.sources
 async def test_a_tunnel_that_could_not_be_recorded_is_given_back(plane: DataPlane) -> None:
     _, upstream, _ = await plane.asked(UPGRADE)
     for exchange in tuple(plane.ports.exchanges):

@@ -194,6 +194,7 @@ async def test_every_address_of_a_name_is_used(plane: DataPlane, tmp_path: Path)
     clients = [await plane.client(GET) for _ in range(3)]
     wires = [await listener.accept() for listener in listeners]
     for wire in wires:
+        await wire.head()
         await wire.send(OK)
     for client in clients:
         assert (await answered(client)).status == 200
