@@ -29,6 +29,7 @@ async def test_each_endpoint_is_asked_by_its_own_name(
     """C12: of two endpoints the one with less under way is asked."""
     names = [f"127.0.0.1:{upstream_port}", f"localhost:{upstream_port}"]
     point_to(plane, tmp_path, *(f"http://{name}" for name in names), preserve_host=preserve_host)
+    plane.pool._turn = 0
     asked = [await plane.asked(GET) for _ in names]
 
     expected = [b"api.example"] * 2 if preserve_host else [name.encode() for name in names]
