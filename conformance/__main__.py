@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from conformance import probe_suite, varnish_suite
+from conformance.differential import suite as differential
 from conformance.outcome import BUILD, Check, MissingToolError, tell
 
 SUITES: Final[dict[str, Callable[[str], Iterator[Check]]]] = {
     "varnishtest": varnish_suite.checks,
+    "differential": differential.checks,
     "probes": probe_suite.checks,
 }
 

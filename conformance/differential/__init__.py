@@ -1,0 +1,1 @@
+"""One corpus of raw requests through nginx and through the gateway, and what became of them."""
