@@ -33,6 +33,7 @@ class RefusalCode(Enum):
     EXPECTATION_FAILED = "expectation_failed"
     COST_INVALID = "cost_invalid"
     QUOTA_EXCEEDED = "quota_exceeded"
+    TOO_MANY_TUNNELS = "too_many_tunnels"
     STORE_UNAVAILABLE = "store_unavailable"
     DIRECTORY_UNAVAILABLE = "directory_unavailable"
     RECORDING_UNAVAILABLE = "recording_unavailable"

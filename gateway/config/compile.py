@@ -51,6 +51,7 @@ from gateway.config.snapshot import (
     Upstream,
 )
 from gateway.config.sources import digest
+from gateway.config.tunnels import rules_of
 from gateway.config.upstreams import CircuitModel, EjectionModel, HealthCheckModel, UpstreamModel
 from gateway.config.yaml_positions import Document, Path
 from gateway.errors import ConfigError
@@ -303,6 +304,7 @@ def _route(
         replace_upstream_ratelimit=model.ratelimit_upstream == "replace",
         body_bytes_max=model.max_body,
         strip_prefix=model.strip_prefix.rstrip("/").encode(),
+        tunnel=None if model.tunnel is None else rules_of(model.tunnel),
         paths=_path_policy(model.paths or work.file.paths),
     )
     check_route(work, at, model, route)

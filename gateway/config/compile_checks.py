@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.config.routes import RouteFile, RouteModel, RunIdModel
 from gateway.config.snapshot import Route
+from gateway.config.tunnels import TunnelModel
 from gateway.config.upstreams import UpstreamModel
 from gateway.config.yaml_positions import Document, Path
 from gateway.errors import Fault
@@ -112,11 +113,14 @@ def check_route(work: Compilation, at: Path, model: RouteModel, route: Route) ->
             work.fault((*at, "auth", "key", index), f"{header.decode()} belongs to HTTP")
     _check_limits(work, at, model, route)
     _check_prefix(work, at, model, route)
+    _check_tunnel(work, (*at, "tunnel"), model)
 
 
 def _check_limits(work: Compilation, at: Path, model: RouteModel, route: Route) -> None:
     """Refuse limits named twice, told alike, or on a meter that the route never charges."""
     charged = {REQUESTS_METER} | {cost.meter for cost in route.cost}
+    if route.tunnel is not None and route.tunnel.meter is not None:
+        charged.add(route.tunnel.meter.meter)
     own = {ladder.id: ladder for ladder in route.own_limits}
     named = model.limits or []
     for place, name in enumerate(named):
@@ -140,6 +144,31 @@ def _check_prefix(work: Compilation, at: Path, model: RouteModel, route: Route) 
     if [segment.literal for segment in route.path[: len(cut)]] != cut:
         message = "not every path of this route begins with this"
         work.fault((*at, "strip_prefix"), message, "whole literal segments of match.path")
+
+
+def _check_tunnel(work: Compilation, at: Path, model: RouteModel) -> None:
+    """Refuse limits on tunnels that no tunnel can meet."""
+    tunnel = model.tunnel
+    if tunnel is None:
+        return
+    if "GET" not in model.match.methods:
+        work.fault(at, "without effect: only a GET opens a tunnel")
+    if tunnel == TunnelModel():
+        work.fault(at, "it limits nothing", "connections_per_workspace, duration, idle or meter")
+    for option, seconds in (("duration", tunnel.duration), ("idle", tunnel.idle)):
+        if seconds == 0:
+            work.fault((*at, option), "every tunnel would be closed at once")
+    meter = tunnel.meter
+    if meter is None:
+        return
+    if meter.meter == REQUESTS_METER or meter.meter not in work.meters:
+        work.fault(
+            (*at, "meter", "meter"),
+            f"{meter.meter} is no meter that a route can charge",
+            any_of(work.meters - {REQUESTS_METER}),
+        )
+    if model.auth == "none":
+        work.fault((*at, "meter"), "an open route has nobody to charge")
 
 
 def _check_names(work: Compilation) -> None:

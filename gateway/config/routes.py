@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from gateway.config.model import Model
 from gateway.config.quantities import Bytes, Seconds, Share
+from gateway.config.tunnels import TunnelModel
 from gateway.config.upstreams import ENDPOINT, PROBED, UpstreamModel
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -205,6 +206,10 @@ class RouteModel(Model):
     )
     paths: Annotated[
         PathsModel | None, Field(description="Ambiguous paths of this route. Default: the file's.")
+    ] = None
+    tunnel: Annotated[
+        TunnelModel | None,
+        Field(description="Limits on WebSocket tunnels, and what passes in them metered."),
     ] = None
     strip_prefix: Annotated[
         str, Field(pattern=_PREFIX, description="Cut off the path before forwarding.")

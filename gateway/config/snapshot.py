@@ -230,6 +230,45 @@ class PathPolicy:
     merge_slashes: bool
 
 
+class TunnelUnit(Enum):
+    """What a tunnel is metered by."""
+
+    MESSAGES = "messages"
+    BYTES = "bytes"
+    SECONDS = "seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelMeter:
+    """How a tunnel is charged.
+
+    Attributes:
+        per_unit: So many messages, bytes or seconds are one unit of the meter.
+        slice_units: So many units are reserved at once.
+    """
+
+    meter: str
+    by: TunnelUnit
+    per_unit: int
+    slice_units: int
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelRules:
+    """What a route lets its tunnels do; 0 sets no bound.
+
+    Attributes:
+        connections_max: Open tunnels of one workspace, or client address, in a worker.
+        duration_seconds: A tunnel is closed after this.
+        idle_seconds: A tunnel in which nothing passed for so long is closed.
+    """
+
+    connections_max: int = 0
+    duration_seconds: float = 0.0
+    idle_seconds: float = 0.0
+    meter: TunnelMeter | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One route, ready to serve.
@@ -260,6 +299,7 @@ class Route:
     body_bytes_max: int
     strip_prefix: bytes = b""
     paths: PathPolicy = PathPolicy(normalise=False, merge_slashes=False)
+    tunnel: TunnelRules | None = None
     counters: RouteCounters = field(default_factory=RouteCounters, compare=False)
 
 

@@ -99,7 +99,7 @@ def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one e
             return 414
         case RefusalCode.EXPECTATION_FAILED:
             return 417
-        case RefusalCode.QUOTA_EXCEEDED:
+        case RefusalCode.QUOTA_EXCEEDED | RefusalCode.TOO_MANY_TUNNELS:
             return 429
         case RefusalCode.HEAD_TOO_LARGE:
             return 431
@@ -155,6 +155,10 @@ TITLES: Final[dict[RefusalCode, tuple[str, str]]] = {
     RefusalCode.QUOTA_EXCEEDED: (
         "Request cannot be satisfied as assigned quota has been exceeded",
         "A limit of the plan is reached.",
+    ),
+    RefusalCode.TOO_MANY_TUNNELS: (
+        "Too Many Connections",
+        "As many connections as are allowed are open; close one first.",
     ),
     RefusalCode.HEAD_TOO_LARGE: ("Request Header Fields Too Large", "The head is too large."),
     RefusalCode.INTERNAL: ("Internal Error", "The gateway failed to handle this request."),

@@ -24,6 +24,7 @@ async def sweep(ports: Ports, clock: Clock) -> None:
             ports.date_line = date_line(clock)
             _sweep_connections(ports, ports.loop.time())
         _sweep_exchanges(ports, ports.loop.time())
+        _sweep_tunnels(ports, ports.loop.time())
         turn += 1
         await asyncio.sleep(DEADLINES_EVERY_SECONDS)
 
@@ -41,6 +42,12 @@ def _sweep_exchanges(ports: Ports, now: float) -> None:
             exchange.time_is_up()
         elif 0 < exchange.deadline <= now:
             exchange.time_is_up()
+
+
+def _sweep_tunnels(ports: Ports, now: float) -> None:
+    for tunnel in tuple(ports.tunnels.open):
+        if tunnel.due_at <= now:
+            tunnel.time_is_up(now)
 
 
 def _sweep_connections(ports: Ports, now: float) -> None:

@@ -346,6 +346,11 @@ def _on_signals(worker: Worker, stopping: asyncio.Event) -> None:
     )
 
 
+def is_busy(ports: Ports) -> bool:
+    """Return whether a request is being served, or a tunnel has not ended yet."""
+    return bool(ports.exchanges or ports.tunnels.open or ports.stats.worker.tunnels_open)
+
+
 async def drain(worker: Worker) -> None:
     """Tell the orchestrator, take no new connections, let what is under way finish (bounded)."""
     ports = worker.ports
@@ -355,10 +360,12 @@ async def drain(worker: Worker) -> None:
     if worker.server is not None:
         worker.server.close()
     for connection in tuple(ports.connections):
-        if isinstance(connection, ClientConnection) and connection.is_idle_at(float("inf")):
-            connection.transport.close()
+        if isinstance(connection, ClientConnection):
+            if connection.is_idle_at(float("inf")):
+                connection.transport.close()
+            connection.go_away()
     ends = ports.loop.time() + worker.settings.drain_seconds
-    while ports.exchanges and ports.loop.time() < ends:  # noqa: ASYNC110 - at the stop, bounded
+    while is_busy(ports) and ports.loop.time() < ends:  # noqa: ASYNC110 - at the stop, bounded
         await asyncio.sleep(0.05)
     if ports.exchanges:
         _log.warning("worker.drain_cut", in_flight=len(ports.exchanges))
@@ -370,7 +377,7 @@ async def stop(worker: Worker) -> None:
         worker.server.close()
     for connection in tuple(worker.ports.connections):
         if isinstance(connection, ClientConnection):
-            connection.transport.abort()
+            connection.cut()
     await asyncio.sleep(0)
     worker.reloader.close()
     for task in worker.background or ():

@@ -116,7 +116,7 @@ def close_books(draft: Draft, ports: Ports) -> None:
         settlement = draft.settle()
     if settlement.deltas and draft.standing is not None:
         draft.standing.refused = None
-    record = _record(draft, settlement, elapsed_micro)
+    record = record_of(draft, settlement, elapsed_micro)
     _count(draft, record, ports)
     ports.access_log.write_request(record, exchange)
     if draft.refusal is not None and not ports.journal.is_available:
@@ -150,7 +150,8 @@ def _not_given_back(_name: str, _error: BaseException) -> None:
     _log.warning("proxy.charge_not_given_back")
 
 
-def _record(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Record:
+def record_of(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Record:
+    """Return the record of what is over."""
     exchange, caller, plan, charge = draft.exchange, draft.caller, draft.plan, draft.charge
     counts, refusal = draft.counts, draft.refusal
     entry = caller.entry if caller is not None else None

@@ -16,6 +16,7 @@ from gateway.config.snapshot import ClientLimits
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.chunks import BrokenChunks, ChunkDecoder
 from gateway.http.forwarding import ClientOrigin, is_trusted, origin_lines, origin_of
+from gateway.http.frames import CloseCode
 from gateway.proxy.admission import BodyPace
 from gateway.proxy.exchange import ClientSide, Exchange
 from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading
@@ -24,7 +25,7 @@ from gateway.proxy.incoming import IncomingHead, bad
 from gateway.proxy.ports import Ports
 from gateway.proxy.request import serve
 from gateway.proxy.story import Story
-from gateway.proxy.tunnel import Tunnel
+from gateway.proxy.tunnel import Opening, Tunnel
 from gateway.proxy.upstream import UpstreamConnection
 
 LINGER_BYTES_MAX: Final = 256 * 1024
@@ -141,7 +142,7 @@ class ClientConnection(ClientSide):
             self._ports.addresses.leave(self._peer)
         if self._tunnel is not None:
             self._ports.stats.worker.tunnels_open -= 1
-            self._tunnel.client_closed()
+            self._tunnel.client_lost()
         for exchange in (self._current, self._next, *self._queue):
             if exchange is not None:
                 exchange.client_left()
@@ -210,16 +211,32 @@ class ClientConnection(ClientSide):
         self.reading.resume("malformed")
         self.reading.resume("upstream")
 
-    def start_tunnel(self, upstream: UpstreamConnection, leftover: bytes) -> None:
+    def start_tunnel(self, upstream: UpstreamConnection, opening: Opening | None) -> None:
         """Join both sides after a 101."""
         self._ports.stats.worker.tunnels_open += 1
-        self._tunnel = tunnel = Tunnel(self.transport, self.reading, upstream)
+        self._tunnel = tunnel = (
+            Tunnel(self.transport, self.reading, upstream)
+            if opening is None
+            else opening.tunnel(self.transport, self.reading, upstream)
+        )
         self._current = None
-        if leftover:
-            tunnel.from_upstream(leftover)
         early, self._early = self._early, b""
-        if len(early) > 1:
-            tunnel.from_client(early[1:])
+        tunnel.begin(upstream.leftover(), early[1:])
+        if self.had_eof:
+            tunnel.client_closed()
+        if self._ports.is_draining:
+            self.go_away()
+
+    def go_away(self) -> None:
+        """End a tunnel, if this is one: the worker is to stop."""
+        if self._tunnel is not None:
+            self._tunnel.end(CloseCode.GOING_AWAY, "drain")
+
+    def cut(self) -> None:
+        """Close at once."""
+        if self._tunnel is not None:
+            self._tunnel.cut()
+        self.transport.abort()
 
     def date_line(self) -> bytes:
         """Return the ``Date`` line of answers that the gateway writes itself."""

@@ -18,6 +18,7 @@ from gateway.http.problems import Problem, closes_connection
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.story import Story, pause
+from gateway.proxy.tunnel import Opening
 from gateway.proxy.upstream import Answer, AnswerSink, UpstreamConnection
 
 Fields = list[tuple[bytes, bytes]]
@@ -72,7 +73,7 @@ class ClientSide(asyncio.Protocol):
         """The last bytes of an answer are on their way."""
         raise NotImplementedError
 
-    def start_tunnel(self, upstream: UpstreamConnection, leftover: bytes) -> None:
+    def start_tunnel(self, upstream: UpstreamConnection, opening: Opening | None) -> None:
         """Join both sides after a 101."""
         raise NotImplementedError
 
@@ -136,6 +137,7 @@ class Exchange(AnswerSink):
     captured: list[bytes] | None = None
     unrecorded: Callable[[], None] | None = None
     tunnels = False
+    opening: Opening | None = None
     client_gone = False
     deadline = 0.0
     deadline_kind = ""
@@ -427,8 +429,10 @@ class Exchange(AnswerSink):
                 self.held = b""
             if self.tunnels and self.upstream is not None and not self.upstream.is_closed:
                 upstream, self.upstream = self.upstream, None
-                client.start_tunnel(upstream, upstream.leftover())
+                client.start_tunnel(upstream, self.opening)
                 return
+        if self.opening is not None:
+            self.opening.abandon()
         if self.tunnels:  # one of the three is not there for it: client, record, upstream
             self.tunnels = False
             self.let_upstream_go()

@@ -13,6 +13,7 @@ from gateway.keys.port import KeyDirectory
 from gateway.proxy.active import Active, activate
 from gateway.proxy.admission import Addresses
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.limited_tunnel import Tunnels
 from gateway.proxy.pool import Upstreams
 from gateway.rules.record import Record
 from gateway.telemetry.metrics import Stats
@@ -48,6 +49,7 @@ class Ports:
         exchanges: Requests in flight, for deadlines and drain.
         connections: Client connections, for idle times and drain.
         addresses: How many of them an address has, where that is bounded.
+        tunnels: Those that their routes limit, for their times.
         date_line: The ``Date`` line of own answers, renewed once a second.
         overage_entered: Told once per period when a workspace crosses a quota: (workspace, policy).
     """
@@ -69,6 +71,7 @@ class Ports:
     exchanges: set[Exchange] = field(default_factory=set)
     connections: set[asyncio.BaseProtocol] = field(default_factory=set)
     addresses: Addresses = field(default_factory=Addresses)
+    tunnels: Tunnels = field(default_factory=Tunnels)
     date_line: bytes = b""
     is_draining: bool = False
 

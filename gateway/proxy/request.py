@@ -29,6 +29,7 @@ from gateway.proxy.exchange import ClientGone, Exchange
 from gateway.proxy.forward import REFUSALS, identity_lines, send
 from gateway.proxy.head import METHODS
 from gateway.proxy.incoming import bad
+from gateway.proxy.openings import admit_tunnel
 from gateway.proxy.ports import Ports
 from gateway.proxy.upstream import UpstreamError
 from gateway.rules.charge import Counts
@@ -127,6 +128,8 @@ async def find_caller(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
         caller = draft.caller = entered(entry, draft.active, draft.now_micro)
         ports.key_use.note(caller.entry.key_id, draft.now_micro)
         require_access(caller, plan.route, exchange.origin.address)
+    if plan.route.tunnel is not None and draft.exchange.wants_upgrade:
+        draft.exchange.opening = admit_tunnel(draft, plan, plan.route.tunnel, ports)
     if plan.pool.is_guarded:  # before anything is charged
         plan.pool.require_room()
 
@@ -188,6 +191,8 @@ async def relay(draft: Draft, plan: RoutePlan) -> None:
         if not exchange.wants_upgrade:
             raise UpstreamError("protocol", answered=True)
         exchange.tunnels = True
+        if exchange.upstream is not None:
+            exchange.upstream.reading.pause("upgrade")  # until the record is written
     await exchange.relay(answer, lines, plan.response_dropped)
     if plan.settles_from_body:
         draft.actual_micro = actual_cost(plan, answer, exchange.captured)

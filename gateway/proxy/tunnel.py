@@ -5,6 +5,7 @@ Source: RFC 9110 7.8 (Upgrade), RFC 6455 1.3 (WebSocket handshake); requirement 
 
 import asyncio
 
+from gateway.http.frames import CloseCode
 from gateway.proxy.flow import Reading
 from gateway.proxy.upstream import UpstreamConnection
 
@@ -12,7 +13,7 @@ from gateway.proxy.upstream import UpstreamConnection
 class Tunnel:
     """Joins a client's transport and an upstream connection after a 101."""
 
-    __slots__ = ("_client", "_client_reading", "_upstream", "bytes_in", "bytes_out", "touched_at")
+    __slots__ = ("_client", "_client_reading", "_upstream", "bytes_in", "bytes_out")
 
     def __init__(
         self,
@@ -26,10 +27,29 @@ class Tunnel:
         self.bytes_in = 0
         self.bytes_out = 0
         upstream.tunnel = self.from_upstream
-        upstream.write_resumed = lambda: client_reading.resume("tunnel")
+        upstream.write_resumed = self._upstream_resumed
+
+    def begin(self, from_upstream: bytes, from_client: bytes) -> None:
+        """Pass on what came behind the heads, and from now on what follows."""
+        if from_upstream:
+            self.from_upstream(from_upstream)
+        if from_client:
+            self.from_client(from_client)
+        self._upstream.reading.resume("upgrade")
 
     def from_client(self, data: bytes) -> None:
         """Pass on what the client sent."""
+        self.to_upstream(data)
+
+    def from_upstream(self, data: bytes) -> None:
+        """Pass on what the upstream sent; nothing means that it has ended."""
+        if data:
+            self.to_client(data)
+        else:
+            self._client.close()
+
+    def to_upstream(self, data: bytes | memoryview) -> None:
+        """Send something to the upstream; one that is slow is not sent more."""
         self.bytes_in += len(data)
         if self._upstream.is_closed:
             return
@@ -37,11 +57,8 @@ class Tunnel:
         if self._upstream.write_paused:
             self._client_reading.pause("tunnel")
 
-    def from_upstream(self, data: bytes) -> None:
-        """Pass on what the upstream sent; nothing means that it has ended."""
-        if not data:
-            self._client.close()
-            return
+    def to_client(self, data: bytes | memoryview) -> None:
+        """Send something to the client."""
         self.bytes_out += len(data)
         if not self._client.is_closing():
             self._client.write(data)
@@ -55,6 +72,37 @@ class Tunnel:
         self._upstream.reading.resume("tunnel")
 
     def client_closed(self) -> None:
-        """End the upstream's side, with what was still to be sent."""
+        """End the upstream's side, with what was still to be sent: the client sends no more."""
         if not self._upstream.is_closed:
             self._upstream.transport.close()
+
+    def client_lost(self) -> None:
+        """Do the same: the client's connection is gone."""
+        self.client_closed()
+
+    def end(self, code: CloseCode, why: str) -> None:  # noqa: ARG002 - of tunnels that know frames
+        """End both sides, with what was still to be sent."""
+        self._client.close()
+        self.client_closed()
+
+    def cut(self) -> None:
+        """End both sides at once."""
+        self._client.abort()
+        self._upstream.abort()
+
+    def _upstream_resumed(self) -> None:
+        self._client_reading.resume("tunnel")
+
+
+class Opening:
+    """A tunnel that its route limits, before it begins: it has a place, and may never use it."""
+
+    def tunnel(
+        self, client: asyncio.Transport, client_reading: Reading, upstream: UpstreamConnection
+    ) -> Tunnel:
+        """Return the tunnel."""
+        raise NotImplementedError
+
+    def abandon(self) -> None:
+        """Leave the place: there is no tunnel after all."""
+        raise NotImplementedError

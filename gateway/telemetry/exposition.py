@@ -127,6 +127,12 @@ ENDPOINTS_EJECTED: Final = Family(
     "Endpoints that are ejected now, those on trial included, by upstream.",
     ("upstream",),
 )
+TUNNELS_ENDED: Final = Family(
+    "gateway_tunnels_ended",
+    "counter",
+    "Tunnels that the gateway ended: duration, idle, drain, or a refusal's code.",
+    ("reason",),
+)
 CIRCUITS_OPEN: Final = Family(
     "gateway_upstream_circuit_open",
     "gauge",
@@ -219,6 +225,8 @@ NUMBERS: Final = (
            read=lambda s: s.worker.connections_refused),
     Number("gateway_tunnels_open", "gauge", "Upgraded connections (WebSocket) open now.",
            read=lambda s: s.worker.tunnels_open),
+    Number("gateway_tunnel_slices", "counter", "Slices of metered tunnels that were recorded.",
+           read=lambda s: s.worker.tunnel_slices),
     Number("gateway_requests_in_flight", "gauge", "Requests being served now.",
            read=lambda s: s.worker.requests_in_flight),
     Number("gateway_http_parse_errors", "counter", "Connections closed because of bad HTTP.",
@@ -256,7 +264,8 @@ NUMBERS: Final = (
 
 def families() -> tuple[Family, ...]:
     """Return every family of the gateway's own, in the order in which they are rendered."""
-    return (BUILD, *ROUTE_FAMILIES, UNROUTED, *NUMBERS, ENDPOINTS_EJECTED, CIRCUITS_OPEN)
+    by_label = (TUNNELS_ENDED, ENDPOINTS_EJECTED, CIRCUITS_OPEN)
+    return (BUILD, *ROUTE_FAMILIES, UNROUTED, *NUMBERS, *by_label)
 
 
 class WorkerCollector(Collector):
@@ -281,6 +290,12 @@ class WorkerCollector(Collector):
             made = CounterMetricFamily if number.kind == "counter" else GaugeMetricFamily
             yield made(number.name, number.help, value=number.read(self._stats))
         worker = self._stats.worker
+        ended = CounterMetricFamily(
+            TUNNELS_ENDED.name, TUNNELS_ENDED.help, labels=TUNNELS_ENDED.labels
+        )
+        for reason, count in sorted(worker.tunnels_ended.items()):
+            ended.add_metric((reason,), count)
+        yield ended
         yield _per_upstream(ENDPOINTS_EJECTED, worker.upstream_endpoints_ejected)
         yield _per_upstream(CIRCUITS_OPEN, worker.upstream_circuits_open)
 

@@ -68,6 +68,8 @@ class WorkerStats:
     connections_accepted: int = 0
     connections_refused: int = 0
     tunnels_open: int = 0
+    tunnels_ended: dict[str, int] = field(default_factory=dict)
+    tunnel_slices: int = 0
     requests_in_flight: int = 0
     parse_errors: int = 0
     unrouted: dict[int, int] = field(default_factory=dict)

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from gateway.config.routes import schema
 from gateway.config.settings import load
-from gateway.config.snapshot import CostSource, FailurePolicy, LegacyFields, RunIdSource, Snapshot
+from gateway.config.snapshot import (
+    CostSource,
+    FailurePolicy,
+    LegacyFields,
+    RunIdSource,
+    Snapshot,
+    TunnelMeter,
+    TunnelRules,
+    TunnelUnit,
+)
 from gateway.rules.limits import LimitKind, Scope
 from gateway.rules.units import MICRO
 from tests.support.pricing_files import write_pricing
@@ -49,7 +58,8 @@ routes:
     max_body: 5kB
     strip_prefix: /v1
   - {name: open, match: {methods: [GET], path: /}, upstream: app, auth: none}
-  - {name: plain, match: {methods: [GET], path: /p}, upstream: app}
+  - {name: plain, match: {methods: [GET], path: /p}, upstream: app,
+     tunnel: {idle: 2m, meter: {meter: dc, by: seconds, per_unit: 60, slice: 5}}}
 """
 
 
@@ -89,6 +99,9 @@ def test_every_field_of_a_route_arrives(snapshot: Snapshot) -> None:
     assert plain.run_id is not None
     assert plain.run_id.header == b"idempotency-key"
     assert plain.cost[0].reserve.default_micro == MICRO
+    assert (full.tunnel, opened.tunnel) == (None, None)
+    meter = TunnelMeter("dc", TunnelUnit.SECONDS, per_unit=60, slice_units=5)
+    assert plain.tunnel == TunnelRules(idle_seconds=120.0, meter=meter)
 
 
 def test_everything_else_arrives_too(snapshot: Snapshot) -> None:

@@ -23,7 +23,12 @@ from gateway.keys.last_used import LastUsed
 from gateway.keys.yaml_file import YamlKeyDirectory
 from gateway.metering.corrections import Corrections
 from gateway.metering.journal import Journal
-from gateway.process.sweep import _sweep_connections, _sweep_exchanges, date_line
+from gateway.process.sweep import (
+    _sweep_connections,
+    _sweep_exchanges,
+    _sweep_tunnels,
+    date_line,
+)
 from gateway.proxy.active import activate
 from gateway.proxy.connection import ClientConnection
 from gateway.proxy.exchange import Exchange
@@ -159,6 +164,7 @@ class DataPlane:
         assert isinstance(self.ports.clock, FakeClock)
         self.ports.clock.advance(seconds)
         _sweep_exchanges(self.ports, self._loop.time())
+        _sweep_tunnels(self.ports, self._loop.time())
         _sweep_connections(self.ports, self._loop.time())
         await self.turns()
 
