@@ -34,6 +34,14 @@ install() { # LOCK FOLDER
 }
 install conformance/redbot.lock "$redbot"
 install conformance/judges.lock build/conformance-judges
+# Beside the gateway's own packages: what is fuzzed is the gateway's code.
+fuzz=build/conformance-fuzz
+if ! cmp -s conformance/fuzz.lock "$fuzz/installed.lock"; then
+  rm -rf "$fuzz"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+    --only-binary :all: --target "$fuzz" -r conformance/fuzz.lock
+  cp conformance/fuzz.lock "$fuzz/installed.lock"
+fi
 
 missing=()
 for program in varnishtest slowhttptest nginx "$redbot/bin/redbot"; do

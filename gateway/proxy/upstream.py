@@ -6,7 +6,9 @@ Source: RFC 9112 6 (framing), RFC 9110 15.2 (interim answers); requirement X1.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 import httptools
@@ -20,6 +22,9 @@ HEAD_BYTES_MAX: Final = 256 * 1024
 INTERIM_MAX: Final = 16
 """Interim answers taken before the final one; more would be a flood."""
 
+_PHRASES: Final = frozenset(status.phrase.encode() for status in HTTPStatus)
+_REASON: Final = re.compile(rb"[\t -~\x80-\xff]*")
+"""The parser lets control characters through (RFC 9112 4)."""
 _BEGINNING: Final = b"HTTP/1."
 """The parser would take other versions, protocols and empty lines as well."""
 _FAILURES: Final = frozenset({"closed", "timeout", "protocol"})
@@ -368,6 +373,8 @@ class UpstreamConnection(asyncio.Protocol):
             raise ValueError("an answer that nobody asked for")
         fields, self._fields, self._head_bytes = self._fields, [], 0
         reason, self._reason = self._reason, b""
+        if reason not in _PHRASES and not _REASON.fullmatch(reason):
+            raise ValueError("control characters in the reason phrase")
         if not 200 <= status < 600 and status != 101:
             self._take_interim(status, reason, fields)
             return

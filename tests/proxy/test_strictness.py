@@ -180,9 +180,7 @@ async def test_the_last_hop_is_answered_by_the_gateway(plane: DataPlane, target:
     await plane.record()
 
 
-@pytest.mark.parametrize(
-    ("given", "forwarded"), [(b"1", b"0"), (b"10", b"9"), (b"many", b"many")]
-)
+@pytest.mark.parametrize(("given", "forwarded"), [(b"1", b"0"), (b"10", b"9"), (b"many", b"many")])
 async def test_hops_are_counted_down(plane: DataPlane, given: bytes, forwarded: bytes) -> None:
     message = await sent(
         plane, b"OPTIONS /open/a HTTP/1.1\r\nHost: a\r\nMax-Forwards: %b\r\n\r\n" % given

@@ -97,6 +97,8 @@ async def test_it_ends_before_its_head_is_whole(
         b"HTTP/1.1 200 OK\r\nX y: z\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\n: z\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"HTTP/1.1 200 O\x00K\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 O\x7fK\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok",
         b"RTSP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",

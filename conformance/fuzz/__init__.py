@@ -1,0 +1,1 @@
+"""Inputs that coverage leads to: for heads, paths, chunks and whole exchanges."""
