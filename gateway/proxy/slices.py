@@ -94,8 +94,10 @@ class Slices:
             raise Refusal(RefusalCode.STORE_UNAVAILABLE) from error
         except DirectoryUnavailable as error:
             raise Refusal(RefusalCode.DIRECTORY_UNAVAILABLE) from error
-        if not is_admitted and draft.refusal is not None:
-            raise draft.refusal
+        known = draft.refusal
+        if not is_admitted and known is not None:
+            # A new one: the remembered one lives on, and would keep what each raising adds to it.
+            raise Refusal(known.code, **known.facts)
 
     def settle(
         self,

@@ -30,11 +30,12 @@ class Record:
         event_id: UUIDv7, the identity of the record and of the charge (``hold_id``).
         code: The refusal's code, or None.
         billable: Whether the status bills by the pricing file and the run was not billed before.
-        reason: The rule that decided: ``success``, ``http_5xx``, ``repeat``, ``client_gone`` ...
+        reason: The rule that decided: ``success``, ``http_5xx``, ``repeat``, ``client_gone`` ...;
+            of a tunnel's slice ``tunnel``, or ``unused``.
         repeat: The run id had been charged before (written as ``deduplication_status: duplicate``).
         quantities_micro: Per meter what the request used, settled.
         charged_micro: Per meter what the bill counts: the same, or 0 when not billable.
-        flags: ``overage``, ``grace``, ``warn:<policy>``, ``unenforced``, sorted.
+        flags: ``overage``, ``grace``, ``slice``, ``warn:<policy>``, ``unenforced``, sorted.
         violated: Names of the violated policies of a refusal.
         period: Billing period of the charge, ``2026-11``.
         deltas: Correction that the store owes: ``[key, delta_micro, expires_at_seconds]`` each.

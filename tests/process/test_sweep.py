@@ -12,6 +12,7 @@ from gateway.metering.journal import Journal
 from gateway.process.sweep import date_line, sweep
 from gateway.proxy.connection import ClientConnection
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.limited_tunnel import LimitedTunnel
 from gateway.proxy.ports import Ports
 from gateway.telemetry.metrics import JournalStats, Stats
 from tests.support.data_plane import ports_of, snapshot_in
@@ -149,3 +150,25 @@ async def test_what_is_no_client_connection_is_left_alone(ports: Ports) -> None:
 
     async with sweeping(ports):
         assert len(ports.connections) == 1
+
+
+class Tunnelled:
+    """What the sweep needs of a tunnel."""
+
+    def __init__(self, due_at: float) -> None:
+        self.due_at = due_at
+        self.told: list[float] = []
+
+    def time_is_up(self, now: float) -> None:
+        self.told.append(now)
+        self.due_at = float("inf")
+
+
+async def test_only_tunnels_that_are_due_are_looked_at(ports: Ports) -> None:
+    now = ports.loop.time()
+    due, early = Tunnelled(now + PAST), Tunnelled(now + FUTURE)
+    ports.tunnels.open.update(cast("set[LimitedTunnel]", {due, early}))
+
+    async with sweeping(ports):
+        assert len(due.told) == 1
+        assert not early.told

@@ -1,6 +1,7 @@
 """Nothing passes unreserved, nothing reserved is lost: counters, records and what passed agree."""
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tests.proxy.tunnels import (
     closed,
     counted_micro,
     dc_of,
+    limited,
+    meter,
     metered,
     opened,
     ping,
@@ -21,6 +24,7 @@ from tests.proxy.tunnels import (
     used,
 )
 from tests.support.data_plane import DataPlane
+from tests.support.wire import Wire
 
 DECEMBER_MICRO = 1_764_547_201 * MICRO
 
@@ -114,6 +118,26 @@ async def test_the_message_beyond_the_limit_does_not_pass(plane: DataPlane, tmp_
     assert plane.ports.stats.worker.tunnels_ended == {"quota_exceeded": 1}
 
 
+async def test_a_refusal_that_is_remembered_is_told_like_the_first(
+    plane: DataPlane, tmp_path: Path
+) -> None:
+    """The next tunnel's slice is refused without the store; it names the same limit."""
+    limited(plane, tmp_path, meter("messages"))
+    ends = [await opened(plane) for _ in range(3)]
+    used(plane, 3030)
+    for each in ends:
+        await each.client.send(text(b"too many"))
+        assert await told(each.client) == (1008, "quota_exceeded", False)
+        each.client.close()
+        each.upstream.close()
+
+    records = await plane.records(3)
+
+    assert [record.violated for record in records] == [["hard_overage_cap"]] * 3
+    assert plane.ports.stats.store.refused_locally == 2
+    await ends[0].over()
+
+
 async def test_two_tunnels_never_pass_a_limit_together(plane: DataPlane, tmp_path: Path) -> None:
     first = await metered(plane, tmp_path, "messages", 1, 1)
     second = await opened(plane)
@@ -136,6 +160,50 @@ async def test_two_tunnels_never_pass_a_limit_together(plane: DataPlane, tmp_pat
     records = await plane.records(7)
     assert passed == sum(record.billable for record in records) == 5
     assert await counted_micro(plane) == 3030 * MICRO
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("by", ["messages", "bytes"])
+async def test_any_talk_in_any_pieces_is_counted_to_the_last(
+    plane: DataPlane, tmp_path: Path, by: str, seed: int
+) -> None:
+    chance = random.Random(seed)
+    per_unit = chance.choice((1, 2, 5)) * (1 if by == "messages" else 97)
+    ends = await metered(plane, tmp_path, by, per_unit, chance.choice((1, 2, 7)))
+    messages, ways = 0, list[bytes]()
+    for _ in range(2):
+        data = b""
+        for _ in range(chance.randrange(30)):
+            messages += 1
+            payload = b"x" * chance.choice((0, 1, 125, 126, 700))
+            if chance.random() < 0.3:
+                data += text(payload, fin=False) + ping(b"p") + rest(payload, fin=False) + rest(b"")
+            else:
+                data += text(payload) + (ping() if chance.random() < 0.2 else b"")
+        ways.append(data)
+
+    async def pass_in_pieces(sender: Wire, receiver: Wire, data: bytes) -> None:
+        at = 0
+        while at < len(data):
+            size = chance.choice((1, 3, 50, 2000))
+            await sender.send(data[at : at + size])
+            at += size
+            if chance.random() < 0.2:
+                await plane.turns(2)
+        assert await receiver.exactly(len(data)) == data
+
+    await asyncio.gather(
+        pass_in_pieces(ends.client, ends.upstream, ways[0]),
+        pass_in_pieces(ends.upstream, ends.client, ways[1]),
+    )
+    await ends.leave()
+
+    used = messages if by == "messages" else len(ways[0]) + len(ways[1])
+    await plane.counted()
+    records = plane.journal.read_unshipped(10_000).records[1:]
+    expected_micro = -(-used * MICRO // per_unit)
+    assert sum(record.charged_micro["dc"] for record in records) == expected_micro
+    assert await counted_micro(plane) == expected_micro
 
 
 # Bytes
