@@ -33,6 +33,7 @@ from gateway.metering.shipper import Shipper
 from gateway.process import wiring
 from gateway.process.access_log import SampledAccessLog
 from gateway.process.clock import SystemClock
+from gateway.process.open_files import clients_max, raise_bound
 from gateway.process.recovery import rebuild_memory
 from gateway.process.reload import Reloader
 from gateway.process.sweep import date_line, sweep
@@ -160,8 +161,12 @@ def build(loaded: Loaded, overrides: Mapping[str, str], carrier: Carrier | None 
         access_log=sampled,
     )
 
+    open_files_max = raise_bound()
+    ports.clients_max = clients_max(snapshot, open_files_max)
+
     def swap(new: Snapshot) -> None:
         sampled.sample(new.access_log.sample_per_million)
+        ports.clients_max = clients_max(new, open_files_max)
         ports.swap(new)
 
     return Worker(

@@ -19,7 +19,7 @@ from gateway.http.forwarding import ClientOrigin, is_trusted, origin_lines, orig
 from gateway.http.frames import CloseCode
 from gateway.proxy.admission import BodyPace
 from gateway.proxy.exchange import ClientSide, Exchange
-from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading
+from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading, reset
 from gateway.proxy.head import read_head
 from gateway.proxy.incoming import IncomingHead, bad
 from gateway.proxy.ports import Ports
@@ -88,7 +88,8 @@ class ClientConnection(ClientSide):
             self._peer, self._peer.encode(), _node(self._peer), self._scheme
         )
         limits = self._ports.active.snapshot.limits
-        if len(connections) >= limits.connections_max or not self._has_room(limits):
+        clients_max = min(limits.connections_max, self._ports.clients_max)
+        if len(connections) >= clients_max or not self._has_room(limits):
             worker.connections_refused += 1
             self.is_lost = True
             self.transport.abort()
@@ -266,7 +267,7 @@ class ClientConnection(ClientSide):
         if self.transport.is_closing():
             unsent_bytes = self.transport.get_write_buffer_size()
             if unsent_bytes == self._unsent_bytes:
-                self.transport.abort()
+                reset(self.transport)
             self._unsent_bytes = unsent_bytes
         elif self._head_since and not self.closes_at:
             self._refuse_rest(Refusal(RefusalCode.REQUEST_TIMEOUT))

@@ -1,6 +1,7 @@
 """What a request needs of the outside: every port, and the configuration in force."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -50,6 +51,7 @@ class Ports:
         connections: Client connections, for idle times and drain.
         addresses: How many of them an address has, where that is bounded.
         tunnels: Those that their routes limit, for their times.
+        clients_max: How many of them there may be, whatever is configured.
         date_line: The ``Date`` line of own answers, renewed once a second.
         overage_entered: Told once per period when a workspace crosses a quota: (workspace, policy).
     """
@@ -74,6 +76,7 @@ class Ports:
     tunnels: Tunnels = field(default_factory=Tunnels)
     date_line: bytes = b""
     is_draining: bool = False
+    clients_max: int = sys.maxsize
 
     def active_at(self, now_micro: int) -> Active:
         """Return the configuration in force at an instant."""
