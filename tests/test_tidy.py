@@ -36,7 +36,6 @@ UNTESTED: frozenset[str] = frozenset(
         "gateway/errors.py",  # data only
         "gateway/proxy/ports.py",  # types only
         "gateway/rules/charge.py",  # data only
-        "gateway/proxy/flow.py",  # tests/system/test_transparency.py
         "gateway/rules/limits.py",  # data only
         "gateway/rules/plan.py",  # data only
         "gateway/telemetry/metrics.py",  # data only

@@ -6,8 +6,6 @@ Source: design section 3; RFC 9110 6.4, 10.1.1; RFC 9112 6; requirement X1.
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -15,7 +13,7 @@ from gateway.errors import Refusal, RefusalCode
 from gateway.http.fields import HOP_BY_HOP, nominated
 from gateway.http.forwarding import ClientOrigin, response_head, trailer_lines
 from gateway.http.problems import Problem, closes_connection
-from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading
+from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading, reset
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.story import Story, pause
 from gateway.proxy.tunnel import Opening
@@ -27,7 +25,6 @@ NO_LENGTH: Final = -1
 CAPTURED_BYTES_MAX: Final = 1024 * 1024
 """An answer whose body tells the cost is copied up to here; a longer one keeps the estimate."""
 
-_NO_LINGER: Final = struct.pack("ii", 1, 0)
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _INTERIM_DROPPED: Final = HOP_BY_HOP | {b"content-length"}
 """An interim answer has no body (RFC 9112 6.3)."""
@@ -403,9 +400,9 @@ class Exchange(AnswerSink):
         transport = self.client.transport
         if self.remaining == NO_LENGTH and not self.writes_chunks:
             # Only the end of the connection ends this answer: it must be a reset.
-            sock = transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        transport.abort()
+            reset(transport)
+        else:
+            transport.abort()
 
     def _write(self, data: bytes) -> None:
         self.bytes_out += len(data)
@@ -480,7 +477,7 @@ class Exchange(AnswerSink):
         transport = self.client.transport
         unsent_bytes = transport.get_write_buffer_size()
         if is_total or unsent_bytes == self.unsent_bytes:
-            transport.abort()
+            reset(transport)
             return
         self.unsent_bytes = unsent_bytes
         self.deadline = self.client.loop.time() + self.idle_seconds

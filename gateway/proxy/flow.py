@@ -5,6 +5,9 @@ stream holds at most one such buffer per direction.
 """
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 from typing import Final
 
 WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
@@ -12,6 +15,20 @@ WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 turns of the loop, small enough that ten thousand slow readers fit in memory."""
 BUFFER_HIGH_WATER_BYTES: Final = 64 * 1024
 """Bytes of a body that wait before its receiver is known (uvloop reads at most 256 KiB at once)."""
+
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close at once, and let the kernel drop what it still holds for a peer that does not read.
+
+    Otherwise the kernel would go on delivering it, some megabytes a connection, at the peer's pace.
+    """
+    with suppress(OSError):
+        transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER
+        )
+    transport.abort()
 
 
 class Reading:
