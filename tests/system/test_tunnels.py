@@ -8,8 +8,9 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess, free_port, wait_until
 from tests.support.pricing_files import Document, tier_of
+from tests.support.redis_server import RedisServer
 
 ROUTES = """\
 - name: ws
@@ -141,3 +142,34 @@ async def test_a_kill_loses_the_slice_in_work_and_no_other(tmp_path: Path, servi
         assert await slices(gateway, 16) == [3] * 16
     finally:
         await asyncio.to_thread(gateway.stop)
+
+
+async def test_a_store_that_hangs_ends_the_tunnel_and_keeps_no_slice(
+    tmp_path: Path, service: int, redis_server: RedisServer
+) -> None:
+    """The charge that it takes after all is given back: what stays is what was used."""
+    gateway = GatewayProcess(
+        tmp_path, service, counters=redis_server.url, routes=ROUTES, change=no_rate
+    )
+    key = await started(gateway)
+    try:
+        async with connect(gateway, key) as client:
+            assert await say(client, 3) == 3  # a whole slice
+            assert await slices(gateway, 1) == [3]
+            redis_server.stall()
+            assert await say(client, 1) == 0
+        redis_server.resume()
+
+        assert (client.close_code, client.close_reason) == (1013, "store_unavailable")
+        # The handshake's, and that of the slice.
+        await asyncio.to_thread(wait_until, lambda: corrections(gateway) == 2)
+        with redis_server.client() as store:
+            (counter,) = store.keys("usage:*")
+            assert store.get(counter) == b"3000000"
+    finally:
+        redis_server.resume()
+        await asyncio.to_thread(gateway.stop)
+
+
+def corrections(gateway: GatewayProcess) -> float:
+    return gateway.metric("gateway_store_corrections_total")
