@@ -37,7 +37,10 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 EXAMPLES = sorted((ROOT / "examples").glob("*/gateway.yaml"))
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "bench/README.md")),
+    *(
+        ROOT / name
+        for name in ("README.md", "CHANGELOG.md", "bench/README.md", "conformance/README.md")
+    ),
     *sorted(DOCS.rglob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
