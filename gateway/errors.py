@@ -62,6 +62,10 @@ class Refusal(Exception):  # noqa: N818 - the design's word; it is an answer, no
         self.code = code
         self.facts = facts
 
+    def forget_frames(self) -> None:
+        """Let go of where it was raised: those frames refer to the request, and that to this."""
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+
 
 class GatewayError(Exception):
     """Something the operator must know.

@@ -137,6 +137,7 @@ class ClientConnection(ClientSide):
         if self.is_lost:
             return
         self.is_lost = True
+        self._head.end()
         self._ports.connections.discard(self)
         if self._is_counted:
             self._is_counted = False
@@ -148,6 +149,7 @@ class ClientConnection(ClientSide):
             if exchange is not None:
                 exchange.client_left()
         self._queue.clear()
+        self._tunnel = self._next = self._receiving = None
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -395,20 +397,21 @@ class ClientConnection(ClientSide):
 
     def _read_chunks(self, receiving: Exchange, chunks: ChunkDecoder, data: bytes, at: int) -> int:
         pieces: list[bytes] = []
-        broken: BrokenChunks | None = None
+        refusal: Refusal | None = None
         try:
             at = chunks.feed(data, at, pieces)
         except BrokenChunks as error:
-            broken, at = error, len(data)
+            at = len(data)
+            refusal = (
+                Refusal(RefusalCode.HEAD_TOO_LARGE)
+                if error.is_too_large
+                else bad("The framing of the body is broken.")
+            )
         for piece in pieces:
             receiving.body_data(piece)
-        if broken is not None:
+        if refusal is not None:
             if not self.closes_at:
-                self._refuse_rest(
-                    Refusal(RefusalCode.HEAD_TOO_LARGE)
-                    if broken.is_too_large
-                    else bad("The framing of the body is broken.")
-                )
+                self._refuse_rest(refusal)
         elif chunks.is_complete:
             forwards = self._ports.active.snapshot.limits.underscores == "forward"
             trailers = chunks.trailers

@@ -21,6 +21,7 @@ METHOD_BYTES_MAX: Final = 32
 AROUND_TARGET_BYTES: Final = len("  HTTP/1.1\r\n")
 
 _CR: Final = 13
+_NO_PARSER: Final = httptools.HttpRequestParser(None)
 _HEAD_END: Final = b"\r\n\r\n"
 _HTTP_1_1: Final = b"HTTP/1.1\r\n"
 _HTTP_1_0: Final = b"HTTP/1.0\r\n"
@@ -104,6 +105,10 @@ class IncomingHead:
         self.has_begun = False
         self._tail = b""
         return end
+
+    def end(self) -> None:
+        """Let the parser go, which refers back: else only the garbage collector would find both."""
+        self._parser = _NO_PARSER
 
     def body_follows(self) -> None:
         """Let llhttp forget the message: its body is not for llhttp."""

@@ -213,6 +213,7 @@ class UpstreamPool:
             idle.append(connection)
         else:
             connection.abort()
+            connection.release()  # an error and its frames refer back to all that was under way
         if self._waiting:
             self._let_in()
 

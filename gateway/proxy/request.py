@@ -201,6 +201,7 @@ async def relay(draft: Draft, plan: RoutePlan) -> None:
 def refuse(draft: Draft, refusal: Refusal, outcome: Outcome) -> None:
     """Answer with a problem, in the place of the upstream."""
     exchange, standing = draft.exchange, draft.standing
+    refusal.forget_frames()
     draft.refusal = refusal
     draft.outcome = outcome
     lines = b"X-Request-Id: %b\r\n" % exchange.request_id.encode()
@@ -209,7 +210,6 @@ def refuse(draft: Draft, refusal: Refusal, outcome: Outcome) -> None:
     elif draft.is_remembered:
         known = standing.known_refusal
         if known is None or known.refusal is not refusal:
-            refusal.__traceback__ = None  # it lives on, the frames of this request must not
             known = standing.known_refusal = _known(draft, refusal, standing, draft.counts)
         problem = known.problem.of(exchange.request_id)
         lines += known.lines

@@ -22,6 +22,7 @@ HEAD_BYTES_MAX: Final = 256 * 1024
 INTERIM_MAX: Final = 16
 """Interim answers taken before the final one; more would be a flood."""
 
+_NO_PARSER: Final = httptools.HttpResponseParser(None)
 _PHRASES: Final = frozenset(status.phrase.encode() for status in HTTPStatus)
 _REASON: Final = re.compile(rb"[\t -~\x80-\xff]*")
 """The parser lets control characters through (RFC 9112 4)."""
@@ -329,6 +330,9 @@ class UpstreamConnection(asyncio.Protocol):
         if self.write_resumed is not None:
             self.write_resumed()
         self._on_closed(self)
+        # What refers back would be found by the garbage collector only.
+        self._parser = _NO_PARSER
+        self.tunnel = self.write_resumed = self.sink = None
 
     def _ended(self, *, clean: bool) -> None:
         self.keep_alive = False

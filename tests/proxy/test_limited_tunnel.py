@@ -105,8 +105,9 @@ async def test_a_client_that_does_not_read_is_cut_off(plane: DataPlane, tmp_path
     await ends.upstream.rest()
 
 
-@pytest.mark.parametrize("begun", [b"\x81", text(b"hello")[:4], text(b"hello")[:-1]])
-async def test_a_side_within_a_frame_is_closed_without_a_word(ends: Ends, begun: bytes) -> None:
+@pytest.mark.parametrize("size", [1, 4, 10])
+async def test_a_side_within_a_frame_is_closed_without_a_word(ends: Ends, size: int) -> None:
+    begun = text(b"hello")[:size]
     await ends.down(begun)
 
     await ends.plane.advance(61)
