@@ -7,7 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from conformance import fuzz_suite, probe_suite, redbot_suite, slow_suite, varnish_suite
+from conformance import (
+    crowd_suite,
+    fuzz_suite,
+    probe_suite,
+    redbot_suite,
+    slow_suite,
+    varnish_suite,
+)
 from conformance.differential import suite as differential
 from conformance.outcome import BUILD, Check, MissingToolError, tell
 
@@ -17,6 +24,7 @@ SUITES: Final[dict[str, Callable[[str], Iterator[Check]]]] = {
     "slowhttptest": slow_suite.checks,
     "redbot": redbot_suite.checks,
     "probes": probe_suite.checks,
+    "crowds": crowd_suite.checks,
     "fuzz": fuzz_suite.checks,
 }
 
