@@ -141,7 +141,7 @@ def by_cheroot(data: bytes) -> Iterator[list[str]]:
     """Yield what is seen by cheroot, of CherryPy."""
 
     class Connection:
-        rfile = io.BufferedReader(io.BytesIO(data))  # type: ignore[arg-type]
+        rfile = io.BufferedReader(io.BytesIO(data))
         wfile = io.BytesIO()
 
     while Connection.rfile.peek(1):
@@ -165,7 +165,7 @@ def by_twisted(data: bytes) -> Iterator[list[str]]:
     """Yield what is seen by Twisted."""
     seen: list[list[str]] = []
 
-    class Recorded(Request):
+    class Recorded(Request):  # type: ignore[misc]  # untyped where it is not installed
         def process(self) -> None:
             seen.append([_text(self.method), _text(self.uri), _text(self.content.read())])
             self.setHeader(b"content-length", b"0")

@@ -120,7 +120,8 @@ def paths(data: bytes) -> None:
 
 
 def _chunks(pieces: list[bytes]) -> tuple[bytes, object, int] | None:
-    decoder, found, taken = ChunkDecoder(4096, 16), [], 0
+    decoder, taken = ChunkDecoder(4096, 16), 0
+    found: list[bytes] = []
     try:
         for piece in pieces:
             taken += decoder.feed(piece, 0, found)

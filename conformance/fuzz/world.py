@@ -160,7 +160,7 @@ class World:
             active=activate(snapshot, upstreams, clock.now_micro()),
         )
         pool = upstreams.pool(snapshot.upstreams[0])
-        pool._dial = self._dialled  # type: ignore[method-assign]  # noqa: SLF001
+        pool._dial = self._dialled  # type: ignore[assignment,method-assign]  # noqa: SLF001
         return ports
 
     async def _dialled(

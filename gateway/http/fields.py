@@ -14,7 +14,6 @@ HOP_BY_HOP: Final = frozenset(
         b"proxy-authenticate",
         b"proxy-authorization",
         b"te",
-        b"trailer",
         b"transfer-encoding",
         b"upgrade",
         b"http2-settings",

@@ -97,6 +97,7 @@ class Exchange(AnswerSink):
     method = b""
     path = b"/"
     query = b""
+    has_query = False
     host = b""
     http_minor = 1
     keep_alive = True

@@ -111,7 +111,7 @@ def _head(
     path = exchange.path
     if route.strip_prefix and path.startswith(route.strip_prefix):
         path = b"/" + path[len(route.strip_prefix) :].lstrip(b"/")
-    target = path + b"?" + exchange.query if exchange.query else path
+    target = path + b"?" + exchange.query if exchange.has_query else path
     special = exchange.special
     dropped = plan.dropped
     if b"authorization" in special and not _is_bearer(special[b"authorization"]):

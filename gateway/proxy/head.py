@@ -107,7 +107,8 @@ def _read_target(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
     if target[:1] != b"/":
         host, target = _other_form(exchange.method, host, target)
     exchange.host = host
-    path, _, exchange.query = target.partition(b"?")
+    path, mark, exchange.query = target.partition(b"?")
+    exchange.has_query = bool(mark)
     if path == b"*":
         exchange.path = path
         return
