@@ -45,7 +45,7 @@ class RefusalCode(Enum):
     UPSTREAM_CIRCUIT_OPEN = "upstream_circuit_open"
     EXECUTION_TIMEOUT = "execution_timeout"
     INTERNAL = "internal"
-    CODING_UNKNOWN = "coding_unknown"
+    NOT_IMPLEMENTED = "not_implemented"
     VERSION_UNSUPPORTED = "version_unsupported"
 
 

@@ -105,7 +105,7 @@ def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one e
             return 431
         case RefusalCode.INTERNAL:
             return 500
-        case RefusalCode.CODING_UNKNOWN:
+        case RefusalCode.NOT_IMPLEMENTED:
             return 501
         case RefusalCode.UPSTREAM_UNREACHABLE | RefusalCode.UPSTREAM_FAILED:
             return 502
@@ -187,9 +187,9 @@ TITLES: Final[dict[RefusalCode, tuple[str, str]]] = {
         "Gateway Timeout",
         "The request took longer than the plan allows.",
     ),
-    RefusalCode.CODING_UNKNOWN: (
+    RefusalCode.NOT_IMPLEMENTED: (
         "Not Implemented",
-        "Of the transfer codings only chunked is understood.",
+        "The method or the transfer coding is not known.",
     ),
     RefusalCode.VERSION_UNSUPPORTED: (
         "HTTP Version Not Supported",
@@ -205,7 +205,7 @@ _CLOSES: Final[tuple[RefusalCode, ...]] = (
     RefusalCode.TARGET_TOO_LONG,
     RefusalCode.HEAD_TOO_LARGE,
     RefusalCode.DRAINING,
-    RefusalCode.CODING_UNKNOWN,
+    RefusalCode.NOT_IMPLEMENTED,
     RefusalCode.VERSION_UNSUPPORTED,
 )
 

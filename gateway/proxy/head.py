@@ -72,7 +72,10 @@ def _coding_refused(codings: bytes) -> Refusal:
     listed = [coding.strip(b" \t").lower() for coding in codings.split(b",")]
     known_end = listed[-1] == b"chunked" and b"chunked" not in listed[:-1]
     if known_end and all(_CODING.fullmatch(coding) for coding in listed):
-        return Refusal(RefusalCode.CODING_UNKNOWN)
+        return Refusal(
+            RefusalCode.NOT_IMPLEMENTED,
+            detail="Of the transfer codings only chunked is understood.",
+        )
     return bad("The framing of the body is ambiguous.")
 
 

@@ -92,7 +92,7 @@ class IncomingHead:
         except httptools.HttpParserUpgrade:
             self._is_used = True
         except httptools.HttpParserError as error:
-            raise bad("The request is not valid HTTP.") from error
+            raise self._refused(error) from error
         if end < 0:
             self._tail = (self._tail + data[at:])[-3:]
             return -1
@@ -151,10 +151,15 @@ class IncomingHead:
         try:
             self._parser.feed_data(line)
         except httptools.HttpParserError as error:
-            raise bad("The request is not valid HTTP.") from error
+            raise self._refused(error) from error
         self._tail = line[-2:]
         self._bytes = len(line)
         return stop
+
+    def _refused(self, error: Exception) -> Refusal:
+        if isinstance(error, httptools.HttpParserInvalidMethodError) and self.method.isalpha():
+            return Refusal(RefusalCode.NOT_IMPLEMENTED, detail="The method is not known.")
+        return bad("The request is not valid HTTP.")
 
     def _begin(self, line: bytes, active: Active) -> None:
         """Look at a request line; the parser looks again (RFC 9112 3)."""

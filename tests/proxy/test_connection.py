@@ -151,6 +151,7 @@ async def test_what_could_mean_two_things_gets_400_and_the_end(
         (b"GET /" + b"a" * 1100 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
         (b"GET /v1/a HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 40 + b"\r\n", 431),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        (b"BREW /v1/a HTTP/1.1\r\nHost: a\r\n\r\n", 501),
         (b"GET /v1/a HTTP/1.2\r\nHost: a\r\n\r\n", 505),
         (b"GET /v1/a HTTP/0.9\r\nHost: a\r\n\r\n", 505),
         (b"GET /v1/a HTTP/2.0\r\nHost: a\r\n\r\n", 505),

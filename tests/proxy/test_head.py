@@ -72,7 +72,7 @@ def test_asterisk_is_for_options() -> None:
         ({"content_length": b"5|5"}, RefusalCode.BAD_REQUEST),
         ({"content_length": b"+5"}, RefusalCode.BAD_REQUEST),
         ({"content_length": b"5", "transfer_encoding": b"chunked"}, RefusalCode.BAD_REQUEST),
-        ({"transfer_encoding": b"gzip, chunked"}, RefusalCode.CODING_UNKNOWN),
+        ({"transfer_encoding": b"gzip, chunked"}, RefusalCode.NOT_IMPLEMENTED),
         ({"transfer_encoding": b"chunked, gzip"}, RefusalCode.BAD_REQUEST),
         ({"content_length": b"05"}, RefusalCode.BAD_REQUEST),
         ({"host": b""}, RefusalCode.BAD_REQUEST),
