@@ -45,7 +45,7 @@ def status_of(port: int, path: str) -> int:
         try:
             connection.request("GET", path)
             return connection.getresponse().status
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):
             time.sleep(0.05)
         finally:
             connection.close()
