@@ -87,7 +87,7 @@ MODULES: Final = (
     "gateway.proxy.request",
     "gateway.proxy.resolver",
     "gateway.proxy.slices",
-    "gateway.proxy.story",
+    "gateway.story",
     "gateway.proxy.tunnel",
     "gateway.proxy.upstream",
 )

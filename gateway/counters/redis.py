@@ -94,7 +94,7 @@ class RedisCounterStore:
         link = self._connection.link
         if link is None:
             raise _away()
-        reply = await link.send(charge_command(charge), charge)
+        reply = await link.ask(charge_command(charge), charge)
         if type(reply) is not list:
             reply = await self._charge_again(link, charge, reply)
         verdict, now_micro = reply[0], reply[1]

@@ -14,6 +14,7 @@ from typing import Final, cast
 from hiredis import HiredisError, Reader, ReplyError
 
 from gateway.clock import Clock
+from gateway.story import Story, current, pause
 
 SWEEPS_PER_DEADLINE: Final = 10
 """A sweep costs about 2 us; ten per deadline of 25 ms are a thousandth of a core, while busy."""
@@ -37,6 +38,37 @@ Reply = list[int] | int | bytes | None | ReplyError | Unanswered
 taken apart as lists of objects."""
 
 _INCOMPLETE: Final = object()
+
+
+class Asked:
+    """A command that a story waits for: answered, it goes on at once, without a turn of the loop.
+
+    Attributes:
+        reply: What came, or ``Unanswered``; to be read once it ``is_done``.
+    """
+
+    __slots__ = ("_story", "is_done", "reply")
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+        self.is_done = False
+        self.reply: Reply = None
+
+    def done(self) -> bool:
+        """Return whether the story knows already."""
+        return self.is_done
+
+    def set_result(self, reply: Reply) -> None:
+        """Let the story go on."""
+        self.is_done = True
+        self.reply = reply
+        self._story.resume()
+
+    async def answered(self) -> Reply:
+        """Return the reply when it is there. Only inside the story."""
+        while not self.is_done:
+            await pause()
+        return self.reply
 
 
 class RedisLink(asyncio.Protocol):
@@ -81,7 +113,8 @@ class RedisLink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader = Reader(notEnoughData=_INCOMPLETE)
         self._buffer: list[bytes] = []
-        self._pending: deque[tuple[asyncio.Future[Reply], object]] = deque()
+        self._was_single = False
+        self._pending: deque[tuple[asyncio.Future[Reply] | Asked, object]] = deque()
         # Commands are numbered in the order in which they were sent; these are counts of them.
         self._answered = 0
         self._expired = 0
@@ -105,12 +138,31 @@ class RedisLink(asyncio.Protocol):
             A future that never holds an exception: a reply (an error reply is a value), or
             ``Unanswered``.
         """
-        if not self._buffer:
-            self._loop.call_soon(self._flush)
-        self._buffer.append(command)
         future: asyncio.Future[Reply] = self._create_future()
-        self._pending.append((future, owner))
+        self._queue(command, future, owner)
         return future
+
+    async def ask(self, command: bytes, owner: object) -> Reply:
+        """Do the same and return what it comes to, the short way if a story asks."""
+        story = current()
+        if story is None:
+            return await self.send(command, owner)
+        asked = Asked(story)
+        self._queue(command, asked, owner)
+        return await asked.answered()
+
+    def _queue(
+        self, command: bytes, waiter: "asyncio.Future[Reply] | Asked", owner: object
+    ) -> None:
+        """Keep a command for this tick's write; where they come singly it need not wait for one."""
+        self._pending.append((waiter, owner))
+        self._buffer.append(command)
+        if len(self._buffer) > 1:
+            return
+        if self._was_single and len(self._pending) == 1:
+            self._flush()
+        else:
+            self._loop.call_soon(self._flush)
 
     def abort(self, error: Exception | None = None) -> None:
         """Break the connection now; pending commands are ``LOST``."""
@@ -126,21 +178,20 @@ class RedisLink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand replies to those who wait for them, in order. Called by the event loop."""
         gets, pending = self._reader.gets, self._pending
-        in_time = answered = 0
+        in_time = False
         try:
             self._reader.feed(data)
             while (reply := gets()) is not _INCOMPLETE:
-                future, owner = pending.popleft()
-                answered += 1
-                if not future.done():
-                    future.set_result(reply)
-                    in_time += 1
+                waiter, owner = pending.popleft()
+                self._answered += 1
+                if not waiter.done():
+                    in_time = True
+                    waiter.set_result(reply)
                 elif owner is not None:
                     self._on_late(owner, reply)
         except (HiredisError, IndexError) as error:
             # Not the protocol, or a reply that nobody asked for: nothing after it can be trusted.
             self.abort(error)
-        self._answered += answered
         if in_time:
             self.consecutive_timeouts = 0
 
@@ -158,15 +209,16 @@ class RedisLink(asyncio.Protocol):
 
     def _lose_pending(self) -> None:
         self._buffer.clear()
-        for future, _ in self._pending:
-            if not future.done():
-                future.set_result(Unanswered.LOST)
-        self._pending.clear()
+        pending, self._pending = self._pending, deque()
+        for waiter, _ in pending:
+            if not waiter.done():
+                waiter.set_result(Unanswered.LOST)
 
     def _flush(self) -> None:
         if self._transport is None or self.is_lost:
             self._lose_pending()
             return
+        self._was_single = len(self._buffer) == 1
         self._transport.write(b"".join(self._buffer))
         self._buffer.clear()
         self.writes += 1
@@ -208,11 +260,12 @@ class RedisLink(asyncio.Protocol):
         """Resolve pending commands numbered below ``until``; return how many had a caller."""
         timeouts = 0
         first = max(self._answered, self._expired)
-        for future, _ in islice(
-            self._pending, first - self._answered, max(until, first) - self._answered
-        ):
-            if not future.done():
-                future.set_result(Unanswered.TIMED_OUT)
-                timeouts += 1
+        overdue = list(
+            islice(self._pending, first - self._answered, max(until, first) - self._answered)
+        )
         self._expired = max(self._expired, until)
+        for waiter, _ in overdue:
+            if not waiter.done():
+                waiter.set_result(Unanswered.TIMED_OUT)
+                timeouts += 1
         return timeouts

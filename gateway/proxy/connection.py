@@ -24,9 +24,9 @@ from gateway.proxy.head import read_head
 from gateway.proxy.incoming import IncomingHead, bad
 from gateway.proxy.ports import Ports
 from gateway.proxy.request import serve
-from gateway.proxy.story import Story
 from gateway.proxy.tunnel import Opening, Tunnel
 from gateway.proxy.upstream import UpstreamConnection
+from gateway.story import Story
 
 LINGER_BYTES_MAX: Final = 256 * 1024
 """Unread body that is taken and dropped after an early answer, so that the client can read it."""

@@ -15,9 +15,9 @@ from gateway.http.forwarding import ClientOrigin, response_head, trailer_lines
 from gateway.http.problems import Problem, closes_connection
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading, reset
 from gateway.proxy.pool import UpstreamPool
-from gateway.proxy.story import Story, pause
 from gateway.proxy.tunnel import Opening
 from gateway.proxy.upstream import Answer, AnswerSink, UpstreamConnection
+from gateway.story import Story, pause
 
 Fields = list[tuple[bytes, bytes]]
 NO_LENGTH: Final = -1

@@ -19,9 +19,9 @@ from gateway.proxy.flow import Reading
 from gateway.proxy.limited_tunnel import LimitedTunnel, Tunnels
 from gateway.proxy.ports import Ports
 from gateway.proxy.slices import Slices
-from gateway.proxy.story import Story, pause
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.rules.units import MICRO
+from gateway.story import Story, pause
 
 _log = structlog.get_logger("proxy")
 

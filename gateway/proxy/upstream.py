@@ -15,7 +15,7 @@ import httptools
 
 from gateway.proxy.balancing import EndpointState
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, WRITE_HIGH_WATER_BYTES, Reading
-from gateway.proxy.story import pause
+from gateway.story import pause
 
 HEAD_BYTES_MAX: Final = 256 * 1024
 """Largest head or trailer section taken from an upstream; larger ones are a failure (502)."""

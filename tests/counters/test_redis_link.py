@@ -15,6 +15,7 @@ from hiredis import ReplyError
 
 from gateway.counters.redis_commands import pack
 from gateway.counters.redis_link import SWEEPS_PER_DEADLINE, RedisLink, Reply, Unanswered
+from gateway.story import Story
 from tests.support.fake_clock import RunningClock
 from tests.support.redis_server import RedisServer
 
@@ -225,3 +226,113 @@ async def test_an_idle_link_runs_no_timer(redis_server: RedisServer) -> None:
             while link._sweeper is not None:
                 await asyncio.sleep(DEADLINE_SECONDS / 10)
         assert await link.send(PING) == b"PONG"
+
+
+# Stories are answered without a turn of the loop
+
+
+def ask_in_a_story(link: RedisLink, command: bytes, owner: object = None) -> list[object]:
+    """Ask as a request does; what comes of it appears in the list."""
+    told: list[object] = []
+
+    async def tell() -> None:
+        told.append(await link.ask(command, owner))
+
+    Story(tell(), told.append).resume()
+    return told
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_stories_are_answered_in_order_between_tasks(redis_server: RedisServer) -> None:
+    async with linked(redis_server.socket_path, Heard()) as link:
+        told = [ask_in_a_story(link, pack("ECHO", str(n))) for n in range(50)]
+        sent = link.send(pack("ECHO", "task"))
+        more = [ask_in_a_story(link, pack("ECHO", str(n))) for n in range(50, 100)]
+
+        assert await sent == b"task"
+        await until(lambda: more[-1])
+        assert [reply for (reply,) in (*told, *more)] == [str(n).encode() for n in range(100)]
+        assert link.writes == 1
+        assert await link.ask(PING, None) == b"PONG", "in a task it is a future as ever"
+
+
+async def test_where_commands_come_singly_none_waits_for_another(
+    redis_server: RedisServer,
+) -> None:
+    async with linked(redis_server.socket_path, Heard()) as link:
+        assert await link.send(PING) == b"PONG"
+        written = link.writes
+        told = ask_in_a_story(link, PING)
+        assert link.writes == written + 1, "at once"
+        more = ask_in_a_story(link, PING)
+        assert link.writes == written + 1, "the next one waits for the tick's end"
+        await until(lambda: more)
+        assert told == more == [b"PONG"]
+
+
+async def test_a_story_is_given_up_and_told_of_a_loss_as_a_task_is(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        writer.write(b"+late\r\n")
+        await writer.drain()
+        writer.transport.abort()
+
+    heard, path = Heard(), tmp_path / "sock"
+    async with scripted(path, slow), linked(path, heard) as link:
+        told = ask_in_a_story(link, PING, "owner")
+        await until(lambda: told)
+        assert (told, heard.timeouts) == ([Unanswered.TIMED_OUT], 1)
+        go_on.set()
+        await link.closed
+        assert heard.late == [("owner", b"late")]
+        lost = ask_in_a_story(link, PING)
+        await until(lambda: lost)
+        assert lost == [Unanswered.LOST]
+
+
+@pytest.mark.parametrize("error", [ValueError, IndexError, ReplyError])
+async def test_a_story_that_fails_keeps_nobody_from_its_answer(
+    redis_server: RedisServer, error: type[Exception]
+) -> None:
+    failed: list[BaseException] = []
+
+    async with linked(redis_server.socket_path, Heard()) as link:
+
+        async def fail() -> None:
+            await link.ask(PING, None)
+            raise error
+
+        Story(fail(), failed.append).resume()
+        told = ask_in_a_story(link, PING)
+        await until(lambda: told)
+
+        assert told == [b"PONG"]
+        assert [type(each) for each in failed] == [error]
+        assert not link.is_lost
+
+
+async def test_what_a_story_asks_next_is_numbered_behind_what_was_answered(
+    redis_server: RedisServer,
+) -> None:
+    """Deadlines count commands: one that is asked while others are answered has its own."""
+    async with linked(redis_server.socket_path, Heard()) as link:
+        replies: list[object] = []
+
+        async def tell() -> None:
+            for number in range(20):
+                replies.append(await link.ask(pack("ECHO", str(number)), None))
+
+        for _ in range(5):
+            Story(tell(), replies.append).resume()
+        await until(lambda: len(replies) == 100)
+
+        assert sorted(replies) == sorted([str(n).encode() for n in range(20)] * 5)
+        await until(lambda: link._sweeper is None)
+        assert link._answered == 100

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.proxy.story import Story, pause
+from gateway.story import Story, pause
 
 pytestmark = pytest.mark.sources  # a compiled pause can be awaited by compiled stories only
 

@@ -19,6 +19,12 @@ def pause() -> Generator[None, None, None]:
 
 
 _END: Final = object()
+_running: "Story | None" = None
+
+
+def current() -> "Story | None":
+    """Return the story that is being told now; None in a task, or outside of both."""
+    return _running
 
 
 class Story:
@@ -41,6 +47,8 @@ class Story:
             self._step()
 
     def _step(self) -> None:
+        global _running  # noqa: PLW0603 - one thread tells all stories, one step at a time
+        before, _running = _running, self
         self._is_running = True
         try:
             # An end that is no exception: raising and catching one costs as much as a step.
@@ -50,6 +58,8 @@ class Story:
             self.is_over = True
             self._failed(error)
             return
+        finally:
+            _running = before
         self._is_running = False
         if waits_for is _END:
             self.is_over = True
