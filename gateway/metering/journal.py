@@ -100,6 +100,8 @@ class Journal:
         self._queue: list[tuple[Record, Released]] = []
         self._acknowledged: deque[str] = deque()
         self._is_scheduled = False
+        self._comes_singly = False
+        self._written_at_once = 0
         self._is_full = False
         self._recovery: asyncio.Task[None] | None = None
 
@@ -153,15 +155,22 @@ class Journal:
         )
 
     def append(self, record: Record, released: Released) -> None:
-        """Queue a record; ``released`` is called within a tick, or after the fsync if one is due.
+        """Take a record; ``released`` is called within a tick, or after the fsync if one is due.
+
+        Where records come singly they are written at once, and it may be called before this
+        returns; where many come in a tick they share one write at its end.
 
         Args:
             record: Not to be changed any more.
             released: True: the record is kept, the answer may be finished. False: it is not.
         """
         self._queue.append((record, released))
-        if not self._is_scheduled:
-            self._schedule()
+        if self._is_scheduled:
+            return
+        self._schedule()
+        if self._comes_singly:
+            self._written_at_once = 1
+            self._write_queued()
 
     def acknowledge(self, hold_ids: Iterable[str]) -> None:
         """Note that the counter store has these corrections: they need no replay."""
@@ -242,11 +251,16 @@ class Journal:
 
     def _schedule(self) -> None:
         self._is_scheduled = True
-        asyncio.get_running_loop().call_soon(self._write_queued)
+        asyncio.get_running_loop().call_soon(self._tick_ends)
+
+    def _tick_ends(self) -> None:
+        self._is_scheduled = False
+        self._comes_singly = self._written_at_once + len(self._queue) <= 1
+        self._written_at_once = 0
+        self._write_queued()
 
     def _write_queued(self) -> None:
         """Write what this tick brought, in one call; the heart of the journal."""
-        self._is_scheduled = False
         waiting, self._queue = self._queue, []
         lines = self._encode(waiting)
         if self._acknowledged:
@@ -299,7 +313,7 @@ class Journal:
     def _acknowledgement(self) -> bytes:
         count = min(len(self._acknowledged), _ACKNOWLEDGED_PER_LINE_MAX)
         line = encode_acknowledgement(self._acknowledged.popleft() for _ in range(count))
-        if self._acknowledged:
+        if self._acknowledged and not self._is_scheduled:
             self._schedule()
         return line
 

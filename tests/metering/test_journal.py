@@ -26,6 +26,45 @@ async def test_all_records_of_a_tick_go_in_one_write(tmp_path: Path) -> None:
     await journal.close()
 
 
+async def test_where_records_come_singly_each_is_written_at_once(tmp_path: Path) -> None:
+    stats = JournalStats()
+    journal = journal_in(tmp_path, stats=stats)
+    told: list[int] = []
+
+    async def appended(*numbers: int) -> list[int]:
+        """Return whose records were released before the tick ended."""
+        told.clear()
+        for number in numbers:
+            journal.append(record(number), lambda _kept, number=number: told.append(number))
+        at_once = list(told)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert told == list(numbers)
+        return at_once
+
+    assert await appended(1) == [], "nothing is known yet"
+    assert await appended(2) == [2]
+    assert await appended(3, 4, 5) == [3], "the others share a write"
+    assert stats.writes == 4
+    assert await appended(6, 7) == [], "many come in a tick now"
+    assert await appended(8) == []
+    assert await appended(9) == [9]
+    await journal.close()
+    assert (stats.writes, stats.records) == (7, 9)
+
+
+async def test_what_is_written_at_once_is_in_the_file_too(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    assert await keep(journal, [record(1)]) == [True]
+    sizes: list[int] = []
+    journal.append(record(2), lambda _kept: sizes.append(size_of(tmp_path)))
+    assert sizes == [size_of(tmp_path)]
+    await journal.close()
+    again = journal_in(tmp_path)
+    assert len(again.read_unshipped(9).records) == 2
+    await again.close()
+
+
 async def test_a_record_is_in_the_file_before_its_request_is_released(tmp_path: Path) -> None:
     """X6: nothing answered is unrecorded."""
     journal = journal_in(tmp_path)
