@@ -85,6 +85,11 @@ _PLAIN_CONNECTION: Final = frozenset(
 _NOTHING: Final[frozenset[bytes]] = frozenset()
 
 
+def common_lower(name: bytes) -> bytes | None:
+    """Return a common name in lower case, None of any other; none of them holds an underscore."""
+    return _LOWER.get(name)
+
+
 def lower(name: bytes) -> bytes:
     """Return a field's name in lower case."""
     known = _LOWER.get(name)

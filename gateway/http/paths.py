@@ -33,9 +33,24 @@ class AmbiguousPath(ValueError):  # noqa: N818 - it is the path that is at fault
     """The path can be read in two ways; the message says which."""
 
 
+_KNOWN_MAX: Final = 1024
+_KNOWN_BYTES_MAX: Final = 128
+_known_plain: set[bytes] = set()
+"""Targets that were found to be plain: services have few, and asking again costs half a microsecond.
+No more than 128 KB of them."""
+
+
 def is_plain(target: bytes) -> bool:
     """Return whether a request target is a path that has but one spelling, without a query."""
-    return _PLAIN.fullmatch(target) is not None
+    if target in _known_plain:
+        return True
+    if _PLAIN.fullmatch(target) is None:
+        return False
+    if len(target) <= _KNOWN_BYTES_MAX:
+        if len(_known_plain) >= _KNOWN_MAX:
+            _known_plain.clear()
+        _known_plain.add(target)
+    return True
 
 
 def canonical(path: bytes) -> tuple[bytes, int]:

@@ -12,7 +12,7 @@ import httptools
 
 from gateway.config.snapshot import Underscores
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.fields import lower
+from gateway.http.fields import common_lower
 from gateway.proxy.active import Active
 
 EMPTY_LINES_MAX: Final = 2
@@ -200,13 +200,19 @@ class IncomingHead:
     def on_header(self, name: bytes, value: bytes) -> None:
         if value and value[-1] <= 32:
             value = value.rstrip(b" \t")
-        if b"_" in name and self._underscores != "forward":
-            self._has_refused_name = True
-            return
+        key = common_lower(name)
+        if key is None:
+            if b"_" in name and self._underscores != "forward":
+                self._has_refused_name = True
+                return
+            key = name.lower()
         self.fields.append((name, value))
-        key = lower(name)
         if key in self._special_names:
-            self.special.setdefault(key, []).append(value)
+            values = self.special.get(key)
+            if values is None:
+                self.special[key] = [value]
+            else:
+                values.append(value)
 
     def on_headers_complete(self) -> None:
         self._is_whole = True

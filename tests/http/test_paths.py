@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.paths import AmbiguousPath, canonical, require_spelling
+from gateway.http.paths import (
+    _KNOWN_BYTES_MAX,
+    _KNOWN_MAX,
+    AmbiguousPath,
+    _known_plain,
+    canonical,
+    is_plain,
+    require_spelling,
+)
 
 
 def strict(path: bytes) -> bytes:
@@ -124,3 +132,13 @@ def test_canonical_path_means_the_same_to_a_server_that_decodes_and_resolves(pat
     assert not re.search(rb"%[0-9A-Fa-f]{2}", decoded)
     assert b"\\" not in decoded
     assert canonical(matched) == (matched, 0)
+
+
+def test_what_is_remembered_of_plain_targets_is_bounded_and_right() -> None:
+    for number in range(3 * _KNOWN_MAX):
+        assert is_plain(b"/runs/%d" % number)
+        assert is_plain(b"/" + b"a" * 200 + b"%d" % number)
+        assert not is_plain(b"/runs/../%d" % number)
+        assert not is_plain(b"/runs/../%d" % number)
+    assert len(_known_plain) <= _KNOWN_MAX
+    assert max(map(len, _known_plain)) <= _KNOWN_BYTES_MAX
