@@ -49,7 +49,8 @@ class ClientConnection(ClientSide):
     __slots__ = (
         "_awaited_bytes", "_chunks", "_current", "_early", "_head", "_head_since", "_is_counted",
         "_next", "_origin", "_origin_lines", "_pace", "_peer", "_ports", "_queue", "_receiving",
-        "_scheme", "_tunnel", "_unsent_bytes", "closes_at", "had_eof", "is_lost", "touched_at",
+        "_rest", "_scheme", "_tunnel", "_unsent_bytes", "closes_at", "had_eof", "is_lost",
+        "touched_at",
     )  # fmt: skip
 
     def __init__(self, ports: Ports) -> None:
@@ -64,6 +65,7 @@ class ClientConnection(ClientSide):
         self._queue: deque[Exchange] = deque()
         self._tunnel: Tunnel | None = None
         self._early = b""
+        self._rest = b""
         self._origin_lines: tuple[ClientOrigin, bytes, bytes] | None = None
         self._head_since = 0.0
         self._unsent_bytes = 0
@@ -84,9 +86,7 @@ class ClientConnection(ClientSide):
         self.touched_at = self.loop.time()
         self._peer = _address(transport.get_extra_info("peername"))
         self._scheme = b"https" if transport.get_extra_info("ssl_object") else b"http"
-        self._origin = ClientOrigin(
-            self._peer, self._peer.encode(), _node(self._peer), self._scheme
-        )
+        self._origin = origin_of(self._peer, self._scheme, [], ())
         limits = self._ports.active.snapshot.limits
         clients_max = min(limits.connections_max, self._ports.clients_max)
         if len(connections) >= clients_max or not self._has_room(limits):
@@ -187,18 +187,22 @@ class ClientConnection(ClientSide):
             self.reading.resume("body")
         if (exchange.has_body and not exchange.body_complete) or exchange.lingers:
             self._linger(exchange)
-        elif not exchange.keep_alive or (self.had_eof and not self._queue):
+        elif not exchange.keep_alive or (self.had_eof and not (self._queue or self._rest)):
             self.transport.close()
         elif self._queue:
             self._next = self._queue.popleft()
-            self.reading.resume("pipeline")
             self._ports.loop.call_soon(self._tell_next)
         elif self._ports.is_draining:
             self.transport.close()
 
     def _tell_next(self) -> None:
-        if self._next is not None and not self.is_lost:
-            self._tell(self._next)
+        if self._next is None or self.is_lost:
+            return
+        if len(self._queue) <= self._pipelined_max() // 2:
+            self.reading.resume("pipeline")
+            if self._rest:
+                self._read(b"")
+        self._tell(self._next)
 
     def _linger(self, exchange: Exchange) -> None:
         """Take what is still coming for a moment, so that the answer is not torn down.
@@ -320,10 +324,18 @@ class ClientConnection(ClientSide):
     # What comes in
 
     def _read(self, data: bytes) -> None:
-        """Read heads and bodies out of what has come."""
+        """Read heads and bodies out of what has come; further requests wait while many do."""
+        if self._rest:
+            data, self._rest = self._rest + data, b""
         at, end = 0, len(data)
         while at < end and not self._early:
-            at = self._read_head(data, at) if self._receiving is None else self._read_body(data, at)
+            if self._receiving is not None:
+                at = self._read_body(data, at)
+            elif self._queue and len(self._queue) >= self._pipelined_max():
+                self._rest = data[at:]
+                return
+            else:
+                at = self._read_head(data, at)
         if self._early == _NEW_PROTOCOL and at < end:
             self._early += data[at:]
 
@@ -381,7 +393,10 @@ class ClientConnection(ClientSide):
             self._go_on_behind(exchange)
         if ports.is_draining:
             exchange.keep_alive = False
-        self._take(exchange, snapshot.limits.pipelined_max)
+        self._take(exchange)
+
+    def _pipelined_max(self) -> int:
+        return self._ports.active.snapshot.limits.pipelined_max
 
     def _read_body(self, data: bytes, at: int) -> int:
         receiving = self._receiving
@@ -437,13 +452,13 @@ class ClientConnection(ClientSide):
         elif not exchange.keep_alive:
             self._early = _DROPPED
 
-    def _take(self, exchange: Exchange, pipelined_max: int) -> None:
+    def _take(self, exchange: Exchange) -> None:
         """Begin the story of a request now, or when those before it have been told."""
         if self._current is None and self._next is None and not self._queue:
             self._next = exchange
             return
         self._queue.append(exchange)
-        if len(self._queue) >= pipelined_max:
+        if len(self._queue) >= self._pipelined_max():
             self.reading.pause("pipeline")
 
     # What is not a request
@@ -476,14 +491,10 @@ class ClientConnection(ClientSide):
         exchange.body_complete = True
         exchange.origin = self._origin
         exchange.refusal = refusal
-        self._take(exchange, pipelined_max=2**31)
+        self._take(exchange)
 
 
 def _address(peername: object) -> str:
     if isinstance(peername, tuple) and peername:
         return str(peername[0]).removeprefix("::ffff:")
     return "unix"
-
-
-def _node(address: str) -> bytes:
-    return f'"[{address}]"'.encode() if ":" in address else address.encode()

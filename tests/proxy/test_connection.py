@@ -344,6 +344,29 @@ async def test_pipelining_holds_back_who_sends_too_much(plane: DataPlane) -> Non
     await plane.until(lambda: not plane.ports.exchanges)
 
 
+@pytest.mark.parametrize("tail", [b"", b"GET /v1/x HTTP/1.1\r\nHo", b"nonsense\r\n\r\n"])
+@pytest.mark.parametrize("half_closes", [False, True])
+async def test_a_pipeline_that_comes_at_once_is_read_piece_by_piece(
+    plane: DataPlane, tail: bytes, half_closes: bool
+) -> None:
+    number = 60
+    client, upstream, _ = await plane.asked(b"".join(map(numbered, range(number))) + tail)
+    if half_closes:
+        client.half_close()
+    waiting = []
+    for each in range(number):
+        for connection in plane.ports.connections:
+            waiting.append(len(connection._queue))  # type: ignore[attr-defined]
+        if each:
+            assert b"/v1/%d " % each in await upstream.head()
+        await upstream.send(OK)
+    await plane.records(number)
+    assert max(waiting) <= 4
+    if half_closes or tail:
+        client.close()
+    await plane.until(lambda: not plane.ports.exchanges)
+
+
 async def test_an_error_comes_after_the_answers_before_it(plane: DataPlane) -> None:
     client, upstream, _ = await plane.asked(numbered(0) + b"nonsense\r\n\r\n" + numbered(1))
     assert client.silent()
