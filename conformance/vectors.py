@@ -29,7 +29,7 @@ FIRST_LINES: Final = (
     b"GET /v HTTP/-1.1", b"GET /v RTSP/1.0", b"GET /v ICE/1.0", b"DESCRIBE /v RTSP/1.0",
     b"SOURCE /v ICE/1.0", b"GET /v FTP/1.1", b"GET /v w HTTP/1.1", b"GET /v HTTP/1.1 HTTP/1.1",
     b"GET /v\x00 HTTP/1.1", b"GET /v\x0b HTTP/1.1", b"GET /v\r HTTP/1.1",
-    b"GET /\xc3\xa9 HTTP/1.1", b"GET /v\x7f HTTP/1.1", b"get /v HTTP/1.1", b"Get /v HTTP/1.1",
+    b"GET /\xc3\xa9 HTTP/1.1", b"GET /v\x7f HTTP/1.1", b"get /v HTTP/1.1",
     b"GE\x00T /v HTTP/1.1", b"GET\x00 /v HTTP/1.1", b"(GET) /v HTTP/1.1", b"GET, /v HTTP/1.1",
     b"\xef\xbb\xbfGET /v HTTP/1.1", b"HTTP/1.1 200 OK", b"HTTP/1.1 /v GET",
 )  # fmt: skip
@@ -44,7 +44,9 @@ def _first_lines() -> Iterator[Vector]:
             b"GET /v HTTP/%b\r\nHost: a\r\n\r\n" % version + HIDDEN,
             505,
         )
-    yield Vector("method FOOBAR", b"FOOBAR /v HTTP/1.1\r\nHost: a\r\n\r\n" + HIDDEN, 501)
+    for method in (b"FOOBAR", b"Get", b"GETS"):
+        data = method + b" /v HTTP/1.1\r\nHost: a\r\n\r\n" + HIDDEN
+        yield Vector(f"method {method.decode()}", data, 501)
     for method in (b"CONNECT", b"TRACE"):
         target = b"a:443" if method == b"CONNECT" else b"/v"
         yield Vector(
