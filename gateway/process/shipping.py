@@ -29,6 +29,8 @@ from gateway.metering.journal_segments import Segment
 _LENGTH: Final = struct.Struct(">I")
 _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Meant for the worker, but sent to the whole group by terminals and supervisors."""
+_BATCHES_PER_COLLECTION: Final = 64
+"""What goes well leaves next to no circles behind."""
 _log = structlog.get_logger("shipper")
 
 
@@ -131,12 +133,16 @@ def _end_after(work: Callable[[], None]) -> NoReturn:
 
 
 def serve(channel: socket.socket, open_carrier: Callable[[], Carrier]) -> None:
-    """Carry batch after batch as asked, until the other end closes."""
+    """Carry batch after batch as asked, until the other end closes. For a process of its own."""
+    gc.disable()
     carrier: Carrier | None = None
+    batches = 0
     while (asked := receive(channel)) is not None:
         answer: dict[str, Any] = {}
         try:
-            carrier = carrier or open_carrier()
+            if carrier is None:
+                carrier = open_carrier()
+                gc.freeze()
             carried = carrier.carry(_load_of(asked))
             answer |= {
                 "position": tuple(carried.position),
@@ -151,6 +157,10 @@ def serve(channel: socket.socket, open_carrier: Callable[[], Carrier]) -> None:
             send(channel, answer)
         except OSError:
             return
+        batches += 1
+        # An error's traceback holds on to the batch that it came from.
+        if "error" in answer or answer["set_aside"] or batches % _BATCHES_PER_COLLECTION == 0:
+            gc.collect()
 
 
 def send(channel: socket.socket, message: dict[str, Any]) -> None:

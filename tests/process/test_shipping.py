@@ -1,10 +1,13 @@
 """Records are shipped in a process of its own, which may die at any moment."""
 
 import errno
+import gc
 import os
 import signal
 import socket
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,13 +23,27 @@ from tests.support.gateway_process import wait_until
 WORKER = os.getpid()
 
 
+class Circle:
+    """What only a collection frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
 class Scripted:
     """A carrier that tells who it is, and does what the folder's name says."""
 
     oldest_micro = 7
 
+    def __init__(self) -> None:
+        self.left: list[weakref.ref[Circle]] = []
+
     def carry(self, load: Load) -> Carried:
         match load.folder.name:
+            case "circles":
+                self.left.append(weakref.ref(Circle()))
+                alive = sum(one() is not None for one in self.left)
+                return Carried(load.position, alive, set_aside=gc.isenabled())
             case "away":
                 raise LedgerUnavailable("ledger.unavailable", "away", "wait")
             case "refuses":
@@ -154,3 +171,22 @@ def test_the_ledger_is_opened_when_it_is_needed_and_again_if_that_failed(tmp_pat
     assert [carrier.carry(load()).count for _ in range(2)] == [5, 5]
     assert tries.read_text() == "xx"
     carrier.close()
+
+
+def test_garbage_is_collected_between_batches_and_never_in_one(carrier: ProcessCarrier) -> None:
+    """A batch is thousands of small objects, which a collection would look through in vain."""
+    left = [carrier.carry(load("circles")) for _ in range(200)]
+    assert not any(one.set_aside for one in left)
+    assert max(one.count for one in left) < 100
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize("name", ["away", "journal"])
+def test_what_a_failed_batch_leaves_behind_is_freed_at_once(
+    carrier: ProcessCarrier, name: str
+) -> None:
+    """A traceback holds the whole batch; ``Scripted`` sets records aside in "journal"."""
+    assert carrier.carry(load("circles")).count == 1
+    with suppress(LedgerUnavailable):
+        carrier.carry(load(name))
+    assert carrier.carry(load("circles")).count == 1
