@@ -6,7 +6,25 @@ How records become sums is said in ``gateway.ledger.rollups``.
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Insert, Select, and_, bindparam, case, exists, func, insert, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.sql.dml import ReturningInsert
 
 from gateway.database.statements import ConflictInsert, insert_into
@@ -15,6 +33,9 @@ from gateway.ledger.rollups import CORRECTION, Granularity
 from gateway.rules.units import MICRO
 
 Rows = Select[Any]  # SQLAlchemy types rows by position, which a list of 24 columns outgrows
+
+BulkStatement = ConflictInsert | ReturningInsert[Any]
+"""An INSERT for ``gateway.ledger.bulk``."""
 
 _SUMMED: Final = ("requests", "billable_events", "refused", "repeats", "charged_micro")
 
@@ -30,26 +51,37 @@ _OWNER: Final = (
     func.coalesce(usage_events.c.route, "").label("route"),
 )
 
-ADD_QUANTITIES: Final[Insert] = insert(usage_quantities)
-"""What new events used; the events are in the same transaction, so none can be there before."""
+TOLD: Final = "told"
+"""The parameter of ``rows_told``."""
 
 
-ADD_EVENTS: Final[Insert] = insert(usage_events)
-"""New events; whoever runs this knows that none is there."""
+def rows_told(table: Table) -> Rows:
+    """Rows of a table out of a JSON array of objects, in the array's order; PostgreSQL only."""
+    told = cast(bindparam(TOLD, type_=Text), JSON)
+    kind: ColumnElement[None] = literal_column(f"NULL::{table.name}")
+    return select(func.json_populate_recordset(kind, told).table_valued(*table.c.keys()))
 
 
-def known_events(event_ids: Sequence[str]) -> Select[Any]:
-    """Return which of these events are there."""
-    return select(usage_events.c.event_id).where(usage_events.c.event_id.in_(event_ids))
+def _insert(table: Table, dialect: str) -> ConflictInsert:
+    """Return an INSERT of all columns of many rows, as ``gateway.ledger.bulk`` gives them."""
+    if dialect == "postgresql":
+        told = postgresql.insert(table)
+        return told.from_select(table.c.keys(), rows_told(table))
+    return insert_into(table, dialect)
 
 
-def claim_runs(dialect: str, retention_micro: int) -> ReturningInsert[Any]:
-    """Make an event the one that its run is billed by; returns the runs that were free.
+def add_quantities(dialect: str) -> ConflictInsert:
+    """What new events used; the events are in the same transaction, so none can be there before."""
+    return _insert(usage_quantities, dialect)
+
+
+def claim_runs(dialect: str, retention_micro: int) -> ConflictInsert:
+    """Make an event the one that its run is billed by; counts the runs that were free.
 
     A run that was billed longer ago than the retention is free again. The primary key makes it
     safe against other processes: the second one waits, and then finds the run taken.
     """
-    claim = insert_into(charged_runs, dialect)
+    claim = _insert(charged_runs, dialect)
     return claim.on_conflict_do_update(
         index_elements=[charged_runs.c.workspace_id, charged_runs.c.run_id],
         set_={
@@ -57,9 +89,10 @@ def claim_runs(dialect: str, retention_micro: int) -> ReturningInsert[Any]:
             "occurred_at_micro": claim.excluded.occurred_at_micro,
         },
         where=(
-            claim.excluded.occurred_at_micro - charged_runs.c.occurred_at_micro >= retention_micro
+            claim.excluded.occurred_at_micro - charged_runs.c.occurred_at_micro
+            >= literal_column(str(retention_micro), BigInteger)
         ),
-    ).returning(charged_runs.c.workspace_id, charged_runs.c.run_id)
+    )
 
 
 def holders_of(runs: Sequence[tuple[str, str]]) -> Rows:
@@ -72,18 +105,25 @@ def holders_of(runs: Sequence[tuple[str, str]]) -> Rows:
     ).where(tuple_(charged_runs.c.workspace_id, charged_runs.c.run_id).in_(runs))
 
 
-def add_events(dialect: str) -> ReturningInsert[Any]:
-    """Insert the events that are not there yet and return their ids."""
-    return (
-        insert_into(usage_events, dialect)
-        .on_conflict_do_nothing(index_elements=[usage_events.c.event_id])
-        .returning(usage_events.c.event_id)
-    )
+def add_events(dialect: str) -> BulkStatement:
+    """Insert the events that are not there yet; on PostgreSQL it returns their ids."""
+    add = _insert(usage_events, dialect)
+    add = add.on_conflict_do_nothing(index_elements=[usage_events.c.event_id])
+    return add.returning(usage_events.c.event_id) if dialect == "postgresql" else add
+
+
+_ROW_NUMBER: Final[ColumnElement[int]] = literal_column("rowid", Integer)
+
+LAST_ROW: Final = select(func.max(_ROW_NUMBER)).select_from(usage_events)
+"""SQLite's number of the youngest event: it counts up, for events are never deleted."""
+
+EVENTS_AFTER_ROW: Final = select(usage_events.c.event_id).where(bindparam("row") < _ROW_NUMBER)
+"""Which events were inserted since ``LAST_ROW`` was asked."""
 
 
 def add_to_rollups(dialect: str) -> ConflictInsert:
     """Add to sums; the maximum is the larger of both."""
-    add = insert_into(usage_rollups, dialect)
+    add = _insert(usage_rollups, dialect)
     there, new = usage_rollups.c.charged_max_micro, add.excluded.charged_max_micro
     return add.on_conflict_do_update(
         index_elements=list(usage_rollups.primary_key.columns),

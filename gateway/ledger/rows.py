@@ -1,6 +1,6 @@
 """Records as rows of tables, and back. What the counter store was owed stays in the journal."""
 
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -17,26 +17,8 @@ def storable(text: str) -> str:
     return text.replace("\0", "\\u0000") if "\0" in text else text
 
 
-EVENT_COLUMNS: Final = (
-    "event_id", "request_id", "occurred_at_micro", "workspace_id", "key_id", "plan", "route",
-    "method", "run_id", "status", "outcome", "code", "billable", "reason", "repeat",
-    "pricing_version", "period", "flags", "violated", "bytes_in", "bytes_out", "latency_micro",
-    "upstream_micro", "record_version",
-)  # fmt: skip
-"""The columns of ``usage_events``, in the order in which ``event_row`` gives them."""
-
-QUANTITY_COLUMNS: Final = ("event_id", "meter", "quantity_micro", "charged_micro")
-"""The columns of ``usage_quantities``, in the order in which ``quantity_rows`` gives them."""
-
-ROLLUP_COLUMNS: Final = (
-    "granularity", "workspace_id", "meter", "bucket", "period", "requests", "billable_events",
-    "refused", "repeats", "charged_micro", "charged_max_micro",
-)  # fmt: skip
-"""The columns of ``usage_rollups``, in the order in which ``rollup_row`` gives them."""
-
-
 def event_row(record: Record) -> Values:
-    """Return a record as a row of ``usage_events``."""
+    """Return a record as a row of ``usage_events``, in its order."""
     return (
         record.event_id,
         record.request_id,
@@ -66,7 +48,7 @@ def event_row(record: Record) -> Values:
 
 
 def rollup_row(key: RollupKey, tally: Tally) -> Values:
-    """Return what is added to one sum as a row of ``usage_rollups``."""
+    """Return what is added to one sum as a row of ``usage_rollups``, in its order."""
     return (
         *key,
         tally.requests,
@@ -83,7 +65,7 @@ def _json(names: list[str]) -> str:
 
 
 def quantity_rows(record: Record) -> list[Values]:
-    """Return a record as rows of ``usage_quantities``, one a meter."""
+    """Return a record as rows of ``usage_quantities``, one a meter, in its order."""
     used, charged = record.quantities_micro, record.charged_micro
     return [
         (record.event_id, meter, used.get(meter, 0), charged.get(meter, 0))

@@ -16,18 +16,15 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, Dialect, Engine, Insert
+from sqlalchemy import Connection, Engine
 
 from gateway.database.engine import reading, writing
 from gateway.errors import LedgerUnavailable
 from gateway.ledger import queries
+from gateway.ledger.bulk import bulk_insert
 from gateway.ledger.port import ChargedTotal, UsageRow
 from gateway.ledger.rollups import accumulate, is_correction
 from gateway.ledger.rows import (
-    EVENT_COLUMNS,
-    QUANTITY_COLUMNS,
-    ROLLUP_COLUMNS,
-    Values,
     event_row,
     quantity_rows,
     record_of,
@@ -53,34 +50,6 @@ Run = tuple[str, str]
 Item = TypeVar("Item")
 
 
-class DriverInsert:
-    """An INSERT that goes to the driver as it is, compiled once.
-
-    SQLAlchemy's own way of binding takes 5 us a row, more than the insert.
-
-    Args:
-        columns: What the rows hold, in their order.
-    """
-
-    def __init__(self, statement: Insert, columns: Sequence[str], dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect, column_keys=list(statement.table.c.keys()))
-        self._sql = str(compiled)
-        self._columns = columns
-        names = compiled.positiontup
-        self._is_positional = names is not None
-        assert names is None or list(names) == list(columns)
-
-    def run(self, connection: Connection, rows: Sequence[Values]) -> None:
-        """Insert the rows, all columns given."""
-        if not rows:
-            return
-        if self._is_positional:
-            connection.exec_driver_sql(self._sql, list(rows))
-        else:
-            named = [dict(zip(self._columns, row, strict=True)) for row in rows]
-            connection.exec_driver_sql(self._sql, named)
-
-
 class SqlLedger:
     """Implements ``Ledger``.
 
@@ -95,15 +64,11 @@ class SqlLedger:
         self._engine = engine
         self._retention_micro = run_retention_seconds * MICRO
         dialect = engine.dialect.name
-        self._claim_runs = queries.claim_runs(dialect, self._retention_micro)
-        self._add_events = queries.add_events(dialect)
-        self._plain_events = DriverInsert(queries.ADD_EVENTS, EVENT_COLUMNS, engine.dialect)
-        self._plain_quantities = DriverInsert(
-            queries.ADD_QUANTITIES, QUANTITY_COLUMNS, engine.dialect
-        )
-        self._add_to_rollups = DriverInsert(
-            queries.add_to_rollups(dialect), ROLLUP_COLUMNS, engine.dialect
-        )
+        claim_runs = queries.claim_runs(dialect, self._retention_micro)
+        self._claim_runs = bulk_insert(claim_runs, engine)
+        self._add_events = bulk_insert(queries.add_events(dialect), engine)
+        self._add_quantities = bulk_insert(queries.add_quantities(dialect), engine)
+        self._add_to_rollups = bulk_insert(queries.add_to_rollups(dialect), engine)
 
     def append(self, records: Sequence[Record]) -> int:
         """Insert the records that are not there yet; return how many were new.
@@ -224,23 +189,16 @@ class SqlLedger:
         self, connection: Connection, candidates: dict[Run, Record]
     ) -> dict[Run, tuple[str, int]]:
         """Return by which event (id, time) each run is billed now."""
-        claims = [
-            {
-                "workspace_id": workspace_id,
-                "run_id": run_id,
-                "event_id": candidates[workspace_id, run_id].event_id,
-                "occurred_at_micro": candidates[workspace_id, run_id].occurred_at_micro,
-            }
-            for workspace_id, run_id in sorted(candidates)
-        ]
-        won = {(row[0], row[1]) for row in connection.execute(self._claim_runs, claims)}
         holders = {
-            run: (candidates[run].event_id, candidates[run].occurred_at_micro) for run in won
+            run: (candidates[run].event_id, candidates[run].occurred_at_micro)
+            for run in sorted(candidates)
         }
-        for runs in _pages(sorted(candidates.keys() - won)):
+        claims = [(*run, *holder) for run, holder in holders.items()]
+        if self._claim_runs.run(connection, claims).rowcount == len(claims):
+            return holders
+        for runs in _pages(list(holders)):
             for row in connection.execute(queries.holders_of(runs)):
-                run = (row.workspace_id, row.run_id)
-                holders[run] = (row.event_id, row.occurred_at_micro)
+                holders[row.workspace_id, row.run_id] = (row.event_id, row.occurred_at_micro)
         return holders
 
     def _judge(self, record: Record, holders: dict[Run, tuple[str, int]]) -> Record:
@@ -259,29 +217,27 @@ class SqlLedger:
             )
         return record
 
-    def _add_new(self, connection: Connection, records: Sequence[Record]) -> list[Record]:
+    def _add_new(self, connection: Connection, records: Sequence[Record]) -> Sequence[Record]:
         """Insert the events that are not there yet and return their records."""
+        rows = [event_row(record) for record in records]
         if connection.dialect.name != "sqlite":
-            rows = [dict(zip(EVENT_COLUMNS, event_row(record), strict=True)) for record in records]
-            added = set(connection.execute(self._add_events, rows).scalars())
+            added = set(self._add_events.run(connection, rows).scalars())
             return [record for record in records if record.event_id in added]
-        # SQLite has one writer, and this transaction is it: what is not there now will not come.
-        known: set[str] = set()
-        for page in _pages([record.event_id for record in records]):
-            known.update(connection.execute(queries.known_events(page)).scalars())
-        new = [record for record in records if record.event_id not in known]
-        self._plain_events.run(connection, [event_row(record) for record in new])
-        return new
+        last_row = connection.execute(queries.LAST_ROW).scalar()
+        if self._add_events.run(connection, rows).rowcount == len(rows):
+            return records
+        # SQLite has one writer, and this transaction is it: whatever came since is from here.
+        added = set(connection.execute(queries.EVENTS_AFTER_ROW, {"row": last_row or 0}).scalars())
+        return [record for record in records if record.event_id in added]
 
     def _add_details(self, connection: Connection, records: Sequence[Record]) -> None:
         quantities = [row for record in records for row in quantity_rows(record)]
         if quantities:
-            self._plain_quantities.run(connection, quantities)
+            self._add_quantities.run(connection, quantities)
         tallies = accumulate(records)
         if tallies:
-            self._add_to_rollups.run(
-                connection, [rollup_row(key, tallies[key]) for key in sorted(tallies)]
-            )
+            sums = [rollup_row(key, tallies[key]) for key in sorted(tallies)]
+            self._add_to_rollups.run(connection, sums)
 
 
 def _claimed_run(record: Record) -> Run | None:

@@ -1,14 +1,15 @@
 """Each statement does what its comment says, and those of pages and look-ups use an index."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import ClauseElement, Connection, Engine
+from sqlalchemy import ClauseElement, Connection, CursorResult, Engine
 
 from gateway.ledger import queries
+from gateway.ledger.bulk import bulk_insert
 from gateway.ledger.rollups import CORRECTION
-from gateway.ledger.rows import EVENT_COLUMNS, QUANTITY_COLUMNS, event_row, quantity_rows
+from gateway.ledger.rows import Values, event_row, quantity_rows
 from gateway.rules.record import Record
 from gateway.rules.units import MICRO
 from tests.metering.journals import NOW_MICRO, record
@@ -24,40 +25,51 @@ def connection(database: Engine) -> Any:
         opened.rollback()
 
 
-def event(told: Record) -> dict[str, object]:
-    return dict(zip(EVENT_COLUMNS, event_row(told), strict=True))
+def insert(
+    connection: Connection, statement: queries.BulkStatement, rows: Sequence[Values]
+) -> CursorResult[Any]:
+    return bulk_insert(statement, connection.engine).run(connection, rows)
 
 
 def add(connection: Connection, *records: Record) -> None:
+    dialect = connection.dialect.name
+    insert(connection, queries.add_events(dialect), [event_row(told) for told in records])
     quantities = [row for told in records for row in quantity_rows(told)]
-    connection.execute(queries.ADD_EVENTS, [event(told) for told in records])
-    connection.execute(
-        queries.ADD_QUANTITIES,
-        [dict(zip(QUANTITY_COLUMNS, row, strict=True)) for row in quantities],
-    )
+    insert(connection, queries.add_quantities(dialect), quantities)
 
 
 def ids(*numbers: int) -> list[str]:
     return [record(number).event_id for number in numbers]
 
 
-def test_known_events_are_those_that_are_there(connection: Connection) -> None:
-    add(connection, record(1), record(2))
-
-    found = connection.execute(queries.known_events(ids(2, 3))).scalars().all()
-
-    assert found == ids(2)
-
-
 def test_events_that_are_there_are_not_inserted_again(connection: Connection) -> None:
     add(connection, record(1))
     statement = queries.add_events(connection.dialect.name)
 
-    added = connection.execute(statement, [event(record(n, status=500)) for n in (1, 2)])
+    added = insert(connection, statement, [event_row(record(n, status=500)) for n in (1, 2)])
 
-    assert added.scalars().all() == ids(2)
+    assert added.rowcount == 1
+    if connection.dialect.name == "postgresql":
+        assert added.scalars().all() == ids(2)
     page = connection.execute(queries.events(None, None, "", 10)).all()
     assert [row.status for row in page] == [200, 500]
+
+
+def test_events_of_this_transaction_stand_after_the_row_that_was_last(
+    connection: Connection,
+) -> None:
+    if connection.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL's INSERT returns them")
+    assert connection.execute(queries.LAST_ROW).scalar() is None
+    add(connection, record(5), record(2))
+    last = connection.execute(queries.LAST_ROW).scalar()
+    add(connection, record(1), record(9))
+
+    found = connection.execute(queries.EVENTS_AFTER_ROW, {"row": last}).scalars()
+
+    assert sorted(found) == ids(1, 9)
+    for statement in (queries.LAST_ROW, queries.EVENTS_AFTER_ROW):
+        assert whole_table_reads(connection, statement, {"row": last}) == []
 
 
 class Runs:
@@ -69,9 +81,8 @@ class Runs:
 
     def claim(self, run_id: str, event_id: str, at_micro: int) -> bool:
         """Return whether the event is now what the run is billed by."""
-        values = {"workspace_id": "ws", "run_id": run_id, "event_id": event_id}
-        rows = self._connection.execute(self._claim, [{**values, "occurred_at_micro": at_micro}])
-        return len(rows.all()) == 1
+        row = ("ws", run_id, event_id, at_micro)
+        return insert(self._connection, self._claim, [row]).rowcount == 1
 
     def holder(self, run_id: str) -> str:
         """Return the event that a run is billed by."""
@@ -109,12 +120,13 @@ def test_billed_runs_come_newest_first(connection: Connection) -> None:
     assert [row.run_id for row in page] == ["c", "b"]
 
 
-def rollup(**sums: int) -> dict[str, Any]:
-    return {
+def rollup(**sums: Any) -> Values:
+    row: dict[str, object] = {
         "granularity": "month", "workspace_id": "ws", "meter": "dc", "bucket": "2026-11",
         "period": "2026-11", "requests": 0, "billable_events": 0, "refused": 0, "repeats": 0,
         "charged_micro": 0, "charged_max_micro": 0, **sums,
     }  # fmt: skip
+    return tuple(row.values())
 
 
 def test_sums_grow_and_the_maximum_stays_the_largest(connection: Connection) -> None:
@@ -124,7 +136,7 @@ def test_sums_grow_and_the_maximum_stays_the_largest(connection: Connection) -> 
         {"requests": 2, "charged_micro": 3, "charged_max_micro": 2, "refused": 1},
         {"requests": 1, "charged_micro": 9, "charged_max_micro": 9, "repeats": 4},
     ):
-        connection.execute(statement, [rollup(**sums)])
+        insert(connection, statement, [rollup(**sums)])
 
     row = connection.execute(queries.usage("ws", "2026-11", hourly=False, limit=10)).one()
 
@@ -140,7 +152,7 @@ def test_usage_is_of_what_was_asked_for(connection: Connection) -> None:
         rollup(period="2026-12", bucket="2026-12"),
         rollup(granularity="hour", bucket="2026-11-20T22:00Z"),
     ]
-    connection.execute(statement, rows)
+    insert(connection, statement, rows)
 
     def found(workspace_id: str | None, period: str | None, *, hourly: bool) -> list[str]:
         asked = queries.usage(workspace_id, period, hourly=hourly, limit=10)

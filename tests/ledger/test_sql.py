@@ -255,6 +255,20 @@ def test_rollups_can_be_had_for_a_period_an_hour_and_everybody(ledger: SqlLedger
     assert len(ledger.usage(workspace_id=None, period=None, limit=1)) == 1
 
 
+def test_a_batch_that_the_ledger_has_in_part_adds_the_rest(ledger: SqlLedger) -> None:
+    """D1: events, quantities and sums of the new ones alone, wherever they stand in the batch."""
+    assert ledger.append([record(number) for number in (2, 4, 5)]) == 3
+    again = [record(number, run_id=f"run{number}") for number in (5, 1, 2, 3, 4, 6)]
+    assert ledger.append(again) == 3
+    assert ledger.append([*again, *again]) == 0
+    assert month(ledger) == (6, 6, 6 * MICRO)
+    events = ledger.events(workspace_id=None, period=None)
+    assert [(event.request_id, event.run_id) for event in events] == [
+        ("r1", "run1"), ("r2", None), ("r3", "run3"), ("r4", None), ("r5", None), ("r6", "run6"),
+    ]  # fmt: skip
+    assert all(event.quantities_micro == {"dc": MICRO} for event in events)
+
+
 def test_an_append_that_fails_midway_leaves_nothing(ledger: SqlLedger, database: Engine) -> None:
     """Events, quantities, runs and sums are one transaction."""
     with database.begin() as connection:
