@@ -8,6 +8,7 @@ Source: design sections 8 and 13.
 """
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -181,6 +182,16 @@ def _url_invalid(what: str) -> GatewayError:
         f"the database URL {what}",
         "write sqlite:///folder/file.db or postgresql://user:password@host:5432/name",
     )
+
+
+def _null(_value: None) -> None:
+    """Adapt None to SQLite, where it needs no adapting.
+
+    Without an adapter the driver looks for one in three places, for each None that it is given.
+    """
+
+
+sqlite3.register_adapter(type(None), _null)
 
 
 def _sqlite_engine(url: URL) -> Engine:
