@@ -19,12 +19,24 @@ def pause() -> Generator[None, None, None]:
 
 
 _END: Final = object()
-_running: "Story | None" = None
+
+
+class _Stage:
+    """Where stories are told: one thread tells all of them, one step at a time."""
+
+    __slots__ = ("running",)
+
+    def __init__(self) -> None:
+        self.running: Story | None = None
+
+
+_STAGE: Final = _Stage()
+"""An attribute of an object: compiled, a module's global costs a look-up for each access."""
 
 
 def current() -> "Story | None":
     """Return the story that is being told now; None in a task, or outside of both."""
-    return _running
+    return _STAGE.running
 
 
 class Story:
@@ -47,8 +59,8 @@ class Story:
             self._step()
 
     def _step(self) -> None:
-        global _running  # noqa: PLW0603 - one thread tells all stories, one step at a time
-        before, _running = _running, self
+        stage = _STAGE
+        before, stage.running = stage.running, self
         self._is_running = True
         try:
             # An end that is no exception: raising and catching one costs as much as a step.
@@ -59,7 +71,7 @@ class Story:
             self._failed(error)
             return
         finally:
-            _running = before
+            stage.running = before
         self._is_running = False
         if waits_for is _END:
             self.is_over = True

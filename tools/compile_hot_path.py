@@ -21,6 +21,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUP = "gateway_compiled"
+WHOLE = ("-flto=auto", "-fvisibility=hidden", "-fno-semantic-interposition", "-fno-plt")
+"""Compiled as one: calls between modules go straight and short functions vanish into their callers.
+Without it each goes through a table, for somebody might put a function of his own in its place."""
 sys.path.insert(0, str(ROOT))
 
 from mypyc.build import mypycify  # noqa: E402
@@ -70,11 +73,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         try:
             with redirect_stdout(told), redirect_stderr(told):
-                publish(build(Path(folder)))
+                publish(build_somehow(Path(folder)))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a compiler may fail in any way
             sys.stderr.write(f"{told.getvalue()}\nnot compiled: {error}; running from sources\n")
             return 1 if required else 0
     return 0
+
+
+def build_somehow(work: Path) -> Path:
+    """Compile as one, or module by module where the compiler can't; return as ``build``."""
+    try:
+        return build(work / "whole", WHOLE)
+    except (Exception, SystemExit):  # noqa: BLE001 - if it is for another reason, it fails again
+        return build(work / "parts", ())
 
 
 def what_is_missing() -> str:
@@ -87,16 +98,19 @@ def what_is_missing() -> str:
     return ""
 
 
-def build(work: Path) -> Path:
-    """Compile; return the folder that the modules are in."""
+def build(work: Path, further: tuple[str, ...]) -> Path:
+    """Compile, with further arguments for the compiler; return where the modules are."""
     extensions = mypycify(
         [str(source_of(module).relative_to(ROOT)) for module in MODULES],
-        opt_level="3",
+        opt_level="2",  # faster than 3 here: what runs is wide, not deep, and half the size counts
         debug_level="0",
         multi_file=True,
         target_dir=str(work / "c"),
         group_name=GROUP,
     )
+    for extension in extensions:
+        extension.extra_compile_args += further
+        extension.extra_link_args += further
     command = ParallelBuild(Distribution({"name": GROUP, "ext_modules": extensions}))
     command.build_lib = str(work / "lib")
     command.build_temp = str(work / "objects")

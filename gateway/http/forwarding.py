@@ -121,22 +121,27 @@ def request_head(
     parts = [start_line + b"\r\n"]
     for name, value in fields:
         if lower(name) not in dropped:
-            parts.append(name + b": " + value + b"\r\n")
+            parts.append(b"%b: %b\r\n" % (name, value))
     parts.append(added + b"\r\n")
     return b"".join(parts)
+
+
+def status_line(status: int, reason: bytes = b"") -> bytes:
+    """Return an answer's first line; without a reason it says the usual one."""
+    standard = STATUS_LINES.get(status)
+    if standard is None or (reason and standard[13:-2] != reason):
+        return b"HTTP/1.1 %d %b\r\n" % (status, reason)
+    return standard
 
 
 def response_head(
     status: int, reason: bytes, fields: Fields, dropped: frozenset[bytes], added: bytes
 ) -> bytes:
     """Return an answer's head; arguments as for ``request_head``."""
-    standard = STATUS_LINES.get(status)
-    if standard is None or (reason and standard[13:-2] != reason):
-        standard = b"HTTP/1.1 %d %b\r\n" % (status, reason)
-    parts = [standard]
+    parts = [status_line(status, reason)]
     for name, value in fields:
         if lower(name) not in dropped:
-            parts.append(name + b": " + value + b"\r\n")
+            parts.append(b"%b: %b\r\n" % (name, value))
     parts.append(added + b"\r\n")
     return b"".join(parts)
 

@@ -212,7 +212,7 @@ _CLOSES: Final[tuple[RefusalCode, ...]] = (
 
 def closes_connection(code: RefusalCode) -> bool:
     """Return whether the connection can't be used after this refusal."""
-    return code in _CLOSES
+    return any(code is closing for closing in _CLOSES)
 
 
 def render(

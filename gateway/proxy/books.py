@@ -3,7 +3,6 @@
 Source: design sections 3 and 8; requirements A8, A9, C7, X6.
 """
 
-from functools import partial
 from time import perf_counter_ns
 from typing import Final
 
@@ -12,9 +11,9 @@ import structlog
 from gateway.config.snapshot import RouteCounters
 from gateway.errors import Refusal
 from gateway.http.ratelimit import with_refunds
-from gateway.proxy.active import Active, RoutePlan
+from gateway.proxy.active import RoutePlan
 from gateway.proxy.caller import Caller, Standing
-from gateway.proxy.exchange import Exchange
+from gateway.proxy.exchange import Charged, Exchange
 from gateway.proxy.ports import Ports
 from gateway.proxy.upstream import Answer
 from gateway.rules.charge import Charge, Correction, Counts
@@ -35,7 +34,7 @@ _METHODS: Final = {
 }
 
 
-class Draft:
+class Draft(Charged):
     """What is known of a request so far; becomes its record. Defaults stand on the class."""
 
     plan: RoutePlan | None = None
@@ -57,9 +56,10 @@ class Draft:
     sent_ns = 0
     answered_ns = 0
 
-    def __init__(self, exchange: Exchange, active: Active, now_micro: int) -> None:
+    def __init__(self, exchange: Exchange, ports: Ports, now_micro: int) -> None:
         self.exchange = exchange
-        self.active = active
+        self.ports = ports
+        self.active = ports.active_at(now_micro)
         self.now_micro = now_micro
 
     def settle(self) -> Settlement:
@@ -70,7 +70,7 @@ class Draft:
         if pricing is None or self.caller is None:
             return Settlement(
                 billable=False,
-                reason="refused" if self.outcome is Outcome.REFUSED else "open_route",
+                reason="refused" if self.outcome is _REFUSED else "open_route",
                 quantities_micro=_NOTHING,
                 charged_micro=_NOTHING,
                 deltas=[],
@@ -88,6 +88,22 @@ class Draft:
             repeat=repeat,
             counted=not self.unenforced,
         )
+
+    def give_back(self) -> None:
+        """Undo the charge of a request whose answer was cut because it could not be recorded."""
+        charge = self.charge
+        self.outcome = Outcome.UPSTREAM_FAILED
+        settlement = self.settle()
+        if charge is None or not (settlement.deltas or settlement.releases_run):
+            return
+        correction = Correction(
+            tag=charge.template.tag,
+            hold_id=charge.hold_id,
+            deltas=tuple(settlement.deltas),
+            run_key=charge.run_key,
+            release_run=settlement.releases_run,
+        )
+        spawn(self.ports.counters.correct([correction]), name="give-back", on_error=_not_given_back)
 
 
 def counts_to_tell(draft: Draft) -> tuple[int, ...]:
@@ -112,7 +128,7 @@ def close_books(draft: Draft, ports: Ports) -> None:
         exchange.release(written=True)
         return
     settlement = draft.settlement
-    if settlement is None or draft.outcome is not Outcome.COMPLETED:
+    if settlement is None or draft.outcome is not _COMPLETED:
         settlement = draft.settle()
     if settlement.deltas and draft.standing is not None:
         draft.standing.refused = None
@@ -124,25 +140,8 @@ def close_books(draft: Draft, ports: Ports) -> None:
         exchange.release(written=True)
         return
     if draft.counts is not None and draft.counts.admitted:
-        exchange.unrecorded = partial(give_back, draft, ports)
+        exchange.charged = draft
     ports.journal.append(record, exchange.release)
-
-
-def give_back(draft: Draft, ports: Ports) -> None:
-    """Undo the charge of a request whose answer was cut because it could not be recorded."""
-    charge = draft.charge
-    draft.outcome = Outcome.UPSTREAM_FAILED
-    settlement = draft.settle()
-    if charge is None or not (settlement.deltas or settlement.releases_run):
-        return
-    correction = Correction(
-        tag=charge.template.tag,
-        hold_id=charge.hold_id,
-        deltas=tuple(settlement.deltas),
-        run_key=charge.run_key,
-        release_run=settlement.releases_run,
-    )
-    spawn(ports.counters.correct([correction]), name="give-back", on_error=_not_given_back)
 
 
 def _not_given_back(_name: str, _error: BaseException) -> None:

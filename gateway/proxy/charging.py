@@ -38,12 +38,38 @@ async def charge(draft: Draft, plan: RoutePlan, ports: Ports) -> bool:
     """
     if draft.caller is None and (not plan.route.own_limits or draft.active.pricing is None):
         return True
-    counts = await _count(draft, plan, ports)
-    if counts is None:
-        return True
-    charged, standing = draft.charge, draft.standing
-    assert charged is not None
-    assert standing is not None
+    counters = ports.counters
+    at_micro = counters.now_micro()
+    for _ in range(STALE_ATTEMPTS):
+        standing = draft.standing = _stand(draft, plan, at_micro)
+        request = draft.charge = _plan_charge(draft, standing)
+        if not standing.template.entries and request.run_key is None:
+            draft.charge = draft.standing = None
+            return True
+        remembered = remembered_refusal(standing, request, at_micro)
+        if remembered is not None:
+            ports.stats.store.refused_locally += 1
+            draft.is_remembered = True
+            return _decide(draft, standing, request, remembered, ports)
+        try:
+            counts = await counters.charge(request)
+        except StaleTemplate as stale:  # a period ended meanwhile
+            ports.stats.store.stale_templates += 1
+            at_micro = stale.now_micro
+            continue
+        except StoreUnavailable:
+            if plan.route.on_store_failure is FailurePolicy.CLOSED:
+                draft.charge = draft.standing = None
+                raise
+            counts = await _count_locally(draft, request, ports)
+        return _decide(draft, standing, request, counts, ports)
+    raise StoreUnavailable("counters.clock", "the store's clock jumps")
+
+
+def _decide(
+    draft: Draft, standing: Standing, charged: Charge, counts: Counts, ports: Ports
+) -> bool:
+    """Return whether a request goes on; raise or repeat its refusal if not."""
     draft.counts = counts
     stats = ports.stats.store
     stats.charges += 1
@@ -66,39 +92,6 @@ async def charge(draft: Draft, plan: RoutePlan, ports: Ports) -> bool:
         violations=violations_of(charged, counts),
         renews_at_micro=_renews_at_micro(charged, counts),
     )
-
-
-async def _count(draft: Draft, plan: RoutePlan, ports: Ports) -> Counts | None:
-    """Charge the store, planning anew when a period ended meanwhile."""
-    at_micro = ports.counters.now_micro()
-    for _ in range(STALE_ATTEMPTS):
-        standing = draft.standing = _stand(draft, plan, at_micro)
-        request = draft.charge = _plan_charge(draft, standing)
-        if not standing.template.entries and request.run_key is None:
-            draft.charge = draft.standing = None
-            return None
-        remembered = remembered_refusal(standing, request, at_micro)
-        if remembered is not None:
-            ports.stats.store.refused_locally += 1
-            draft.is_remembered = True
-            return remembered
-        try:
-            return await _charge_store(draft, plan, request, ports)
-        except StaleTemplate as stale:
-            ports.stats.store.stale_templates += 1
-            at_micro = stale.now_micro
-    raise StoreUnavailable("counters.clock", "the store's clock jumps")
-
-
-async def _charge_store(draft: Draft, plan: RoutePlan, request: Charge, ports: Ports) -> Counts:
-    """Charge the store, or this worker's share if the store is away and the route is open."""
-    try:
-        return await ports.counters.charge(request)
-    except StoreUnavailable:
-        if plan.route.on_store_failure is FailurePolicy.CLOSED:
-            draft.charge = draft.standing = None
-            raise
-    return await _count_locally(draft, request, ports)
 
 
 def _stand(draft: Draft, plan: RoutePlan, at_micro: int) -> Standing:

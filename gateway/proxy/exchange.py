@@ -6,12 +6,11 @@ Source: design section 3; RFC 9110 6.4, 10.1.1; RFC 9112 6; requirement X1.
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.fields import HOP_BY_HOP, nominated
-from gateway.http.forwarding import ClientOrigin, response_head, trailer_lines
+from gateway.http.forwarding import ClientOrigin, response_head, status_line, trailer_lines
 from gateway.http.problems import Problem, closes_connection
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading, reset
 from gateway.proxy.pool import UpstreamPool
@@ -26,6 +25,7 @@ CAPTURED_BYTES_MAX: Final = 1024 * 1024
 """An answer whose body tells the cost is copied up to here; a longer one keeps the estimate."""
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NOTHING: Final[frozenset[bytes]] = frozenset()
 _INTERIM_DROPPED: Final = HOP_BY_HOP | {b"content-length"}
 """An interim answer has no body (RFC 9112 6.3)."""
 
@@ -83,6 +83,14 @@ class ClientSide(asyncio.Protocol):
         raise NotImplementedError
 
 
+class Charged:
+    """What was counted for a request, until its record is kept."""
+
+    def give_back(self) -> None:
+        """Undo it: the answer could not be recorded and was cut."""
+        raise NotImplementedError
+
+
 class Exchange(AnswerSink):
     """One request and its answer.
 
@@ -114,6 +122,7 @@ class Exchange(AnswerSink):
     started_ns = 0
     event_id = ""
     request_id = ""
+    id_line = b""
     body_bytes = 0
     body_bytes_max = -1
     body_complete = False
@@ -122,18 +131,18 @@ class Exchange(AnswerSink):
     reads_body = False
     dropped_bytes_max = 0
     trailers: Fields | None = None
-    trailers_dropped: frozenset[bytes] = frozenset()
+    trailers_dropped: frozenset[bytes] = _NOTHING
     upstream: UpstreamConnection | None = None
     pool: UpstreamPool | None = None
     answer_begun = False
     writes_chunks = False
-    answer_dropped: frozenset[bytes] = frozenset()
+    answer_dropped: frozenset[bytes] = _NOTHING
     unsent_bytes = NO_LENGTH
     remaining = NO_LENGTH
     held = b""
     bytes_out = 0
     captured: list[bytes] | None = None
-    unrecorded: Callable[[], None] | None = None
+    charged: Charged | None = None
     tunnels = False
     opening: Opening | None = None
     client_gone = False
@@ -145,8 +154,6 @@ class Exchange(AnswerSink):
     def __init__(self, client: ClientSide) -> None:
         self.client = client
         self.body_chunks: list[bytes] = []
-
-    # The request's body
 
     def body_data(self, data: bytes) -> None:
         """Take a piece of the body from the client."""
@@ -252,20 +259,14 @@ class Exchange(AnswerSink):
 
     # The answer
 
-    async def relay(self, answer: Answer, added: bytes, dropped: frozenset[bytes]) -> None:
-        """Pass the answer on, all but its last bytes.
+    def begin_answer(self, answer: Answer, added: bytes, dropped: frozenset[bytes]) -> None:
+        """Pass the answer on as far as it is here, all but its last bytes.
 
         Args:
             answer: The upstream's answer; its head is here, its body may still be coming.
             added: Whole lines to add to the head.
             dropped: Lower-case names of fields that are not passed on, beside the hop-by-hop ones.
-
-        Raises:
-            UpstreamError: the upstream broke off.
-            ClientGone: the client left.
         """
-        upstream = self.upstream
-        assert upstream is not None
         if self.has_body and not self.body_complete:
             self.keep_alive = False
         head = self._answer_head(answer, added, dropped)
@@ -279,10 +280,22 @@ class Exchange(AnswerSink):
                 )
             self.held = head + body
             return
+        upstream = self.upstream
+        assert upstream is not None
         self.answer_begun = True
         self._write(head)
         for data in upstream.stream():
             self.answer_data(data)
+
+    async def rest_of_answer(self, answer: Answer) -> None:
+        """Wait until an answer that was begun has been passed on, all but its last bytes.
+
+        Raises:
+            UpstreamError: the upstream broke off.
+            ClientGone: the client left.
+        """
+        upstream = self.upstream
+        assert upstream is not None
         await upstream.answer_end()
         if self.client_gone:
             raise ClientGone
@@ -373,28 +386,19 @@ class Exchange(AnswerSink):
             return
         if closes_connection(code) or (self.has_body and not self.body_complete):
             self.keep_alive = False
+        lines = problem.fields + b"Content-Length: %d\r\n" % len(problem.body) + added
         body = b"" if self.method == b"HEAD" else problem.body
-        self.held = (
-            response_head(
-                problem.status,
-                b"",
-                [],
-                HOP_BY_HOP,
-                problem.fields
-                + b"Content-Length: %d\r\n" % len(problem.body)
-                + self.client.date_line()
-                + added
-                + self._connection_line(),
-            )
-            + body
-        )
+        self.held = self._own_head(problem.status, lines) + body
 
     def answer_options(self, allow: bytes, added: bytes) -> None:
         """Answer an ``OPTIONS`` that is the gateway's own to answer (RFC 9110 7.6.2, 9.3.7)."""
-        lines = b"Allow: %b\r\nContent-Length: 0\r\n" % allow + self.client.date_line() + added
         if self.has_body and not self.body_complete:
             self.keep_alive = False
-        self.held = response_head(200, b"", [], HOP_BY_HOP, lines + self._connection_line())
+        self.held = self._own_head(200, b"Allow: %b\r\nContent-Length: 0\r\n" % allow + added)
+
+    def _own_head(self, status: int, lines: bytes) -> bytes:
+        date = self.client.date_line()
+        return b"%b%b%b%b\r\n" % (status_line(status), lines, date, self._connection_line())
 
     def _cut(self) -> None:
         """End an answer that has begun so that nobody takes it for a whole one."""
@@ -414,13 +418,13 @@ class Exchange(AnswerSink):
 
     def release(self, written: bool) -> None:  # noqa: FBT001 - the journal's callback
         """Let the last bytes go, now that the record is (or can't be) in the journal."""
-        client, unrecorded = self.client, self.unrecorded
+        client, charged = self.client, self.charged
         # Each refers back to this exchange: left alone, only the garbage collector would find it.
-        self.story = self.unrecorded = None
+        self.story = self.charged = None
         if not written:
             client.transport.abort()
-            if unrecorded is not None:
-                unrecorded()
+            if charged is not None:
+                charged.give_back()
         elif not self.client_gone:
             if self.held:
                 client.transport.write(self.held)

@@ -59,7 +59,8 @@ async def send(
         is_reused = connection.uses > 0
         head = _head(exchange, plan, ports, identity, connection.endpoint.endpoint)
         try:
-            return await _ask(exchange, connection, head, pool)
+            _ask(exchange, connection, head, pool)
+            answer = await connection.answer_head()
         except UpstreamError as error:
             is_stale = is_reused and error.kind == "closed" and not error.answered
             exchange.let_upstream_go()
@@ -68,11 +69,17 @@ async def send(
             ports.stats.worker.upstream_retries += 1
             exchange.pool = pool
             may_repeat = False
+            continue
+        if connection.is_trial or connection.is_circuit_probe:
+            pool.answered(connection, answer.status)
+        if not answer.complete:
+            exchange.deadline = exchange.client.loop.time() + exchange.idle_seconds
+        return answer
 
 
-async def _ask(
+def _ask(
     exchange: Exchange, connection: UpstreamConnection, head: bytes, pool: UpstreamPool
-) -> Answer:
+) -> None:
     exchange.upstream = connection
     connection.send_head(
         head,
@@ -83,15 +90,8 @@ async def _ask(
     )
     if exchange.has_body:
         exchange.stream_body_to(connection)
-    timeouts = pool.upstream.timeouts
-    now = exchange.client.loop.time()
-    exchange.deadline = now + timeouts.first_byte_seconds
-    answer = await connection.answer_head()
-    if connection.is_trial or connection.is_circuit_probe:
-        pool.answered(connection, answer.status)
-    if not answer.complete:
-        exchange.deadline = exchange.client.loop.time() + timeouts.idle_seconds
-    return answer
+    first_byte_seconds = pool.upstream.timeouts.first_byte_seconds
+    exchange.deadline = exchange.client.loop.time() + first_byte_seconds
 
 
 def _set_deadlines(exchange: Exchange, pool: UpstreamPool, tier: Tier | None) -> None:
@@ -131,7 +131,7 @@ def _head(
     snapshot = ports.active.snapshot
     added = (
         exchange.client.origin_lines(exchange.origin, exchange.host, snapshot.via)
-        + b"X-Request-Id: %b\r\n" % exchange.request_id.encode()
+        + exchange.id_line
         + identity
     )
     if exchange.is_chunked:

@@ -42,8 +42,9 @@ DEGRADED: Final = b"Gateway-Degraded: counter-store\r\n"
 async def serve(exchange: Exchange, ports: Ports) -> None:
     """Take one request from its parsed head to its record."""
     now_micro = ports.clock.now_micro()
-    draft = Draft(exchange, ports.active_at(now_micro), now_micro)  # 1  head is parsed, strictly
+    draft = Draft(exchange, ports, now_micro)  # 1  head is parsed, strictly
     ports.exchanges.add(exchange)
+    exchange.id_line = b"X-Request-Id: %b\r\n" % exchange.request_id.encode()
     try:
         plan = draft.plan = find_route(draft, ports)  # 2
         if plan is None:
@@ -58,6 +59,7 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
         elif draft.refusal is not None:
             refuse(draft, draft.refusal, Outcome.REFUSED)
     except Refusal as refusal:
+        refusal.forget_frames()
         refuse(draft, refusal, Outcome.REFUSED)
     except (StoreUnavailable, DirectoryUnavailable) as error:
         refuse(draft, unavailable(error), Outcome.REFUSED)
@@ -114,9 +116,7 @@ def answer_options(draft: Draft) -> None:
     draft.status = 200
     path = exchange.path
     allowed = METHODS if path == b"*" else draft.active.matcher.allowed_methods(exchange.host, path)
-    exchange.answer_options(
-        b", ".join(sorted(allowed)), b"X-Request-Id: %b\r\n" % exchange.request_id.encode()
-    )
+    exchange.answer_options(b", ".join(sorted(allowed)), exchange.id_line)
 
 
 async def find_caller(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
@@ -174,7 +174,7 @@ async def forward(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
 
 async def relay(draft: Draft, plan: RoutePlan) -> None:
     """Pass the answer on with the fields that tell the caller where it stands (step 7)."""
-    exchange, answer, standing, counts = draft.exchange, draft.answer, draft.standing, draft.counts
+    exchange, answer = draft.exchange, draft.answer
     assert answer is not None
     if plan.settles_from_body:
         exchange.captured = []
@@ -182,29 +182,35 @@ async def relay(draft: Draft, plan: RoutePlan) -> None:
         draft.actual_micro = actual_cost(plan, answer, None)
     if not plan.settles_from_body:
         draft.settlement = draft.settle()
-    lines = b"X-Request-Id: %b\r\n" % exchange.request_id.encode()
-    if draft.unenforced:
-        lines += DEGRADED
-    elif standing is not None and counts is not None:
-        lines += render_ratelimit(standing.fields, counts_to_tell(draft), counts.now_micro)
     if answer.status == 101:
         if not exchange.wants_upgrade:
             raise UpstreamError("protocol", answered=True)
         exchange.tunnels = True
         if exchange.upstream is not None:
             exchange.upstream.reading.pause("upgrade")  # until the record is written
-    await exchange.relay(answer, lines, plan.response_dropped)
+    exchange.begin_answer(answer, exchange.id_line + standing_lines(draft), plan.response_dropped)
+    if exchange.answer_begun:
+        await exchange.rest_of_answer(answer)
     if plan.settles_from_body:
         draft.actual_micro = actual_cost(plan, answer, exchange.captured)
+
+
+def standing_lines(draft: Draft) -> bytes:
+    """Return the fields that tell the caller where it stands."""
+    standing, counts = draft.standing, draft.counts
+    if draft.unenforced:
+        return DEGRADED
+    if standing is None or counts is None:
+        return b""
+    return render_ratelimit(standing.fields, counts_to_tell(draft), counts.now_micro)
 
 
 def refuse(draft: Draft, refusal: Refusal, outcome: Outcome) -> None:
     """Answer with a problem, in the place of the upstream."""
     exchange, standing = draft.exchange, draft.standing
-    refusal.forget_frames()
     draft.refusal = refusal
     draft.outcome = outcome
-    lines = b"X-Request-Id: %b\r\n" % exchange.request_id.encode()
+    lines = exchange.id_line
     if standing is None or draft.counts is None or draft.unenforced:
         problem = _problem(draft, refusal, exchange.request_id)
     elif draft.is_remembered:

@@ -15,7 +15,7 @@ from gateway.config.snapshot import TunnelMeter, TunnelUnit
 from gateway.errors import DirectoryUnavailable, Refusal, RefusalCode, StoreUnavailable
 from gateway.http.problems import status_of
 from gateway.proxy.active import RoutePlan
-from gateway.proxy.books import Draft, give_back, record_of
+from gateway.proxy.books import Draft, record_of
 from gateway.proxy.caller import entered, require_access
 from gateway.proxy.charging import charge
 from gateway.proxy.exchange import Exchange
@@ -69,7 +69,7 @@ class Slices:
         now_micro = ports.clock.now_micro()
         exchange = _like(self._handshake, ports.new_event_id())
         exchange.started_ns = perf_counter_ns()
-        draft = Draft(exchange, ports.active_at(now_micro), now_micro)
+        draft = Draft(exchange, ports, now_micro)
         draft.plan = draft.active.plans.get(self._plan.route.name, self._plan)
         draft.status = _SWITCHING_PROTOCOLS
         draft.reserved_micro = self._reserved_micro
@@ -171,7 +171,7 @@ class Slices:
         written: bool,  # noqa: FBT001 - the journal's callback
     ) -> None:
         if not written:
-            give_back(draft, self._ports)
+            draft.give_back()
             unrecorded()
 
 

@@ -4,12 +4,18 @@ Source: design sections 3 (step 8), 5 and 8; requirements A7, A8, A9, D1.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.rules.charge import Charge, CounterDelta
 from gateway.rules.charging import amount
 from gateway.rules.limits import LimitKind
 from gateway.rules.plan import BillingRules
 from gateway.rules.record import Outcome
+
+_REFUSED: Final = Outcome.REFUSED
+_UPSTREAM_FAILED: Final = Outcome.UPSTREAM_FAILED
+_CLIENT_GONE: Final = Outcome.CLIENT_GONE
+# Looked up once: a member of an enumeration costs as much as the rest of ``billability``.
 
 
 @dataclass(slots=True, init=False)
@@ -58,11 +64,11 @@ def billability(
         outcome: How the request ended.
         repeat: Its run id had been charged before.
     """
-    if outcome is Outcome.REFUSED:
+    if outcome is _REFUSED:
         return False, "refused"
-    if outcome is Outcome.UPSTREAM_FAILED:
+    if outcome is _UPSTREAM_FAILED:
         return False, "upstream_failed"
-    if outcome is Outcome.CLIENT_GONE and status == 0:
+    if outcome is _CLIENT_GONE and status == 0:
         return False, "client_gone"
     if repeat:
         return False, "repeat"
@@ -100,7 +106,7 @@ def settle(
         billable=billable,
         reason=reason,
         quantities_micro=quantities,
-        charged_micro=quantities if billable else dict.fromkeys(quantities, 0),
+        charged_micro=quantities if billable else _zeroed(quantities),
         deltas=deltas,
         releases_run=(
             not billable
@@ -110,6 +116,10 @@ def settle(
             and charge.run_key is not None
         ),
     )
+
+
+def _zeroed(quantities_micro: dict[str, int]) -> dict[str, int]:
+    return {meter: 0 for meter in quantities_micro}  # noqa: C420 - compiled, cheaper than fromkeys
 
 
 def _deltas(
