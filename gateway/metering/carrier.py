@@ -3,7 +3,8 @@
 It runs in the shipper's thread, or in a process of its own where reading, writing and waiting take
 nothing from the requests (``gateway.process.shipping``).
 
-Owns: what becomes of a record that the ledger refuses. Does not own: when, how much, how far.
+Owns: what becomes of a record that the ledger refuses, the note of how far the ledger is.
+Does not own: when, how much.
 Source: design sections 8 and 13; requirements X6, D1.
 """
 
@@ -17,6 +18,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.errors import LedgerUnavailable
 from gateway.ledger.port import Ledger
+from gateway.metering.journal_folder import write_checkpoint
 from gateway.metering.journal_format import Position
 from gateway.metering.journal_reader import read_records
 from gateway.metering.journal_segments import Segment
@@ -77,7 +79,7 @@ class Carrier(Protocol):
     oldest_micro: int
 
     def carry(self, load: Load) -> Carried:
-        """Bring the oldest batch to the ledger.
+        """Bring the oldest batch to the ledger and note durably that it is there.
 
         Raises:
             LedgerUnavailable: nothing of it is lost: call again later.
@@ -106,6 +108,8 @@ class LedgerCarrier:
         self.oldest_micro = records[0].occurred_at_micro if records else 0
         refused = self._deliver(load.folder, records) if records else 0
         self._widening = 1
+        if batch.position != load.position:
+            _note(load.folder, batch.position)
         return Carried(batch.position, len(records), refused)
 
     def close(self) -> None:
@@ -161,3 +165,11 @@ class LedgerCarrier:
                 }
             )
         set_aside(folder, entries)
+
+
+def _note(folder: Path, position: Position) -> None:
+    try:
+        write_checkpoint(folder, position)
+    except OSError as error:
+        # A full disk refuses the note; deleting is what helps it, and the ledger has it all.
+        _log.error("journal.checkpoint_failed", error=error.strerror)

@@ -210,24 +210,21 @@ class Journal:
         """Return up to ``limit`` of the oldest unshipped records. Blocking. Raises ``OSError``."""
         return self._reader.read_unshipped(limit)
 
-    def mark_shipped(self, batch: Unshipped) -> None:
-        """Note durably that the ledger has a batch; delete what is needed no more. Blocking.
-
-        If the note can't be written a restart ships the batch again, harmlessly.
-        """
-        self.mark_carried(batch.position, len(batch.records))
-
     def mark_carried(self, position: Position, count: int) -> None:
-        """Do as ``mark_shipped`` for a batch that somebody else has read. Blocking."""
-        self._reader.mark_shipped(position, count)
-        self._refresh()
+        """Learn that the ledger has all up to a position; whoever brought it there noted it."""
+        self._reader.mark_carried(position, count)
 
     def load(self, limit: int) -> Load:
         """Return where the oldest unshipped records are to be found."""
         return Load(self.directory, tuple(self._reader.segments), self._reader.shipped, limit)
 
+    @property
+    def is_freeable(self) -> bool:
+        """Whether ``free`` would find something to delete."""
+        return self._reader.is_freeable
+
     def free(self) -> None:
-        """Delete segments whose last correction was acknowledged after they were shipped."""
+        """Delete segments that are shipped and whose corrections are acknowledged. Blocking."""
         self._reader.free()
         self._refresh()
 

@@ -64,6 +64,29 @@ class Scan:
     next_number: int = 1
 
 
+def write_checkpoint(folder: Path, position: Position) -> None:
+    """Note durably that the ledger has all records of a journal before a position. Blocking.
+
+    Whoever ships does so, without the folder's lock: the shipping process of a worker that was
+    killed may come late. What it notes is true, if old; each process writes a file of its own.
+
+    Raises:
+        OSError: nothing is noted; a restart ships again what the ledger has.
+    """
+    temporary = folder / f"{_CHECKPOINT}.{os.getpid()}"
+    content = orjson.dumps({"v": FORMAT_VERSION, **position._asdict()})
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / _CHECKPOINT)
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
 class JournalFolder:
     """One folder on the disk, used by this process alone while it is locked."""
 
@@ -132,17 +155,6 @@ class JournalFolder:
         finally:
             path.unlink(missing_ok=True)
 
-    def write_checkpoint(self, position: Position) -> None:
-        """Note durably that the ledger has all records before a position. Raises ``OSError``."""
-        temporary = self.path / f"{_CHECKPOINT}.new"
-        content = orjson.dumps({"v": FORMAT_VERSION, **position._asdict()})
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path / _CHECKPOINT)
-        self.sync()
-
     def _read_checkpoint(self) -> Position:
         try:
             values = orjson.loads((self.path / _CHECKPOINT).read_bytes())
@@ -174,6 +186,8 @@ class JournalFolder:
     def _scan(self) -> Scan:
         scan = Scan(shipped=self._read_checkpoint())
         scan.next_number = scan.shipped.segment + 1
+        for unfinished in self.path.glob(f"{_CHECKPOINT}.*"):
+            unfinished.unlink(missing_ok=True)
         for number, path in self._segment_files():
             scan.next_number = max(scan.next_number, number + 1)
             size = path.stat().st_size

@@ -48,7 +48,7 @@ class JournalReader:
         unacknowledged: Segment by hold id; changed by the writer's side (the event loop) only.
         shipped: Everything before it is in the ledger.
         bytes_freed: Sum of what ``free`` deleted.
-        records_shipped: Sum of what ``mark_shipped`` was told.
+        records_shipped: Sum of what ``mark_carried`` was told.
     """
 
     def __init__(self, folder: JournalFolder) -> None:
@@ -77,21 +77,15 @@ class JournalReader:
 
         return read_records(self._folder.path, tuple(self.segments), position, limit, is_owed)
 
-    def mark_shipped(self, position: Position, count: int) -> None:
-        """Note durably that the ledger has ``count`` records more, all up to a position.
-
-        What is needed no more is deleted.
-        """
-        if position == self.shipped:
-            return
+    def mark_carried(self, position: Position, count: int) -> None:
+        """Learn that the ledger has ``count`` records more, all up to a position."""
         self.records_shipped += count
         self.shipped = position
-        try:
-            self._folder.write_checkpoint(position)
-        except OSError as error:
-            # A full disk refuses the note; deleting is what helps it, and the ledger has it all.
-            _log.error("journal.checkpoint_failed", error=error.strerror)
-        self.free()
+
+    @property
+    def is_freeable(self) -> bool:
+        """Whether ``free`` would find something to delete."""
+        return bool(self.segments) and self._is_spent(self.segments[0])
 
     def free(self) -> None:
         """Delete the oldest segments that are shipped and whose corrections are acknowledged.
@@ -100,7 +94,7 @@ class JournalReader:
         """
         while self.segments:
             segment = self.segments[0]
-            if segment.unacknowledged or not segment.is_behind(self.shipped):
+            if not self._is_spent(segment):
                 return
             try:
                 segment.path.unlink(missing_ok=True)
@@ -113,6 +107,9 @@ class JournalReader:
                 return
             self.bytes_freed += segment.written
             self.segments.popleft()
+
+    def _is_spent(self, segment: Segment) -> bool:
+        return not segment.unacknowledged and segment.is_behind(self.shipped)
 
     def replay(self) -> Iterator[Record]:
         """Yield every record that is held, shipped or not, oldest first."""

@@ -4,7 +4,7 @@ The ledger ignores event ids that it has, and the journal's checkpoint follows o
 them: whatever step a crash hits, the next start repeats the batch without harm. A record that the
 ledger refuses is set aside where an operator finds it; it holds nobody else up.
 
-Owns: pace and back-off. Does not own: files (``journal``), the way of a batch (``carrier``).
+Owns: pace and back-off. Does not own: files (``journal``), the way of a batch (``courier``).
 Source: design sections 8 and 13; requirements X6, D1.
 """
 
@@ -15,7 +15,8 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.errors import LedgerUnavailable
-from gateway.metering.carrier import Carrier
+from gateway.metering.carrier import Carried
+from gateway.metering.courier import Courier
 from gateway.metering.journal import Journal
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import ShipperStats
@@ -36,7 +37,7 @@ class Shipper:
     def __init__(
         self,
         journal: Journal,
-        carrier: Carrier,
+        courier: Courier,
         *,
         clock: Clock,
         stats: ShipperStats,
@@ -47,7 +48,7 @@ class Shipper:
         self._clock = clock
         self._stats = stats
         self._interval_seconds = interval_seconds
-        self._carrier = carrier
+        self._courier = courier
         self._batch = batch
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -85,7 +86,7 @@ class Shipper:
             await asyncio.wait([self._task])
             self._task = None
         async with self._turn:
-            await asyncio.to_thread(self._carrier.close)
+            await self._courier.close()
 
     async def _run(self) -> None:
         while True:
@@ -94,39 +95,37 @@ class Shipper:
                 await asyncio.sleep(self._pause_seconds())
 
     async def _ship(self) -> int:
-        """Ship one batch in a thread; whoever is cancelled meanwhile leaves it to finish."""
+        """Ship one batch; whoever is cancelled meanwhile leaves it to finish."""
         work = spawn(self._ship_in_turn(), name="shipper.batch")
         return await asyncio.shield(work)
 
     async def _ship_in_turn(self) -> int:
+        """Ship the oldest batch; return how many records it had, 0 if nothing was left."""
         async with self._turn:
             try:
-                count = await asyncio.to_thread(self._ship_batch)
+                carried = await self._courier.carry(self._journal.load(self._batch))
             except LedgerUnavailable as error:
                 self._note_away(error.code, error.message)
                 return 0
             except OSError as error:
                 self._note_away("journal.unreadable", error.strerror or str(error))
                 return 0
+            else:
+                self._note_carried(carried)
+            finally:
+                self._stats.oldest_unshipped_micro = self._courier.oldest_micro
+                # The ledger may be away for long: corrections are acknowledged meanwhile.
+                if self._journal.is_freeable:
+                    await asyncio.to_thread(self._journal.free)
         self._note_back()
-        return count
+        return carried.count
 
-    def _ship_batch(self) -> int:
-        """Ship the oldest batch; return how many records it had, 0 if nothing was left.
-
-        Blocking, in a thread. Raises what ``Carrier.carry`` raises.
-        """
-        self._journal.free()
-        try:
-            carried = self._carrier.carry(self._journal.load(self._batch))
-        finally:
-            self._stats.oldest_unshipped_micro = self._carrier.oldest_micro
+    def _note_carried(self, carried: Carried) -> None:
         self._journal.mark_carried(carried.position, carried.count)
         self._stats.errors += carried.set_aside
         self._stats.shipped += carried.count
         self._stats.batches += bool(carried.count)
         self._stats.lag_records = self._journal.unshipped_records
-        return carried.count
 
     def _pause_seconds(self) -> float:
         return min(self._interval_seconds * 2.0**self._failures, _BACK_OFF_MAX_SECONDS)

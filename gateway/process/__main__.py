@@ -34,11 +34,11 @@ def main(arguments: list[str]) -> int:
         told = orjson.loads(handed.read())
     loaded = restore(told["configuration"].encode())
     logs.configure(loaded.settings.log_level, console=sys.stderr.isatty())
-    carrier = shipping.start(lambda: open_carrier(loaded.settings))
+    courier = shipping.start(lambda: open_carrier(loaded.settings))
     from gateway.process import worker  # noqa: PLC0415 - the shipping process does without
 
     try:
-        return worker.run(loaded, told["overrides"], carrier)
+        return worker.run(loaded, told["overrides"], courier)
     except GatewayError as error:
         sys.stderr.write(f"error: {error.message} [{error.code}]\nhint: {error.hint}\n")
         return CANNOT_START

@@ -2,13 +2,16 @@
 
 In a thread of the worker it cost each request a quarter more CPU time and up to 5 ms of waiting for
 the interpreter's lock. The worker asks over a socket; the answer says how far the ledger is. If one
-dies in between nothing is lost: the batch is carried again (docs/decisions/0012).
+dies in between nothing is lost: the batch is carried again (docs/decisions/0012). The question and
+its answer cross the worker's event loop: a thread that waits for them, and notes how far the ledger
+is, asks for the interpreter's lock a dozen times a batch.
 
 The process is forked before there are threads or an event loop, and before the worker loads what
 only it needs; it ends when the worker's end of the socket closes, however that comes. If it dies
 itself, the worker ships in a thread.
 """
 
+import asyncio
 import gc
 import os
 import signal
@@ -23,10 +26,13 @@ import structlog
 
 from gateway.errors import LedgerUnavailable
 from gateway.metering.carrier import Carried, Carrier, LedgerRefusesAll, Load
+from gateway.metering.courier import Courier, ThreadCourier
 from gateway.metering.journal_format import Position
 from gateway.metering.journal_segments import Segment
 
 _LENGTH: Final = struct.Struct(">I")
+_READ_BYTES: Final = 4096
+"""Most of an answer that is read at once; it has some hundred."""
 _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Meant for the worker, but sent to the whole group by terminals and supervisors."""
 _BATCHES_PER_COLLECTION: Final = 64
@@ -34,8 +40,8 @@ _BATCHES_PER_COLLECTION: Final = 64
 _log = structlog.get_logger("shipper")
 
 
-class ProcessCarrier:
-    """Implements ``Carrier`` by asking the shipping process.
+class ProcessCourier:
+    """Implements ``Courier`` by asking the shipping process.
 
     Args:
         channel: This end of the socket.
@@ -46,31 +52,40 @@ class ProcessCarrier:
     def __init__(
         self, channel: socket.socket, process: int, open_carrier: Callable[[], Carrier]
     ) -> None:
+        channel.settimeout(0)
         self.oldest_micro = 0
         self._channel = channel
         self._process = process
         self._open_carrier = open_carrier
-        self._own: Carrier | None = None
+        self._own: Courier | None = None
 
-    def carry(self, load: Load) -> Carried:
-        """See ``Carrier``."""
+    async def carry(self, load: Load) -> Carried:
+        """See ``Courier``."""
         if self._own is None:
-            answer = self._ask(load)
+            answer = await self._ask(load)
             if answer is not None:
                 return self._carried(answer)
-            self._own = self._take_over()
+            self._own = await asyncio.to_thread(self._take_over)
         try:
-            return self._own.carry(load)
+            return await self._own.carry(load)
         finally:
             self.oldest_micro = self._own.oldest_micro
 
-    def _ask(self, load: Load) -> dict[str, Any] | None:
+    async def _ask(self, load: Load) -> dict[str, Any] | None:
         """Return the answer to a question, None if nobody will ever answer."""
+        loop = asyncio.get_running_loop()
+        answer = bytearray()
         try:
-            send(self._channel, _told(load))
+            await loop.sock_sendall(self._channel, framed(_told(load)))
+            while _missing_bytes(answer):
+                part = await loop.sock_recv(self._channel, _READ_BYTES)
+                if not part:
+                    return None
+                answer += part
         except ConnectionError:
             return None
-        return receive(self._channel)
+        told: dict[str, Any] = orjson.loads(answer[_LENGTH.size :])
+        return told
 
     def _carried(self, answer: dict[str, Any]) -> Carried:
         self.oldest_micro = answer.get("oldest_micro", self.oldest_micro)
@@ -80,16 +95,16 @@ class ProcessCarrier:
         segment, offset = answer["position"]
         return Carried(Position(segment, offset), answer["count"], answer["set_aside"])
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the process; it finishes a batch that is under way."""
         self._channel.close()
         if self._process:
-            os.waitpid(self._process, 0)
+            await asyncio.to_thread(os.waitpid, self._process, 0)
             self._process = 0
 
-    def _take_over(self) -> Carrier:
-        """Ship in this process from now on."""
-        own = self._open_carrier()
+    def _take_over(self) -> Courier:
+        """Ship in this process from now on. Blocking."""
+        own = ThreadCourier(self._open_carrier())
         _, status = os.waitpid(self._process, 0)
         self._process = 0
         _log.error(
@@ -101,7 +116,15 @@ class ProcessCarrier:
         return own
 
 
-def start(open_carrier: Callable[[], Carrier]) -> ProcessCarrier:
+def _missing_bytes(message: bytearray) -> int:
+    """Return how many bytes at least a message lacks whose beginning this is."""
+    if len(message) < _LENGTH.size:
+        return _LENGTH.size - len(message)
+    (size,) = _LENGTH.unpack_from(message)
+    return max(_LENGTH.size + int(size) - len(message), 0)
+
+
+def start(open_carrier: Callable[[], Carrier]) -> ProcessCourier:
     """Fork the shipping process. To be called before there are threads.
 
     Args:
@@ -119,7 +142,7 @@ def start(open_carrier: Callable[[], Carrier]) -> ProcessCarrier:
             signal.signal(number, signal.SIG_IGN)
         _end_after(lambda: serve(theirs, open_carrier))
     theirs.close()
-    return ProcessCarrier(ours, process, open_carrier)
+    return ProcessCourier(ours, process, open_carrier)
 
 
 def _end_after(work: Callable[[], None]) -> NoReturn:
@@ -154,7 +177,7 @@ def serve(channel: socket.socket, open_carrier: Callable[[], Carrier]) -> None:
         if carrier is not None:
             answer["oldest_micro"] = carrier.oldest_micro
         try:
-            send(channel, answer)
+            channel.sendall(framed(answer))
         except OSError:
             return
         batches += 1
@@ -163,32 +186,25 @@ def serve(channel: socket.socket, open_carrier: Callable[[], Carrier]) -> None:
             gc.collect()
 
 
-def send(channel: socket.socket, message: dict[str, Any]) -> None:
-    """Send a message. Raises ``OSError`` if nobody is there."""
+def framed(message: dict[str, Any]) -> bytes:
+    """Return a message as it goes over the socket."""
     payload = orjson.dumps(message)
-    channel.sendall(_LENGTH.pack(len(payload)) + payload)
+    return _LENGTH.pack(len(payload)) + payload
 
 
 def receive(channel: socket.socket) -> dict[str, Any] | None:
-    """Return the next message, None when the other end is closed."""
-    head = _receive_exactly(channel, _LENGTH.size)
-    payload = _receive_exactly(channel, _LENGTH.unpack(head)[0]) if head else b""
-    message: dict[str, Any] | None = orjson.loads(payload) if payload else None
-    return message
-
-
-def _receive_exactly(channel: socket.socket, size: int) -> bytes:
-    """Return so many bytes, or none at the end."""
+    """Return the next message, None when the other end is closed. Blocking."""
     parts = bytearray()
-    while len(parts) < size:
+    while missing := _missing_bytes(parts):
         try:
-            part = channel.recv(size - len(parts))
+            part = channel.recv(missing)
         except ConnectionError:
-            return b""
+            return None
         if not part:
-            return b""
+            return None
         parts += part
-    return bytes(parts)
+    message: dict[str, Any] = orjson.loads(parts[_LENGTH.size :])
+    return message
 
 
 def _told(load: Load) -> dict[str, Any]:

@@ -26,8 +26,9 @@ from gateway.keys.format import KeyFormat
 from gateway.keys.last_used import LastUsed
 from gateway.keys.port import KeyDirectory, KeyRegistry
 from gateway.ledger.port import Ledger
-from gateway.metering.carrier import Carrier, LedgerCarrier
+from gateway.metering.carrier import LedgerCarrier
 from gateway.metering.corrections import Corrections
+from gateway.metering.courier import Courier, ThreadCourier
 from gateway.metering.journal import Journal
 from gateway.metering.shipper import Shipper
 from gateway.process import wiring
@@ -84,25 +85,25 @@ class Worker:
     journal_is_open: bool = False
 
 
-def run(loaded: Loaded, overrides: Mapping[str, str], carrier: Carrier) -> int:
+def run(loaded: Loaded, overrides: Mapping[str, str], courier: Courier) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code.
 
     Args:
-        carrier: Brings records to the ledger; closed at the end.
+        courier: Has records brought to the ledger; closed at the end.
 
     Raises:
         GatewayError: it can't start; nothing was lost.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_live(loaded, overrides, carrier))
+        return runner.run(_live(loaded, overrides, courier))
 
 
-async def _live(loaded: Loaded, overrides: Mapping[str, str], carrier: Carrier) -> int:
+async def _live(loaded: Loaded, overrides: Mapping[str, str], courier: Courier) -> int:
     stopping = asyncio.Event()
     try:
-        worker = build(loaded, overrides, carrier)
+        worker = build(loaded, overrides, courier)
     except BaseException:
-        carrier.close()
+        await courier.close()
         raise
     try:
         await start(worker)
@@ -127,11 +128,11 @@ async def _live(loaded: Loaded, overrides: Mapping[str, str], carrier: Carrier) 
     return 0
 
 
-def build(loaded: Loaded, overrides: Mapping[str, str], carrier: Carrier | None = None) -> Worker:
+def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None = None) -> Worker:
     """Put the parts together; nothing runs yet.
 
     Args:
-        carrier: Brings records to the ledger; without one the worker does it in a thread.
+        courier: Has records brought to the ledger; without one the worker does it in a thread.
 
     Raises:
         GatewayError: a database can't be opened.
@@ -139,6 +140,7 @@ def build(loaded: Loaded, overrides: Mapping[str, str], carrier: Carrier | None 
     settings, snapshot, stats, clock = loaded.settings, loaded.snapshot, Stats(), SystemClock()
     store = wiring.open_store(settings, clock, stats.store)
     ledger = wiring.open_ledger(settings)
+    own_courier = ThreadCourier(LedgerCarrier(ledger, clock))
     directory = wiring.open_directory(settings, clock, stats.directory)
     journal = Journal(
         settings.data_dir / "journal",
@@ -179,7 +181,7 @@ def build(loaded: Loaded, overrides: Mapping[str, str], carrier: Carrier | None 
         ledger=ledger,
         journal=journal,
         corrections=Corrections(store, journal),
-        shipper=_shipper(settings, journal, carrier or LedgerCarrier(ledger, clock), stats),
+        shipper=_shipper(settings, journal, courier or own_courier, stats),
         reloader=Reloader(loaded, overrides, swap, stats.worker),
         key_use=key_use,
         key_registry=wiring.note_key_use(settings),
@@ -188,10 +190,10 @@ def build(loaded: Loaded, overrides: Mapping[str, str], carrier: Carrier | None 
     )
 
 
-def _shipper(settings: Settings, journal: Journal, carrier: Carrier, stats: Stats) -> Shipper:
+def _shipper(settings: Settings, journal: Journal, courier: Courier, stats: Stats) -> Shipper:
     return Shipper(
         journal,
-        carrier,
+        courier,
         clock=SystemClock(),
         stats=stats.shipper,
         interval_seconds=settings.ship_interval_seconds,

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.metering.journal import Journal
+from gateway.metering.journal_folder import write_checkpoint
+from gateway.metering.journal_reader import Unshipped
 from gateway.rules.record import Outcome, Record
 from gateway.telemetry.metrics import JournalStats
 
@@ -101,6 +103,12 @@ def ids(records: Sequence[Record]) -> list[str]:
 
 def ship(journal: Journal) -> list[Record]:
     """Take everything that is unshipped and mark it as shipped."""
-    batch = journal.read_unshipped(1_000_000)
-    journal.mark_shipped(batch)
+    return mark(journal, journal.read_unshipped(1_000_000))
+
+
+def mark(journal: Journal, batch: Unshipped) -> list[Record]:
+    """Do with a batch what is done with one that was carried."""
+    write_checkpoint(journal.directory, batch.position)
+    journal.mark_carried(batch.position, len(batch.records))
+    journal.free()
     return batch.records

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.errors import LedgerUnavailable
 from gateway.metering.carrier import LedgerCarrier, LedgerRefusesAll, Load
+from gateway.metering.journal_folder import JournalFolder
 from gateway.metering.journal_format import Position, encode_acknowledgement, encode_record
 from gateway.metering.journal_segments import Segment
 from gateway.metering.quarantine import QUARANTINE_NAME
@@ -112,3 +113,35 @@ def test_a_batch_that_is_refused_whole_is_widened_before_anything_is_set_aside(
     carried = carrier.carry(load)
     assert (carried.count, carried.set_aside) == (5, 4)
     assert ids(shelf.kept) == [record(4).event_id]
+
+
+def test_how_far_the_ledger_is_is_noted_once_it_has_the_batch(tmp_path: Path) -> None:
+    """D1: a restart goes on where the last batch ended, and nobody notes what is not there."""
+    checkpoint = tmp_path / "checkpoint.json"
+    found = segment(tmp_path, 1, lines_of(1, 2), is_sealed=True)
+    shelf = Shelf()
+    carrier = carrier_to(shelf)
+    shelf.is_away = True
+    with pytest.raises(LedgerUnavailable):
+        carrier.carry(Load(tmp_path, [found], Position(0, 0), limit=9))
+    assert not checkpoint.exists()
+    shelf.is_away = False
+    carried = carrier.carry(Load(tmp_path, [found], Position(0, 0), limit=9))
+    folder = JournalFolder(tmp_path)
+    assert folder.open().shipped == carried.position == Position(1, found.end)
+    folder.close()
+    checkpoint.unlink()
+    assert carrier.carry(Load(tmp_path, [found], carried.position, limit=9)).count == 0
+    assert not checkpoint.exists()
+
+
+def test_a_note_that_can_not_be_written_holds_nobody_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk is helped by deleting what is shipped."""
+    found = segment(tmp_path, 1, lines_of(1, 2), is_sealed=True)
+    (tmp_path / "checkpoint.json").mkdir()
+    shelf = Shelf()
+    carried = carrier_to(shelf).carry(Load(tmp_path, [found], Position(0, 0), limit=9))
+    assert (carried.count, carried.position) == (2, Position(1, found.end))
+    assert "journal.checkpoint_failed" in capsys.readouterr().out

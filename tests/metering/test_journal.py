@@ -11,7 +11,7 @@ from gateway.errors import GatewayError
 from gateway.metering.journal import Journal
 from gateway.rules.record import Record
 from gateway.telemetry.metrics import JournalStats
-from tests.metering.journals import FixedClock, ids, journal_in, keep, record, ship, until
+from tests.metering.journals import FixedClock, ids, journal_in, keep, mark, record, ship, until
 
 
 def size_of(folder: Path) -> int:
@@ -116,7 +116,7 @@ def test_batches_are_shipped_once_in_order_over_any_restarts(
         journal = journal_in(folder, segment_bytes_max=2000)
         await keep(journal, [record(number) for number in numbers])
         batch = journal.read_unshipped(limit)
-        journal.mark_shipped(batch)
+        mark(journal, batch)
         await journal.close()
         return batch.records
 
@@ -151,7 +151,7 @@ async def test_records_that_are_not_shipped_are_never_deleted(tmp_path: Path) ->
     journal = journal_in(tmp_path, segment_bytes_max=1)
     for number in range(5):
         await keep(journal, [record(number)])
-    journal.mark_shipped(journal.read_unshipped(3))
+    mark(journal, journal.read_unshipped(3))
     assert ids(ship(journal)) == ids([record(3), record(4)])
     await journal.close()
 
@@ -166,7 +166,7 @@ async def test_a_crash_before_the_checkpoint_ships_again_and_after_it_does_not(
     await journal.close()  # the ledger has the first, the checkpoint was never written
     journal = journal_in(tmp_path)
     assert journal.read_unshipped(1).records == batch.records
-    journal.mark_shipped(journal.read_unshipped(1))
+    mark(journal, journal.read_unshipped(1))
     await journal.close()
     journal = journal_in(tmp_path)
     assert ids(journal.read_unshipped(9).records) == [record(2).event_id]

@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.metering.journals import ids, journal_in, keep, record, ship, until
+from gateway.metering.carrier import LedgerCarrier
+from gateway.rules.record import Record
+from tests.metering.journals import FixedClock, ids, journal_in, keep, record, ship, until
 
 CHILD = """
 import asyncio, os, sys
@@ -114,6 +116,13 @@ async def test_a_full_disk_is_told_survived_and_left_behind() -> None:
         await again.close()
 
 
+class Taker:
+    """A ledger that takes everything."""
+
+    def append(self, records: Sequence[Record]) -> int:
+        return len(records)
+
+
 async def test_a_full_disk_does_not_keep_shipped_segments(tmp_path: Path) -> None:
     """The note of what is shipped can't be written; deleting is what helps, and it is safe."""
     with small_disk() as folder:
@@ -122,7 +131,12 @@ async def test_a_full_disk_does_not_keep_shipped_segments(tmp_path: Path) -> Non
             await keep(journal, [record(1)])
         with pytest.raises(OSError, match="No space"):
             (folder / "rest").write_bytes(bytes(1 << 20))
-        ship(journal)
+        carrier = LedgerCarrier(Taker(), FixedClock())  # type: ignore[arg-type]
+        carried = carrier.carry(journal.load(1_000_000))
+        journal.mark_carried(carried.position, carried.count)
+        assert journal.is_freeable
+        journal.free()
+        assert not journal.is_freeable
         await until(lambda: journal.is_available)
         assert await keep(journal, [record(2)]) == [True]
         await journal.close()

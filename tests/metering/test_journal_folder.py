@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.metering.journal_folder import JournalFolder
+from gateway.metering.journal_folder import JournalFolder, write_checkpoint
 from gateway.metering.journal_format import Position, encode_acknowledgement, encode_record
 from tests.metering.journals import record
 
@@ -125,7 +125,7 @@ def test_the_checkpoint_counts_what_is_left(tmp_path: Path) -> None:
     (tmp_path / SEGMENT).write_bytes(b"".join(LINES))
     folder = JournalFolder(tmp_path)
     folder.open()
-    folder.write_checkpoint(Position(7, len(LINES[0])))
+    write_checkpoint(tmp_path, Position(7, len(LINES[0])))
     folder.close()
     scan = folder.open()
     folder.close()
@@ -144,18 +144,20 @@ def test_an_unreadable_checkpoint_ships_from_the_start(tmp_path: Path, content: 
 def test_a_crash_before_the_rename_keeps_the_old_checkpoint(tmp_path: Path) -> None:
     folder = JournalFolder(tmp_path)
     folder.open()
-    folder.write_checkpoint(Position(3, 30))
-    (tmp_path / "checkpoint.json.new").write_bytes(b'{"segm')
+    write_checkpoint(tmp_path, Position(3, 30))
+    unfinished = tmp_path / "checkpoint.json.4711"
+    unfinished.write_bytes(b'{"segm')
     folder.close()
     assert folder.open().shipped == Position(3, 30)
     folder.close()
+    assert not unfinished.exists()
 
 
 def test_numbers_are_never_used_twice(tmp_path: Path) -> None:
     """A power loss may take a segment whose records are shipped; its number stays behind."""
     folder = JournalFolder(tmp_path)
     folder.open()
-    folder.write_checkpoint(Position(9, 100))
+    write_checkpoint(tmp_path, Position(9, 100))
     folder.close()
     assert folder.open().next_number == 10
     folder.close()

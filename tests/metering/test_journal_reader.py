@@ -30,13 +30,6 @@ async def test_a_whole_line_that_is_no_record_is_set_aside(tmp_path: Path) -> No
     await journal.close()
 
 
-async def test_nothing_is_noted_when_nothing_was_shipped(tmp_path: Path) -> None:
-    journal = journal_in(tmp_path)
-    journal.mark_shipped(journal.read_unshipped(10))
-    assert not (tmp_path / "checkpoint.json").exists()
-    await journal.close()
-
-
 async def test_owed_corrections_are_found_page_by_page(tmp_path: Path) -> None:
     journal = journal_in(tmp_path, segment_bytes_max=1000)
     for number in range(30):

@@ -1,6 +1,5 @@
 """The shipper and a real ledger (SQLite): away and back, poison, crash points, drain."""
 
-import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from gateway.database.schema import migrate
 from gateway.errors import LedgerUnavailable
 from gateway.ledger.sql import SqlLedger
 from gateway.metering.carrier import LedgerCarrier, LedgerRefusesAll
+from gateway.metering.courier import ThreadCourier
 from gateway.metering.journal import Journal
 from gateway.metering.quarantine import QUARANTINE_NAME
 from gateway.metering.shipper import Shipper
@@ -59,7 +59,7 @@ def made(
     journal = journal_in(folder / "journal", segment_bytes_max=2000)
     return journal, Shipper(
         journal,
-        LedgerCarrier(ledger, FixedClock()),
+        ThreadCourier(LedgerCarrier(ledger, FixedClock())),
         clock=FixedClock(),
         stats=stats or ShipperStats(),
         interval_seconds=0.002,
@@ -159,7 +159,7 @@ async def test_a_ledger_that_refuses_everything_is_at_fault_itself(
     ledger.is_broken = True
     await keep(journal, [record(number) for number in range(30)])
     with pytest.raises(LedgerRefusesAll):
-        await asyncio.to_thread(shipper._ship_batch)
+        await shipper._courier.carry(journal.load(10))
     assert not await shipper.flush(0.02)
     ledger.is_broken = False
     assert await shipper.flush(5)

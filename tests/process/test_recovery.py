@@ -14,6 +14,7 @@ from gateway.database.schema import migrate
 from gateway.errors import LedgerUnavailable
 from gateway.ledger.sql import SqlLedger
 from gateway.metering.carrier import LedgerCarrier
+from gateway.metering.courier import ThreadCourier
 from gateway.metering.journal import Journal
 from gateway.metering.shipper import Shipper
 from gateway.process import recovery
@@ -59,7 +60,7 @@ def memory() -> MemoryCounterStore:
 def shipper_of(journal: Journal, ledger: SqlLedger) -> Shipper:
     return Shipper(
         journal,
-        LedgerCarrier(ledger, FixedClock()),
+        ThreadCourier(LedgerCarrier(ledger, FixedClock())),
         clock=FixedClock(),
         stats=ShipperStats(),
         interval_seconds=0.002,

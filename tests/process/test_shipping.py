@@ -1,12 +1,13 @@
 """Records are shipped in a process of its own, which may die at any moment."""
 
+import asyncio
 import errno
 import gc
 import os
 import signal
 import socket
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from gateway.metering.carrier import Carried, Carrier, LedgerRefusesAll, Load
 from gateway.metering.journal_format import Position
 from gateway.metering.journal_segments import Segment
 from gateway.process import shipping
-from gateway.process.shipping import ProcessCarrier
+from gateway.process.shipping import ProcessCourier
 from tests.support.gateway_process import wait_until
 
 WORKER = os.getpid()
@@ -63,10 +64,10 @@ class Scripted:
 
 
 @pytest.fixture
-def carrier() -> Iterator[ProcessCarrier]:
+async def courier() -> AsyncIterator[ProcessCourier]:
     made = shipping.start(Scripted)
     yield made
-    made.close()
+    await made.close()
 
 
 def load(name: str = "journal") -> Load:
@@ -74,9 +75,9 @@ def load(name: str = "journal") -> Load:
     return Load(Path(name), [segment], Position(3, 40), limit=5)
 
 
-def shipper_of(carrier: ProcessCarrier) -> int:
+async def shipper_of(courier: ProcessCourier) -> int:
     """Return the shipping process' id; ``Scripted`` tells it."""
-    return carrier.carry(load()).set_aside
+    return (await courier.carry(load())).set_aside
 
 
 def is_gone(pid: int) -> bool:
@@ -87,13 +88,13 @@ def is_gone(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-def test_a_batch_is_carried_elsewhere(carrier: ProcessCarrier) -> None:
+async def test_a_batch_is_carried_elsewhere(courier: ProcessCourier) -> None:
     """X6: what ships is not the process that serves."""
-    carried = carrier.carry(load())
+    carried = await courier.carry(load())
     assert (carried.position, carried.count) == (Position(3, 90), 5)
     assert carried.set_aside != os.getpid()
-    assert carrier.oldest_micro == 7
-    assert shipper_of(carrier) == carried.set_aside
+    assert courier.oldest_micro == 7
+    assert await shipper_of(courier) == carried.set_aside
 
 
 @pytest.mark.parametrize(
@@ -105,35 +106,52 @@ def test_a_batch_is_carried_elsewhere(carrier: ProcessCarrier) -> None:
         ("broken", LedgerUnavailable, "RuntimeError: a bug"),
     ],
 )
-def test_what_goes_wrong_there_is_said_here(
-    carrier: ProcessCarrier, folder: str, kind: type[Exception], words: str
+async def test_what_goes_wrong_there_is_said_here(
+    courier: ProcessCourier, folder: str, kind: type[Exception], words: str
 ) -> None:
     with pytest.raises(kind, match=words) as caught:
-        carrier.carry(load(folder))
+        await courier.carry(load(folder))
     assert type(caught.value) is kind
-    assert carrier.oldest_micro == 7
-    assert carrier.carry(load()).count == 5
+    assert courier.oldest_micro == 7
+    assert (await courier.carry(load())).count == 5
+
+
+async def test_an_answer_may_come_in_pieces() -> None:
+    """A socket is a stream; an error's words may be longer than what is read at once."""
+    ours, theirs = socket.socketpair()
+    courier = ProcessCourier(ours, 0, Scripted)
+    told = {"error": {"kind": "ledger", "code": "c", "message": "x" * 10_000, "hint": ""}}
+    asked = asyncio.ensure_future(courier.carry(load()))
+    await asyncio.sleep(0)
+    answer = shipping.framed(told)
+    for part in (answer[:2], answer[2:700], answer[700:]):
+        theirs.sendall(part)
+        await asyncio.sleep(0)
+    with pytest.raises(LedgerUnavailable, match=r"^x{10000}$"):
+        await asked
+    theirs.close()
+    await courier.close()
 
 
 @pytest.mark.parametrize("in_a_batch", [True, False])
-def test_if_the_process_dies_the_worker_ships_itself(
-    carrier: ProcessCarrier, *, in_a_batch: bool
+async def test_if_the_process_dies_the_worker_ships_itself(
+    courier: ProcessCourier, *, in_a_batch: bool
 ) -> None:
     """X6: killed in the middle of a batch, or while it waits."""
-    shipper = shipper_of(carrier)
+    shipper = await shipper_of(courier)
     if not in_a_batch:
         os.kill(shipper, signal.SIGKILL)
-    assert carrier.carry(load("deadly")).set_aside == os.getpid()
-    assert shipper_of(carrier) == os.getpid()
+    assert (await courier.carry(load("deadly"))).set_aside == os.getpid()
+    assert await shipper_of(courier) == os.getpid()
     with pytest.raises(ProcessLookupError):
         os.kill(shipper, 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signals_for_the_worker_do_not_end_it(carrier: ProcessCarrier, number: int) -> None:
-    shipper = shipper_of(carrier)
+async def test_signals_for_the_worker_do_not_end_it(courier: ProcessCourier, number: int) -> None:
+    shipper = await shipper_of(courier)
     os.kill(shipper, number)
-    assert shipper_of(carrier) == shipper
+    assert await shipper_of(courier) == shipper
 
 
 def test_it_ends_when_the_worker_is_killed() -> None:
@@ -142,7 +160,7 @@ def test_it_ends_when_the_worker_is_killed() -> None:
     worker = os.fork()
     if worker == 0:
         made = shipping.start(Scripted)
-        writing.send(b"%d" % shipper_of(made))
+        writing.send(b"%d" % asyncio.run(shipper_of(made)))
         signal.pause()
         os._exit(1)
     shipper = int(reading.recv(100))
@@ -153,7 +171,9 @@ def test_it_ends_when_the_worker_is_killed() -> None:
     writing.close()
 
 
-def test_the_ledger_is_opened_when_it_is_needed_and_again_if_that_failed(tmp_path: Path) -> None:
+async def test_the_ledger_is_opened_when_it_is_needed_and_again_if_that_failed(
+    tmp_path: Path,
+) -> None:
     tries = tmp_path / "tries"
 
     def opened() -> Carrier:
@@ -164,29 +184,31 @@ def test_the_ledger_is_opened_when_it_is_needed_and_again_if_that_failed(tmp_pat
         return Scripted()
 
     open_carrier: Callable[[], Carrier] = opened
-    carrier = shipping.start(open_carrier)
+    courier = shipping.start(open_carrier)
     assert not tries.exists()
     with pytest.raises(LedgerUnavailable, match="not yet"):
-        carrier.carry(load())
-    assert [carrier.carry(load()).count for _ in range(2)] == [5, 5]
+        await courier.carry(load())
+    assert [(await courier.carry(load())).count for _ in range(2)] == [5, 5]
     assert tries.read_text() == "xx"
-    carrier.close()
+    await courier.close()
 
 
-def test_garbage_is_collected_between_batches_and_never_in_one(carrier: ProcessCarrier) -> None:
+async def test_garbage_is_collected_between_batches_and_never_in_one(
+    courier: ProcessCourier,
+) -> None:
     """A batch is thousands of small objects, which a collection would look through in vain."""
-    left = [carrier.carry(load("circles")) for _ in range(200)]
+    left = [await courier.carry(load("circles")) for _ in range(200)]
     assert not any(one.set_aside for one in left)
     assert max(one.count for one in left) < 100
     assert gc.isenabled()
 
 
 @pytest.mark.parametrize("name", ["away", "journal"])
-def test_what_a_failed_batch_leaves_behind_is_freed_at_once(
-    carrier: ProcessCarrier, name: str
+async def test_what_a_failed_batch_leaves_behind_is_freed_at_once(
+    courier: ProcessCourier, name: str
 ) -> None:
     """A traceback holds the whole batch; ``Scripted`` sets records aside in "journal"."""
-    assert carrier.carry(load("circles")).count == 1
+    assert (await courier.carry(load("circles"))).count == 1
     with suppress(LedgerUnavailable):
-        carrier.carry(load(name))
-    assert carrier.carry(load("circles")).count == 1
+        await courier.carry(load(name))
+    assert (await courier.carry(load("circles"))).count == 1

@@ -1,0 +1,43 @@
+"""Between the shipper on the event loop and a carrier, which blocks."""
+
+import asyncio
+from typing import Protocol
+
+from gateway.metering.carrier import Carried, Carrier, Load
+
+
+class Courier(Protocol):
+    """Has one batch at a time carried; whoever asks waits for the answer before asking again.
+
+    Attributes:
+        oldest_micro: As a ``Carrier``'s.
+    """
+
+    oldest_micro: int
+
+    async def carry(self, load: Load) -> Carried:
+        """See ``Carrier``. Not to be cancelled."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what it holds."""
+        ...
+
+
+class ThreadCourier:
+    """Implements ``Courier`` with a carrier in a thread of this process."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.oldest_micro = 0
+        self._carrier = carrier
+
+    async def carry(self, load: Load) -> Carried:
+        """See ``Courier``."""
+        try:
+            return await asyncio.to_thread(self._carrier.carry, load)
+        finally:
+            self.oldest_micro = self._carrier.oldest_micro
+
+    async def close(self) -> None:
+        """See ``Courier``."""
+        await asyncio.to_thread(self._carrier.close)
