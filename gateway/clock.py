@@ -1,6 +1,10 @@
 """The one way to ask for the time. The real clock lives in ``process``; tests bring a fake."""
 
-from typing import Protocol
+from time import perf_counter_ns
+from typing import Final, Protocol
+
+stopwatch_ns: Final = perf_counter_ns
+"""How long something took, in nanoseconds. Compiled, a name of ours is spared a look-up."""
 
 
 class Clock(Protocol):

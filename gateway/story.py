@@ -19,6 +19,7 @@ def pause() -> Generator[None, None, None]:
 
 
 _END: Final = object()
+_step_of: Final = next  # compiled, a builtin is looked up each time
 
 
 class _Stage:
@@ -64,7 +65,7 @@ class Story:
         self._is_running = True
         try:
             # An end that is no exception: raising and catching one costs as much as a step.
-            waits_for: Any = next(self._steps, _END)
+            waits_for: Any = _step_of(self._steps, _END)
         except BaseException as error:  # noqa: BLE001 - handed to whoever began the story
             self._is_running = False
             self.is_over = True

@@ -16,7 +16,11 @@ from gateway.rules.charge import Charge, Correction, Counts
 from gateway.rules.units import UNLIMITED
 from gateway.rules.windows import NEVER_MICRO
 
-STALE, REFUSED, ADMITTED, REPEAT_REFUSED, REPEAT_ADMITTED = -1, 0, 1, 2, 3
+STALE: Final = -1
+REFUSED: Final = 0
+ADMITTED: Final = 1
+REPEAT_REFUSED: Final = 2
+REPEAT_ADMITTED: Final = 3
 """Verdicts of ``charge.lua``."""
 
 CORRECTION_REMEMBERED_SECONDS: Final = 7 * 86_400

@@ -64,12 +64,6 @@ class Asked:
         self.reply = reply
         self._story.resume()
 
-    async def answered(self) -> Reply:
-        """Return the reply when it is there. Only inside the story."""
-        while not self.is_done:
-            await pause()
-        return self.reply
-
 
 class RedisLink(asyncio.Protocol):
     """One connection, from ``connection_made`` to ``connection_lost``.
@@ -149,7 +143,9 @@ class RedisLink(asyncio.Protocol):
             return await self.send(command, owner)
         asked = Asked(story)
         self._queue(command, asked, owner)
-        return await asked.answered()
+        while not asked.is_done:
+            await pause()
+        return asked.reply
 
     def _queue(
         self, command: bytes, waiter: "asyncio.Future[Reply] | Asked", owner: object

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from random import Random
 
 import structlog
-import uuid_utils
 import uvloop
 from aiohttp import web
 
@@ -34,6 +33,7 @@ from gateway.metering.shipper import Shipper
 from gateway.process import wiring
 from gateway.process.access_log import SampledAccessLog
 from gateway.process.clock import SystemClock
+from gateway.process.event_ids import new_event_id
 from gateway.process.open_files import clients_max, raise_bound
 from gateway.process.recovery import rebuild_memory
 from gateway.process.reload import Reloader
@@ -226,16 +226,12 @@ def _ports(
         journal=journal,
         key_use=key_use,
         access_log=access_log,
-        new_event_id=_new_event_id,
+        new_event_id=new_event_id,
         overage_entered=_overage_teller(stats),
         stats=stats,
         active=activate(snapshot, upstreams, clock.now_micro()),
         date_line=date_line(clock),
     )
-
-
-def _new_event_id() -> str:
-    return str(uuid_utils.uuid7())
 
 
 def _overage_teller(stats: Stats) -> Callable[[str, str], None]:

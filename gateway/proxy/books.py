@@ -3,11 +3,11 @@
 Source: design sections 3 and 8; requirements A8, A9, C7, X6.
 """
 
-from time import perf_counter_ns
 from typing import Final
 
 import structlog
 
+from gateway.clock import stopwatch_ns
 from gateway.config.snapshot import RouteCounters
 from gateway.errors import Refusal
 from gateway.http.ratelimit import with_refunds
@@ -121,7 +121,7 @@ def counts_to_tell(draft: Draft) -> tuple[int, ...]:
 def close_books(draft: Draft, ports: Ports) -> None:
     """Settle, count, and hand the record to the journal, which lets the last bytes go."""
     exchange = draft.exchange
-    elapsed_micro = (perf_counter_ns() - exchange.started_ns) // 1000
+    elapsed_micro = (stopwatch_ns() - exchange.started_ns) // 1000
     ports.exchanges.discard(exchange)
     if exchange.is_malformed:
         ports.stats.worker.parse_errors += 1

@@ -7,11 +7,11 @@ Source: RFC 9112 2.2, 9.3; design sections 3 (step 1), 4 and 10.
 
 import asyncio
 from collections import deque
-from time import perf_counter_ns
 from typing import Final
 
 import structlog
 
+from gateway.clock import stopwatch_ns
 from gateway.config.snapshot import ClientLimits
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.chunks import BrokenChunks, ChunkDecoder
@@ -356,7 +356,7 @@ class ClientConnection(ClientSide):
         """A head is whole: begin its request."""
         ports, head = self._ports, self._head
         exchange = Exchange(self)
-        exchange.started_ns = perf_counter_ns()
+        exchange.started_ns = stopwatch_ns()
         exchange.event_id = ports.new_event_id()
         exchange.method = head.method
         exchange.http_minor = head.http_minor
@@ -484,7 +484,7 @@ class ClientConnection(ClientSide):
             receiving.resume()
             return
         exchange = Exchange(self)
-        exchange.started_ns = perf_counter_ns()
+        exchange.started_ns = stopwatch_ns()
         exchange.event_id = exchange.request_id = self._ports.new_event_id()
         exchange.is_malformed = exchange.lingers = True
         exchange.keep_alive = False

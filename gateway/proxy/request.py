@@ -6,9 +6,9 @@ behind a port. Whatever happens, steps 8 and 9 run.
 Source: design section 3; docs/semantics.md.
 """
 
-from time import perf_counter_ns
 from typing import Final
 
+from gateway.clock import stopwatch_ns
 from gateway.config.snapshot import Route
 from gateway.errors import (
     DirectoryUnavailable,
@@ -163,9 +163,9 @@ async def forward(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
         if caller is not None and plan.route.auth.forward_identity
         else b""
     )
-    draft.sent_ns = draft.answered_ns = perf_counter_ns()
+    draft.sent_ns = draft.answered_ns = stopwatch_ns()
     answer = await send(exchange, plan, ports, caller.tier if caller else None, identity)
-    draft.answered_ns = perf_counter_ns()
+    draft.answered_ns = stopwatch_ns()
     draft.answer = answer
     draft.status = answer.status
     if draft.run_id is None and plan.run_id is not None:

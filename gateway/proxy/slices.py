@@ -8,9 +8,9 @@ Source: design sections 3, 7 and 8; docs/semantics.md; requirements A8, A9, N1, 
 
 from collections.abc import Callable
 from functools import partial
-from time import perf_counter_ns
 from typing import Final
 
+from gateway.clock import stopwatch_ns
 from gateway.config.snapshot import TunnelMeter, TunnelUnit
 from gateway.errors import DirectoryUnavailable, Refusal, RefusalCode, StoreUnavailable
 from gateway.http.problems import status_of
@@ -68,7 +68,7 @@ class Slices:
         ports = self._ports
         now_micro = ports.clock.now_micro()
         exchange = _like(self._handshake, ports.new_event_id())
-        exchange.started_ns = perf_counter_ns()
+        exchange.started_ns = stopwatch_ns()
         draft = Draft(exchange, ports, now_micro)
         draft.plan = draft.active.plans.get(self._plan.route.name, self._plan)
         draft.status = _SWITCHING_PROTOCOLS
@@ -159,7 +159,7 @@ class Slices:
     def _append(
         self, draft: Draft, settlement: Settlement, released: Callable[[bool], None]
     ) -> None:
-        elapsed_micro = (perf_counter_ns() - draft.exchange.started_ns) // 1000
+        elapsed_micro = (stopwatch_ns() - draft.exchange.started_ns) // 1000
         record = record_of(draft, settlement, elapsed_micro)
         record.flags = sorted([*record.flags, SLICE])
         self._ports.journal.append(record, released)
