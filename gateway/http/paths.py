@@ -35,7 +35,7 @@ class AmbiguousPath(ValueError):  # noqa: N818 - it is the path that is at fault
 
 _KNOWN_MAX: Final = 1024
 _KNOWN_BYTES_MAX: Final = 128
-_known_plain: set[bytes] = set()
+_known_plain: Final[set[bytes]] = set()
 """Targets that were found to be plain: services have few, and asking costs half a microsecond.
 No more than 128 KB of them."""
 

@@ -43,6 +43,9 @@ _SETTLED_FIELDS: Final = (
 ``_FIELDS``, anything else is a new ``FORMAT_VERSION``."""
 _FIELDS: Final = (*_SETTLED_FIELDS, "deltas", "run_key")
 
+_dumps: Final = orjson.dumps
+_crc32: Final = crc32
+# Compiled, names of our own are spared a look-up.
 _HEX: Final = [b"%02x" % byte for byte in range(256)]
 
 
@@ -82,10 +85,10 @@ def encode_record(record: Record) -> bytes:
     """
     settled = _settled_values(record)
     if record.deltas or record.run_key:
-        payload = orjson.dumps((*settled, record.deltas, record.run_key))
-        return _line(CORRECTED, crc32(payload, _CORRECTED_SEED), payload)
-    payload = orjson.dumps(settled)
-    return _line(RECORD, crc32(payload, _RECORD_SEED), payload)
+        payload = _dumps((*settled, record.deltas, record.run_key))
+        return _line(CORRECTED, _crc32(payload, _CORRECTED_SEED), payload)
+    payload = _dumps(settled)
+    return _line(RECORD, _crc32(payload, _RECORD_SEED), payload)
 
 
 def _settled_values(record: Record) -> tuple[object, ...]:

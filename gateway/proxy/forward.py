@@ -47,7 +47,7 @@ async def send(
     pool = plan.pool
     exchange.pool = pool
     _set_deadlines(exchange, pool, tier)
-    may_repeat = exchange.method in IDEMPOTENT and not exchange.has_body
+    is_repeated = False
     while True:
         connection = pool.take_idle() or await pool.acquire()
         if exchange.client_gone:
@@ -64,17 +64,21 @@ async def send(
         except UpstreamError as error:
             is_stale = is_reused and error.kind == "closed" and not error.answered
             exchange.let_upstream_go()
-            if not (is_stale and may_repeat) or exchange.client_gone:
+            if is_repeated or not (is_stale and _may_repeat(exchange)) or exchange.client_gone:
                 raise
             ports.stats.worker.upstream_retries += 1
             exchange.pool = pool
-            may_repeat = False
+            is_repeated = True
             continue
         if connection.is_trial or connection.is_circuit_probe:
             pool.answered(connection, answer.status)
         if not answer.complete:
             exchange.deadline = exchange.client.loop.time() + exchange.idle_seconds
         return answer
+
+
+def _may_repeat(exchange: Exchange) -> bool:
+    return exchange.method in IDEMPOTENT and not exchange.has_body
 
 
 def _ask(
@@ -114,7 +118,8 @@ def _head(
     target = path + b"?" + exchange.query if exchange.has_query else path
     special = exchange.special
     dropped = plan.dropped
-    if b"authorization" in special and not _is_bearer(special[b"authorization"]):
+    authorization = special.get(b"authorization")
+    if authorization is not None and not _is_bearer(authorization):
         dropped = plan.dropped_but_authorization
     connection = special.get(b"connection")
     if connection is not None:
