@@ -74,7 +74,7 @@ def admitted(charge: Charge) -> Counts:
 def draft_of(stage: Stage) -> Draft:
     """Return a request whose answer is ready and whose books are still open."""
     exchange = exchange_of(stage)
-    draft = Draft(exchange, stage.ports.active, NOW_MICRO)
+    draft = Draft(exchange, stage.ports, NOW_MICRO)
     draft.plan = stage.plan
     draft.caller = caller_of(stage, exchange)
     draft.standing = standing_of(draft.caller, stage.plan, NOW_MICRO, "192.0.2.7")
