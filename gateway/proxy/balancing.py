@@ -21,6 +21,7 @@ class EndpointState:
     """What a worker knows of an endpoint; times are the event loop's.
 
     Attributes:
+        index: Of the endpoint among those of its upstream.
         pending: Requests under way there, those that connect included.
         ejections_in_a_row: Steps up to here; each one ago doubles the next rest.
         is_ejected: Rests until ``ejected_until``, then is on trial until a request succeeds.
@@ -30,6 +31,7 @@ class EndpointState:
     """
 
     endpoint: Endpoint
+    index: int = 0
     pending: int = 0
     failures_in_a_row: int = 0
     server_errors_in_a_row: int = 0

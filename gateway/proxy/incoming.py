@@ -21,6 +21,8 @@ METHOD_BYTES_MAX: Final = 32
 AROUND_TARGET_BYTES: Final = len("  HTTP/1.1\r\n")
 
 _CR: Final = 13
+_A: Final = ord("A")
+_Z: Final = ord("Z")
 _NO_PARSER: Final = httptools.HttpRequestParser(None)
 _HEAD_END: Final = b"\r\n\r\n"
 _HTTP_1_1: Final = b"HTTP/1.1\r\n"
@@ -135,7 +137,7 @@ class IncomingHead:
         if not line:
             return -1
         self.has_begun = True
-        if line[0] != _CR and not line[:1].isupper():
+        if line[0] != _CR and not _A <= line[0] <= _Z:
             raise bad("There is no request line.")
         _bound(line, active.snapshot.limits.target_bytes_max)
         if found < 0:

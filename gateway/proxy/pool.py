@@ -44,11 +44,13 @@ class UpstreamPool:
         self.upstream = upstream
         self._loop = asyncio.get_running_loop()
         self._stats = stats
-        self._states = [EndpointState(endpoint) for endpoint in upstream.endpoints]
+        self._states = [
+            EndpointState(endpoint, index) for index, endpoint in enumerate(upstream.endpoints)
+        ]
         self._is_single = len(self._states) == 1
         # Workers that all began with the first would all be there at the same time.
         self._turn = random.randrange(len(self._states))  # noqa: S311 - no secret
-        self._idle: dict[int, list[UpstreamConnection]] = {id(state): [] for state in self._states}
+        self._idle: list[list[UpstreamConnection]] = [[] for _ in self._states]
         self._open: set[UpstreamConnection] = set()
         self._connecting = 0
         self._waiting: deque[asyncio.Future[bool]] = deque()
@@ -199,7 +201,7 @@ class UpstreamPool:
         """Give a connection back: kept if it can serve again, closed otherwise."""
         state = connection.endpoint
         state.pending -= 1
-        idle = self._idle[id(state)]
+        idle = self._idle[state.index]
         is_kept = (
             connection.may_be_reused()
             and not self._is_closed
@@ -221,7 +223,7 @@ class UpstreamPool:
 
     def close_expired(self, now: float) -> None:
         """Close idle connections that are older than the upstream may keep them."""
-        for idle in self._idle.values():
+        for idle in self._idle:
             while idle and idle[0].expires_at <= now:
                 idle.pop(0).abort()
 
@@ -231,7 +233,7 @@ class UpstreamPool:
         self._outcomes.close()
         for task in self._tasks:
             task.cancel()
-        for idle in self._idle.values():
+        for idle in self._idle:
             for connection in idle:
                 connection.abort()
             idle.clear()
@@ -251,7 +253,7 @@ class UpstreamPool:
     # Connections
 
     def _idle_of(self, state: EndpointState) -> UpstreamConnection | None:
-        idle = self._idle[id(state)]
+        idle = self._idle[state.index]
         while idle:
             connection = idle.pop()
             if not connection.is_closed:
@@ -262,7 +264,7 @@ class UpstreamPool:
         """Return whether one more connection may be opened, in the place of an idle one maybe."""
         if len(self._open) + self._connecting < self.upstream.connections_max:
             return True
-        for idle in self._idle.values():
+        for idle in self._idle:
             if idle:
                 unused = idle.pop(0)
                 self._open.discard(unused)
@@ -345,7 +347,7 @@ class UpstreamPool:
     def _closed(self, connection: UpstreamConnection) -> None:
         self._open.discard(connection)
         state = connection.endpoint
-        idle = self._idle[id(state)]
+        idle = self._idle[state.index]
         if connection in idle:
             idle.remove(connection)
         elif connection.tunnel is not None:  # nobody gives a tunnel back
@@ -358,7 +360,7 @@ class UpstreamPool:
             endpoint = connection.endpoint.endpoint
             if endpoint.host == host and connection.address:
                 connection.is_retired = connection.address not in addresses
-        for idle in self._idle.values():
+        for idle in self._idle:
             for connection in [known for known in idle if known.is_retired]:
                 idle.remove(connection)
                 connection.abort()

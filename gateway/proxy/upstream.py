@@ -87,7 +87,7 @@ class Answer:
         self.has_length = False
         self.has_date = False
         self.is_chunked = False
-        self.trailers: Fields = []
+        self.trailers: Fields | None = None
         self.connection: list[bytes] = []
         self.leftover = b""
 
@@ -443,6 +443,6 @@ class UpstreamConnection(asyncio.Protocol):
         answer.complete = True
         if answer.buffered_bytes > BUFFER_HIGH_WATER_BYTES:
             self.reading.resume("unread")
-        answer.trailers = self._fields
-        self._fields = []
+        if self._fields:
+            answer.trailers, self._fields = self._fields, []
         self.keep_alive = self._parser.should_keep_alive()
