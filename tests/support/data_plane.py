@@ -228,7 +228,7 @@ class DataPlane:
     @property
     def idle_count(self) -> int:
         """How many upstream connections wait for a request."""
-        return sum(len(idle) for idle in self.pool._idle.values())
+        return sum(len(idle) for idle in self.pool._idle)
 
     async def settled(self, *, idle: int | None = None) -> None:
         """Check that nothing is under way or leaked: stories, connections, waiters, pauses.
