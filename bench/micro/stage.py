@@ -174,5 +174,5 @@ class Stage:
         state = pool._states[0]  # noqa: SLF001 - the pool opens connections itself, with sockets
         upstream = UpstreamConnection(self.loop, state, lambda _closed: None)
         upstream.connection_made(Silence())
-        pool._idle[id(state)].append(upstream)  # noqa: SLF001
+        pool._idle[state.index].append(upstream)  # noqa: SLF001
         return upstream

@@ -45,7 +45,7 @@ INSTANCE: Final = "~instance~"
 
 @dataclass(frozen=True, slots=True)
 class RepeatedProblem:
-    """A refusal that many requests get, but for their ids: rendered once a second."""
+    """A refusal that many requests get, but for their ids: rendered once for all of them."""
 
     status: int
     fields: bytes

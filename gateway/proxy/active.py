@@ -4,11 +4,12 @@ Made anew on reload and when a pricing version begins; requests hold the one the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.config.snapshot import CostSource, LegacyFields, Matcher, Route, RunIdReading, Snapshot
 from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP, with_aliases
+from gateway.http.problems import RepeatedProblem
 from gateway.proxy.pool import UpstreamPool, Upstreams
 from gateway.rules.charging import billing_period
 from gateway.rules.plan import Pricing
@@ -62,6 +63,7 @@ class Active:
         pricing: The version in force, None if the file leaves a gap.
         period: Billing period's id.
         valid_until_micro: When pricing or period must be looked up again.
+        problems: By code, of refusals that say nothing of the caller; rendered when first needed.
     """
 
     snapshot: Snapshot
@@ -71,6 +73,7 @@ class Active:
     pricing: Pricing | None
     period: str | None
     valid_until_micro: int
+    problems: dict[str, RepeatedProblem] = field(default_factory=dict)
 
 
 def activate(snapshot: Snapshot, upstreams: Upstreams, now_micro: int) -> Active:

@@ -37,6 +37,7 @@ from gateway.rules.record import Outcome
 from gateway.rules.units import MICRO
 
 DEGRADED: Final = b"Gateway-Degraded: counter-store\r\n"
+_UNKNOWN_KEY: Final = Refusal(RefusalCode.KEY_INVALID)
 
 
 async def serve(exchange: Exchange, ports: Ports) -> None:
@@ -50,10 +51,10 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
         if plan is None:
             answer_options(draft)
             return
-        await find_caller(draft, plan, ports)  # 3
-        if not costs_the_same(draft, plan):
+        is_known = await find_caller(draft, plan, ports)  # 3
+        if is_known and not costs_the_same(draft, plan):
             await find_cost(draft, plan)  # 4
-        if await charge(draft, plan, ports):  # 5
+        if is_known and await charge(draft, plan, ports):  # 5
             await forward(draft, plan, ports)  # 6
             await relay(draft, plan)  # 7  all but the last bytes
         elif draft.refusal is not None:
@@ -119,12 +120,18 @@ def answer_options(draft: Draft) -> None:
     exchange.answer_options(b", ".join(sorted(allowed)), exchange.id_line)
 
 
-async def find_caller(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
-    """Look the key up, see whether it may come in here and whether there is room (step 3)."""
+async def find_caller(draft: Draft, plan: RoutePlan, ports: Ports) -> bool:
+    """Look the key up, see whether it may come in here and whether there is room (step 3).
+
+    False stands for an unknown key: to raise it would cost as much as all the rest of it.
+    """
     if plan.places:
         exchange, keys = draft.exchange, ports.keys
         key_hash = key_hash_of(exchange, plan, ports.key_format)
         entry = keys.known(key_hash) or await keys.find(key_hash)
+        if entry is None:
+            draft.refusal = _UNKNOWN_KEY
+            return False
         caller = draft.caller = entered(entry, draft.active, draft.now_micro)
         ports.key_use.note(caller.entry.key_id, draft.now_micro)
         require_access(caller, plan.route, exchange.origin.address)
@@ -132,6 +139,7 @@ async def find_caller(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
         draft.exchange.opening = admit_tunnel(draft, plan, plan.route.tunnel, ports)
     if plan.pool.is_guarded:  # before anything is charged
         plan.pool.require_room()
+    return True
 
 
 def costs_the_same(draft: Draft, plan: RoutePlan) -> bool:
@@ -234,6 +242,17 @@ def unavailable(error: GatewayError) -> Refusal:
 
 
 def _problem(draft: Draft, refusal: Refusal, request_id: str) -> Problem:
+    if refusal.facts:
+        return _rendered(draft, refusal, request_id)
+    # Nothing in it depends on the caller: one is like the other, but for its instance.
+    problems, code = draft.active.problems, str(refusal)
+    known = problems.get(code)
+    if known is None:
+        known = problems[code] = repeated(_rendered(draft, refusal, INSTANCE))
+    return known.of(request_id)
+
+
+def _rendered(draft: Draft, refusal: Refusal, request_id: str) -> Problem:
     caller, pricing = draft.caller, draft.active.pricing
     return render(
         refusal,

@@ -324,7 +324,7 @@ async def misbehave(wire: Wire, chance: random.Random) -> None:
 def assert_counted(plane: DataPlane) -> None:
     """Check what holds at any time: open is idle or taken, and taken is what is pending."""
     pool = plane.pool
-    kept = {connection for idle in pool._idle.values() for connection in idle}
+    kept = {connection for idle in pool._idle for connection in idle}
     assert kept <= pool._open
     taken = [known for known in pool._open - kept if not known.is_closed]
     for state in pool._states:

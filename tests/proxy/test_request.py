@@ -1,5 +1,7 @@
 """The story of a request, end to end in one process: bytes in, bytes out, books."""
 
+import json
+
 import pytest
 
 from tests.support.data_plane import DATE, KEY, DataPlane, answered
@@ -55,6 +57,25 @@ async def test_each_step_can_refuse_and_the_connection_goes_on(
 
     assert (await answered(client)).status == 200
     await plane.record()
+
+
+async def test_each_refusal_of_a_kind_tells_its_own_request(plane: DataPlane) -> None:
+    """B6: the problem is written once for all who get it; its instance is the request's."""
+    unknown = GET.replace(KEY.encode(), KEY[::-1].encode())
+    client = await plane.client()
+    for path, code in ((b"/v1/a", "key_invalid"), (b"/nowhere", "route_unknown")):
+        for name in (b"one", b"two", b"three"):
+            asked = unknown.replace(b"/v1/a", path)
+            await client.send(
+                asked.replace(b"\r\n\r\n", b"\r\nX-Request-Id: " + name + b"\r\n\r\n")
+            )
+
+            answer = await answered(client)
+
+            problem = json.loads(answer.body)
+            assert (problem["code"], problem["instance"]) == (code, name.decode())
+            assert answer.values(b"x-request-id") == [name]
+            assert (await plane.record()).code == code
 
 
 async def test_a_refusal_to_head_has_no_body(plane: DataPlane) -> None:

@@ -241,7 +241,7 @@ class DataPlane:
         assert not any(state.pending for state in self.pool._states)
         assert not self.pool._waiting
         assert self.pool._connecting == 0
-        for kept in self.pool._idle.values():
+        for kept in self.pool._idle:
             assert [connection.reading._reasons for connection in kept] == [set()] * len(kept)
         if idle is not None:
             assert self.idle_count == idle
