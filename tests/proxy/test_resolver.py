@@ -200,9 +200,7 @@ async def test_every_address_of_a_name_is_used(plane: DataPlane, tmp_path: Path)
         assert (await answered(client)).status == 200
     await plane.records(3)
     await plane.settled(idle=3)
-    assert {kept.address for idle in plane.pool._idle for kept in idle} == set(
-        zone.addresses
-    )
+    assert {kept.address for idle in plane.pool._idle for kept in idle} == set(zone.addresses)
     for listener in listeners:
         listener.close()
 
