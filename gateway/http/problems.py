@@ -212,6 +212,7 @@ _CLOSES: Final[tuple[RefusalCode, ...]] = (
 
 def closes_connection(code: RefusalCode) -> bool:
     """Return whether the connection can't be used after this refusal."""
+    # By identity: ``in`` compares enumeration members by a call each, on every refusal.
     return any(code is closing for closing in _CLOSES)
 
 

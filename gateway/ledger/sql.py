@@ -4,7 +4,7 @@ One transaction an append: what the runs are billed by, the events, their quanti
 second append of the same events changes nothing; two processes that append at once wait for each
 other on the rows that they share, always in the same order.
 
-Measured with batches of 500 records that name a run and one meter, on two idle cores: 52,000
+Measured with batches of 500 records that name a run and one meter, on two cores: 52,000
 records a second on SQLite (16 us of CPU each), 22,000 on PostgreSQL (17 us, and 27 of the
 server's). Without runs, a thousand at a time, 11 us and 12 (18).
 

@@ -2,12 +2,14 @@
 
 from dataclasses import fields
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.metering.journal_format import (
     _FIELDS,
+    _SETTLED_FIELDS,
     ACKNOWLEDGED,
     CORRECTED,
     RECORD,
@@ -61,6 +63,16 @@ def test_a_record_comes_back_as_it_was(original: Record) -> None:
     assert kind == (CORRECTED if original.deltas or original.run_key else RECORD)
     assert decode_record(payload) == original
     assert hold_id_of(payload) == original.event_id
+
+
+@given(RECORDS)
+def test_a_line_says_its_values_in_the_order_of_their_names(original: Record) -> None:
+    """X6: the order is the format; journals of earlier versions are read by it."""
+    names = _FIELDS if original.deltas or original.run_key else _SETTLED_FIELDS
+
+    values = orjson.loads(encode_record(original)[10:])
+
+    assert values == [getattr(original, name) for name in names]
 
 
 @given(st.data())
