@@ -32,9 +32,13 @@ RESERVED: Final = 2500
 AT_ONCE: Final = 200
 HEALTHY_SECONDS: Final = 5.0
 TIMES: Final = 3
-AGAIN_SHARE: Final = 0.1
-AGAIN_BYTES: Final = 2 << 20
-"""What the last may take beyond the one before: allocators keep pieces."""
+TIMES_MAX: Final = 12
+AGAIN_BYTES: Final = 512 << 10
+"""What a crowd may take beyond the one before, once at least.
+
+Allocators keep what the fullest moment took, and how full it gets is a matter of chance: the first
+crowds may each take more. What leaks takes more every time.
+"""
 _MEGABYTE: Final = b"x" * (1 << 20)
 _OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -102,18 +106,24 @@ async def _seen(crowd: Crowd) -> Check:
             await _healthy(subject)
             before = rss_bytes(subject.process.pid)
             grown = [await _grown(crowd, subject, before) for _ in range(TIMES)]
+            while _grows(grown) and len(grown) < TIMES_MAX:
+                grown.append(await _grown(crowd, subject, before))
     finally:
         upstream.close()
     each = max(grown) // crowd.connections
     if each > crowd.each_bytes_max:
         faults.append(f"each takes {each:,} bytes, not {crowd.each_bytes_max:,}")
-    if grown[-1] > grown[-2] + max(AGAIN_BYTES, grown[-2] * AGAIN_SHARE):
+    if _grows(grown):
         faults.append(f"the same crowd takes more each time: {grown}")
     says = (
         f"{crowd.connections:,} connections take {each:,} bytes each ({crowd.why}); "
-        f"the same crowd {TIMES} times: {', '.join(str(size >> 20) for size in grown)} MB"
+        f"the same crowd {len(grown)} times: {', '.join(str(size >> 20) for size in grown)} MB"
     )
     return Check(SUITE, crowd.name, "\n".join(faults), says)
+
+
+def _grows(grown: list[int]) -> bool:
+    return grown[-1] > grown[-2] + AGAIN_BYTES
 
 
 async def _grown(crowd: Crowd, subject: Subject, before: int) -> int:
