@@ -94,7 +94,7 @@ class Outcome:
             BEGIN,
             SURROUNDINGS.format(**about),
             *(report.table(each, self._of(each)) for each in passed),
-            targets.table(targets.targets(self.lines)),
+            self._targets(),
             report.overview(self.scenarios, self.lines),
             END,
         ]
@@ -103,6 +103,9 @@ class Outcome:
     def _of(self, scenario: Scenario) -> list[report.Line]:
         return [line for line in self.lines if line.scenario == scenario.name]
 
+    def _targets(self) -> str:
+        return targets.table(targets.targets(self.scenarios, self.samples))
+
     def _text(self, about: Mapping[str, object]) -> str:
         told = ("at", "commit", "cpu", "cores", "kernel", "python", "rounds", "seconds")
         parts = [
@@ -110,7 +113,7 @@ class Outcome:
             INTRODUCTION,
             "\n".join(f"- {name}: {about[name]}" for name in told),
             "\n".join(f"- {name}: {version}" for name, version in self.versions.items()),
-            "## Targets\n\n" + targets.table(targets.targets(self.lines)),
+            "## Targets\n\n" + self._targets(),
         ]
         for scenario in self.scenarios:
             parts.append(f"## {scenario.name}\n\n{scenario.says}.")

@@ -90,6 +90,17 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(median(values), min(values), max(values))
 
 
+def round_ratios(values: Sequence[float], others: Sequence[float]) -> Spread | None:
+    """Return the spread of the ratios within each round; None where there is nothing to divide by.
+
+    Args:
+        others: The nth is of the same round as the nth of ``values``.
+    """
+    if not all(others):
+        return None
+    return spread([value / other for value, other in zip(values, others, strict=True)])
+
+
 def summarise(scenario: Scenario, rounds: Mapping[str, Sequence[Sample]]) -> list[Line]:
     """Return a line for each peer; the nth samples of all peers are of the same round.
 
@@ -115,12 +126,13 @@ def _line(
     itself, *beside = [*samples[0].cpu_seconds] or [""]
     held = [*samples[0].resident_bytes][:1]
 
-    def ratios(value: Callable[[Sample], float]) -> dict[str, Spread]:
-        return {
-            name: spread([value(a) / value(b) for a, b in zip(samples, others, strict=False)])
+    def to_baselines(value: Callable[[Sample], float]) -> dict[str, Spread]:
+        own = [value(sample) for sample in samples]
+        found = {
+            name: round_ratios(own, [value(other) for other in others])
             for name, others in baselines.items()
-            if all(value(other) for other in others)
         }
+        return {name: each for name, each in found.items() if each is not None}
 
     def milliseconds(value: Callable[[Sample], float]) -> Spread:
         return spread([value(sample) * 1000 for sample in samples])
@@ -137,8 +149,8 @@ def _line(
         beside_micros={
             name: median(sample.micros_per_unit(name) for sample in samples) for name in beside
         },
-        cpu_ratios=ratios(lambda sample: sample.own_micros) if itself else {},
-        p50_ratios=ratios(lambda sample: sample.load.p50_seconds),
+        cpu_ratios=to_baselines(lambda sample: sample.own_micros) if itself else {},
+        p50_ratios=to_baselines(lambda sample: sample.load.p50_seconds),
         p50_ms=milliseconds(lambda sample: sample.load.p50_seconds),
         p99_ms=milliseconds(lambda sample: sample.load.p99_seconds),
         p999_ms=milliseconds(lambda sample: sample.load.p999_seconds),

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 3
     # What was started is stopped, however the bench ends.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    scenarios = _scenarios(options.scenarios)
+    groups = _groups(_scenarios(options.scenarios))
     found = outcome.Outcome(
         effort=Effort(options.seconds, options.connections), rounds=options.rounds
     )
@@ -103,10 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         upstream = Upstream().start(folder / "upstream", upstream_port)
         stack.callback(upstream.stop)
         bench = Bench(folder, upstream_port, stack)
-        for number, scenario in enumerate(scenarios):
-            names = [name for name in PEERS if name in scenario.peers and name in options.peers]
-            found.add(scenario, _rounds(bench, scenario, names, found), bench.versions)
-            later = {name for after in scenarios[number + 1 :] for name in after.peers}
+        for number, group in enumerate(groups):
+            samples = _rounds(bench, group, options.peers, found)
+            for scenario in group:
+                found.add(scenario, samples[scenario.name], bench.versions)
+            later = {
+                name for after in groups[number + 1 :] for each in after for name in each.peers
+            }
             bench.stop(set(bench.running) - later)
         found.missing |= bench.missing
     into = options.into or (outcome.COMMITTED if _is_whole(options) else outcome.SCRATCH)
@@ -148,39 +151,71 @@ def _scenarios(names: Sequence[str]) -> list[Scenario]:
     return [scenario for scenario in found if not names or scenario.name in names]
 
 
-def _rounds(
-    bench: Bench, scenario: Scenario, names: list[str], found: outcome.Outcome
-) -> dict[str, list[report.Sample]]:
-    """Measure every peer once a round; each round begins with another one.
+def _groups(scenarios: Sequence[Scenario]) -> list[list[Scenario]]:
+    """Return what is measured in the same rounds; a group stands where its first scenario did."""
+    groups: dict[str, list[Scenario]] = {}
+    for scenario in scenarios:
+        groups.setdefault(scenario.together, []).append(scenario)
+    return [*groups.values()]
 
-    A peer that fails is left out of the scenario, and why is kept.
+
+def _rounds(
+    bench: Bench, group: Sequence[Scenario], peers: Sequence[str], found: outcome.Outcome
+) -> dict[str, dict[str, list[report.Sample]]]:
+    """Measure the peers of all scenarios of a group once a round; return samples by both names.
+
+    The nth samples are of the same round, whatever their scenario and peer.
     """
-    started = {name: peer for name in names if (peer := bench.have(name))}
-    common = {field: text for peer in started.values() for field, text in peer.headers.items()}
-    samples: dict[str, list[report.Sample]] = {name: [] for name in started}
+    started = {
+        scenario.name: {
+            name: peer
+            for name in PEERS
+            if name in scenario.peers and name in peers and (peer := bench.have(name))
+        }
+        for scenario in group
+    }
+    samples: dict[str, dict[str, list[report.Sample]]] = {
+        scenario: {name: [] for name in having} for scenario, having in started.items()
+    }
     for number in range(found.rounds):
-        order = [*samples]
-        first = number % max(1, len(order))
-        for name in order[first:] + order[:first]:
-            peer = started[name]
-            headers = common | peer.headers | peer.callers.get(scenario.caller, {})
-            try:
-                sample = measure(peer, scenario, headers, found.effort)
-                if sample.load.failed or not sample.load.requests:
-                    raise RuntimeError(  # noqa: TRY301
-                        f"{sample.load.failed} of {sample.load.requests} requests failed"
-                    )
-            except (RuntimeError, OSError, subprocess.SubprocessError) as failure:
-                sys.stderr.write(f"{scenario.name} {name}: {failure}\n")
-                found.failed[f"{scenario.name} {name}"] = str(failure)
-                del samples[name]
-                continue
-            samples[name].append(sample)
-            sys.stderr.write(
-                f"{scenario.name} {number + 1}/{found.rounds} {name}: {sample.own_micros:.1f} "
-                f"us/{scenario.unit}, p50 {sample.load.p50_seconds * 1000:.2f} ms\n"
-            )
+        for scenario in group:
+            _round(number, scenario, started[scenario.name], samples[scenario.name], found)
     return samples
+
+
+def _round(
+    number: int,
+    scenario: Scenario,
+    started: Mapping[str, Running],
+    samples: dict[str, list[report.Sample]],
+    found: outcome.Outcome,
+) -> None:
+    """Add a sample of every peer that is still in ``samples``; each round begins with another one.
+
+    A peer that fails is left out of the scenario with all its samples, and why is kept.
+    """
+    common = {field: text for peer in started.values() for field, text in peer.headers.items()}
+    order = [*samples]
+    first = number % max(1, len(order))
+    for name in order[first:] + order[:first]:
+        peer = started[name]
+        headers = common | peer.headers | peer.callers.get(scenario.caller, {})
+        try:
+            sample = measure(peer, scenario, headers, found.effort)
+            if sample.load.failed or not sample.load.requests:
+                raise RuntimeError(  # noqa: TRY301
+                    f"{sample.load.failed} of {sample.load.requests} requests failed"
+                )
+        except (RuntimeError, OSError, subprocess.SubprocessError) as failure:
+            sys.stderr.write(f"{scenario.name} {name}: {failure}\n")
+            found.failed[f"{scenario.name} {name}"] = str(failure)
+            del samples[name]
+            continue
+        samples[name].append(sample)
+        sys.stderr.write(
+            f"{scenario.name} {number + 1}/{found.rounds} {name}: {sample.own_micros:.1f} "
+            f"us/{scenario.unit}, p50 {sample.load.p50_seconds * 1000:.2f} ms\n"
+        )
 
 
 if __name__ == "__main__":

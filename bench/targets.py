@@ -1,57 +1,103 @@
 """What the gateway is meant to reach beside its peers, and whether it did in this run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.report import Line
+from bench.report import Sample, Spread, round_ratios
+from bench.scenarios.port import Scenario
+
+SHIPPING = "shipping"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One promise. ``measured`` None: what it takes was not measured."""
+    """One promise.
+
+    Attributes:
+        measured: The ratios within each round; None if what it takes was not measured, or not in
+            the same rounds.
+    """
 
     says: str
     limit: float
-    measured: float | None
+    measured: Spread | None
 
     @property
     def verdict(self) -> str:
-        """In one word or two."""
+        """In one word or two, by the median."""
         if self.measured is None:
             return "not measured"
-        return "holds" if self.measured <= self.limit else "missed"
+        return "holds" if self.measured.median <= self.limit else "missed"
 
 
-def targets(lines: Sequence[Line]) -> list[Target]:
-    """Return all promises, beside what these lines say."""
-    found = {(line.scenario, line.peer): line for line in lines}
+def _cpu(sample: Sample) -> float:
+    return sample.own_micros
 
-    def cpu(scenario: str, peer: str, *beside: str) -> float | None:
-        line = found.get((scenario, peer))
-        if line is None or not line.cpu_micros.median:
+
+def _cpu_and_shipping(sample: Sample) -> float:
+    # Where shipping is not told apart, the peer's own time has it already.
+    apart = sample.micros_per_unit(SHIPPING) if SHIPPING in sample.cpu_seconds else 0.0
+    return sample.own_micros + apart
+
+
+def _p50(sample: Sample) -> float:
+    return sample.load.p50_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """What is looked at in each round of a peer in a scenario."""
+
+    scenario: str
+    peer: str
+    value: Callable[[Sample], float] = _cpu
+
+
+_PASSED = _Figure("passed", "gateway")
+_ENVOY = _Figure("passed", "envoy")
+_PROMISES = (
+    ("whole job / bare Envoy, CPU", 1.0, _PASSED, _ENVOY),
+    ("whole job / nginx + Lua + Redis, CPU", 0.5, _PASSED, _Figure("passed", "nginx-lua")),
+    (
+        "whole job and shipping / bare Envoy, CPU",
+        1.5,
+        _Figure("passed", "gateway", _cpu_and_shipping),
+        _ENVOY,
+    ),
+    ("whole job / idiomatic aiohttp, CPU", 1 / 6, _PASSED, _Figure("passed", "aiohttp")),
+    ("refused by rate / passed, CPU", 0.4, _Figure("refused-by-rate", "gateway"), _PASSED),
+    ("refused by key / passed, CPU", 0.4, _Figure("refused-by-key", "gateway"), _PASSED),
+    (
+        "p50 at one connection / nginx + Lua + Redis",
+        1.0,
+        _Figure("latency-1", "gateway", _p50),
+        _Figure("latency-1", "nginx-lua", _p50),
+    ),
+)
+
+
+def targets(
+    scenarios: Sequence[Scenario], rounds: Mapping[str, Mapping[str, Sequence[Sample]]]
+) -> list[Target]:
+    """Return all promises, beside what these rounds say.
+
+    Args:
+        rounds: Samples by scenario and peer; within a group the nth ones are of the same round.
+    """
+    together = {scenario.name: scenario.together for scenario in scenarios}
+
+    def within_rounds(figure: _Figure, other: _Figure) -> Spread | None:
+        if together.get(figure.scenario) != together.get(other.scenario):
             return None
-        return line.cpu_micros.median + sum(line.beside_micros.get(name, 0.0) for name in beside)
+        values, others = (
+            [each.value(sample) for sample in rounds.get(each.scenario, {}).get(each.peer, ())]
+            for each in (figure, other)
+        )
+        return round_ratios(values, others) if values and others else None
 
-    def p50(scenario: str, peer: str) -> float | None:
-        line = found.get((scenario, peer))
-        return line.p50_ms.median if line else None
-
-    passed = cpu("passed", "gateway")
-    shipped = cpu("passed", "gateway", "shipping")
-    rate, key = (cpu(f"refused-by-{by}", "gateway") for by in ("rate", "key"))
-    envoy, lua, plain = (cpu("passed", name) for name in ("envoy", "nginx-lua", "aiohttp"))
     return [
-        Target("whole job / bare Envoy, CPU", 1.0, _ratio(passed, envoy)),
-        Target("whole job / nginx + Lua + Redis, CPU", 0.5, _ratio(passed, lua)),
-        Target("whole job and shipping / bare Envoy, CPU", 1.5, _ratio(shipped, envoy)),
-        Target("whole job / idiomatic aiohttp, CPU", 1 / 6, _ratio(passed, plain)),
-        Target("refused by rate / passed, CPU", 0.4, _ratio(rate, passed)),
-        Target("refused by key / passed, CPU", 0.4, _ratio(key, passed)),
-        Target(
-            "p50 at one connection / nginx + Lua + Redis",
-            1.0,
-            _ratio(p50("latency-1", "gateway"), p50("latency-1", "nginx-lua")),
-        ),
+        Target(says, limit, within_rounds(figure, other))
+        for says, limit, figure, other in _PROMISES
     ]
 
 
@@ -60,11 +106,7 @@ def table(promises: Sequence[Target]) -> str:
     rows = ["| target | at most | measured | |", "| --- | --- | --- | --- |"]
     rows += [
         f"| {each.says} | {each.limit:.2f} | "
-        f"{'-' if each.measured is None else f'{each.measured:.2f}'} | {each.verdict} |"
+        f"{each.measured.shown(2) if each.measured else '-'} | {each.verdict} |"
         for each in promises
     ]
     return "\n".join(rows)
-
-
-def _ratio(value: float | None, other: float | None) -> float | None:
-    return value / other if value is not None and other else None

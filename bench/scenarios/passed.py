@@ -1,5 +1,5 @@
 """The whole job."""
 
-from bench.scenarios.port import Scenario
+from bench.scenarios.port import DECISIONS, Scenario
 
-SCENARIO = Scenario("passed", "a GET with a small JSON answer")
+SCENARIO = Scenario("passed", "a GET with a small JSON answer", group=DECISIONS)

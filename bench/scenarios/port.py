@@ -6,6 +6,8 @@ BARE = ("nginx", "haproxy", "envoy")
 WHOLE_JOB = ("nginx-lua", "aiohttp", "gateway")
 MOVING_BYTES = ("nginx", "envoy", "aiohttp", "gateway")
 """Where deciding hardly counts, one of a kind is enough."""
+DECISIONS = "decisions"
+"""The group of what is passed and what is refused, which are compared with each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Scenario:
         unit: What is counted: a request, if no size is given.
         unit_bytes: So many bytes of the answers are one unit.
         is_websocket: Messages that are echoed, not requests, are counted.
+        group: Scenarios of one group are measured in the same rounds, so that they may be compared
+            with each other; without one, a scenario has its rounds for itself.
     """
 
     name: str
@@ -41,3 +45,9 @@ class Scenario:
     unit: str = "request"
     unit_bytes: int = 0
     is_websocket: bool = False
+    group: str = ""
+
+    @property
+    def together(self) -> str:
+        """The same for all scenarios that are measured in the same rounds."""
+        return self.group or self.name

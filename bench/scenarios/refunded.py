@@ -1,6 +1,6 @@
 """The upstream fails: what was charged is given back."""
 
-from bench.scenarios.port import Scenario
+from bench.scenarios.port import DECISIONS, Scenario
 
 SCENARIO = Scenario(
     "refunded",
@@ -9,4 +9,5 @@ SCENARIO = Scenario(
     path="/v1/broken",
     status=500,
     peers=("gateway",),
+    group=DECISIONS,
 )

@@ -1,6 +1,6 @@
 """Somebody without a key that exists."""
 
-from bench.scenarios.port import WHOLE_JOB, Scenario
+from bench.scenarios.port import DECISIONS, WHOLE_JOB, Scenario
 
 SCENARIO = Scenario(
     "refused-by-key",
@@ -9,4 +9,5 @@ SCENARIO = Scenario(
     status=401,
     caller="unknown",
     peers=WHOLE_JOB,
+    group=DECISIONS,
 )

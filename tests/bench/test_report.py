@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.report import Line, Sample, spread, summarise, table, write
+from bench.report import Line, Sample, round_ratios, spread, summarise, table, write
 from bench.scenarios.port import Scenario
 from bench.wrk import Load
 
@@ -57,6 +57,13 @@ def test_ratios_are_those_of_the_same_round() -> None:
     ratio = _lines()[1].cpu_ratios["envoy"]
 
     assert (ratio.lowest, ratio.median, ratio.highest) == pytest.approx((0.5, 0.75, 0.8))
+
+
+def test_a_ratio_is_of_two_samples_of_one_round() -> None:
+    assert round_ratios([1.0, 6.0, 3.0], [2.0, 2.0, 2.0]) == spread([0.5, 3.0, 1.5])
+    assert round_ratios([1.0, 2.0], [1.0, 0.0]) is None
+    with pytest.raises(ValueError, match="shorter"):
+        round_ratios([1.0, 2.0], [1.0])
 
 
 def test_a_failed_request_spoils_the_measurement() -> None:

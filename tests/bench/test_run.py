@@ -1,7 +1,9 @@
 """Scenarios are found, each can be measured, and a peer that can't be had is named."""
 
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -26,9 +28,48 @@ class Absent:
         raise Unavailable(f"apt-get install absent; {folder} {upstream_port}")
 
 
-def _sample() -> Sample:
+class Present:
+    """A peer of no process."""
+
+    name = "present"
+
+    def start(self, folder: Path, upstream_port: int) -> Running:
+        """Be there, under the name of its folder."""
+        return Running(upstream_port, folder.name, {})
+
+
+def _sample(units: float = 100) -> Sample:
     load = Load(100, 10.0, 0.001, 0.002, 0, 0.003, 1000, 0.1)
-    return Sample(load, {"x": 0.5, "redis": 0.1}, {"x": 1}, {"x": 1}, {"main": 0.5}, units=100)
+    return Sample(load, {"x": 0.5, "redis": 0.1}, {"x": 1}, {"x": 1}, {"main": 0.5}, units=units)
+
+
+@dataclass
+class Rig:
+    """Peers a, b and c; a sample's units are the number of its measurement."""
+
+    bench: run.Bench
+    found: Outcome
+    asked: list[str] = field(default_factory=list)
+    failing: dict[str, int] = field(default_factory=dict)
+
+    def measure(
+        self, peer: Running, scenario: Scenario, headers: dict[str, str], effort: Effort
+    ) -> Sample:
+        """Note who was asked what, and fail at the time that was set for it."""
+        asked = f"{scenario.name} {peer.version}"
+        self.asked.append(asked)
+        if self.asked.count(asked) == self.failing.get(asked):
+            raise RuntimeError("fails")
+        return _sample(len(self.asked))
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    with ExitStack() as stack:
+        made = Rig(run.Bench(tmp_path, 1, stack), Outcome(Effort(1, 1), rounds=2))
+        monkeypatch.setattr(run, "PEERS", dict.fromkeys("abc", Present))
+        monkeypatch.setattr(run, "measure", made.measure)
+        yield made
 
 
 def test_every_scenario_has_a_name_of_its_own_and_known_peers() -> None:
@@ -43,6 +84,57 @@ def test_every_scenario_has_a_name_of_its_own_and_known_peers() -> None:
 
 def test_the_chosen_scenarios_are_the_ones_that_run() -> None:
     assert [each.name for each in run._scenarios(["events", "passed"])] == ["passed", "events"]
+
+
+def test_what_is_decided_is_measured_in_the_same_rounds_the_whole_job_first() -> None:
+    scenarios = run._scenarios([])
+    decisions, *others = [[each.name for each in group] for group in run._groups(scenarios)]
+
+    assert decisions == ["passed", "refunded", "refused-by-key", "refused-by-rate", "stores"]
+    assert others == [[each.name] for each in scenarios if each.name not in decisions]
+    assert not {each.group for each in scenarios} & {each.name for each in scenarios}
+
+
+def test_a_group_stands_where_its_first_scenario_did() -> None:
+    chosen = run._scenarios(["websocket", "refunded", "chat", "stores"])
+    groups = [[each.name for each in group] for group in run._groups(chosen)]
+
+    assert groups == [["chat"], ["refunded", "stores"], ["websocket"]]
+
+
+def test_a_round_asks_each_scenario_in_order_and_begins_with_another_peer(rig: Rig) -> None:
+    group = [Scenario("one", "", peers=("a", "b")), Scenario("two", "", peers=("a", "b", "c"))]
+    samples = run._rounds(rig.bench, group, ["a", "b", "c"], rig.found)
+
+    first = ["one a", "one b", "two a", "two b", "two c"]
+    assert rig.asked == [*first, "one b", "one a", "two b", "two c", "two a"]
+    assert [*samples["one"]] == ["a", "b"]
+    assert [sample.units for sample in samples["two"]["a"]] == [3, 10]
+
+
+def test_only_the_chosen_peers_are_started_and_asked(rig: Rig) -> None:
+    group = [Scenario("one", "", peers=("a", "b")), Scenario("two", "", peers=("c",))]
+    samples = run._rounds(rig.bench, group, ["b"], rig.found)
+
+    assert rig.asked == ["one b", "one b"]
+    assert {scenario: [*having] for scenario, having in samples.items()} == {
+        "one": ["b"],
+        "two": [],
+    }
+    assert [*rig.bench.running] == ["b"]
+
+
+def test_a_peer_that_fails_is_left_out_of_that_scenario_only(rig: Rig) -> None:
+    group = [Scenario("one", "", peers=("a", "b")), Scenario("two", "", peers=("a", "b"))]
+    rig.failing["two a"] = 2
+    rig.found.rounds = 3
+    samples = run._rounds(rig.bench, group, ["a", "b"], rig.found)
+
+    assert [*samples["one"]] == ["a", "b"]
+    assert [*samples["two"]] == ["b"]
+    assert {len(taken) for having in samples.values() for taken in having.values()} == {3}
+    assert rig.found.failed == {"two a": "fails"}
+    assert rig.asked.count("two a") == 2
 
 
 def test_a_peer_that_can_not_be_had_is_said_once(
@@ -60,12 +152,16 @@ def test_a_peer_that_can_not_be_had_is_said_once(
 
 def test_results_are_written_as_figures_tables_and_plots(tmp_path: Path) -> None:
     found = Outcome(Effort(3, 64), rounds=1, missing={"litellm": "not available: no network"})
-    found.add(Scenario("passed", "the whole job"), {"gateway": [_sample()]}, {"gateway": "1"})
+    passed = Scenario("passed", "the whole job", group="decisions")
+    found.add(passed, {"gateway": [_sample()]}, {"gateway": "1"})
+    refused = Scenario("refused-by-rate", "limited", group="decisions")
+    found.add(refused, {"gateway": [_sample(200)]}, {})
     found.add(Scenario("slow", "paced", rate=5.0), {"gateway": [_sample()]}, {})
     found.add(Scenario("none", "nobody can"), {}, {})
     text = found.write(tmp_path)
 
     assert "| gateway | 5000.0 (5000.0-5000.0) |" in text
+    assert "| refused by rate / passed, CPU | 0.40 | 0.50 (0.50-0.50) | missed |" in text
     assert "- litellm: not available: no network" in text
     assert "nobody can" not in text
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -89,6 +185,7 @@ def test_the_page_gets_the_figures_between_its_marks(tmp_path: Path) -> None:
     assert text.startswith(f"before\n\n{BEGIN}\n")
     assert text.endswith(f"{END}\n\nafter\n")
     assert "last year" not in text
+    assert "| whole job / bare Envoy, CPU | 1.00 | 1.00 (1.00-1.00) | holds |" in text
     assert "| passed | 5000.0 us/request | - | 1.00 (1.00-1.00) | - | - | - |" in text
 
 
