@@ -7,7 +7,7 @@ Source: design sections 3 (step 2) and 11; requirement X3.
 
 from collections.abc import Iterator, Sequence
 
-from gateway.config.snapshot import Route, Segment
+from gateway.config.snapshot import Matcher, Route, Segment
 
 
 class _Node:
@@ -60,14 +60,15 @@ class _HostRoutes:
         """Return the most specific route for a method and a path."""
         here = self.literal.get(path)
         route = None if here is None else here.get(method)
-        return _find(self.root, path[1:].split(b"/"), 0, method) if route is None else route
+        # The first segment is what stands before the first slash: nothing.
+        return _find(self.root, path.split(b"/"), 1, method) if route is None else route
 
     def places(self, path: bytes) -> Iterator[dict[bytes, Route]]:
         """Yield what is entered for a path, the most specific first."""
         found = self.literal.get(path)
         if found is not None:
             yield found
-        yield from _walk(self.root, path[1:].split(b"/"), 0)
+        yield from _walk(self.root, path.split(b"/"), 1)
 
 
 def _walk(node: _Node, segments: list[bytes], at: int) -> Iterator[dict[bytes, Route]]:
@@ -104,7 +105,7 @@ def literal_path(path: Sequence[Segment]) -> bytes:
     return b"/" + b"/".join(segment.literal or b"" for segment in path)
 
 
-class RouteMatcher:
+class RouteMatcher(Matcher):
     """All routes of a snapshot."""
 
     __slots__ = ("_any_host", "_by_host")

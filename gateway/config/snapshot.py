@@ -6,7 +6,7 @@ Imports no pydantic, so that the data plane loads without it. Made by ``config.c
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
-from typing import Literal, Protocol
+from typing import Literal
 
 from gateway.rules.limits import Ladder
 from gateway.rules.plan import Pricing
@@ -303,11 +303,21 @@ class Route:
     counters: RouteCounters = field(default_factory=RouteCounters, compare=False)
 
 
-class Matcher(Protocol):
-    """Finds the route of a request; ``config.matcher`` is the one there is."""
+class Matcher:
+    """Finds the route of a request; ``config.matcher`` is the one there is.
 
-    def match(self, method: bytes, host: bytes, path: bytes) -> Route | None: ...
-    def allowed_methods(self, host: bytes, path: bytes) -> frozenset[bytes]: ...
+    A class and no ``typing.Protocol``: compiled code calls its methods without a look-up.
+    """
+
+    __slots__ = ()
+
+    def match(self, method: bytes, host: bytes, path: bytes) -> Route | None:
+        """Return the route of a request, None if there is none."""
+        raise NotImplementedError
+
+    def allowed_methods(self, host: bytes, path: bytes) -> frozenset[bytes]:
+        """Return the methods that routes take at a path."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

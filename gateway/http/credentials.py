@@ -9,6 +9,8 @@ from typing import Final
 from gateway.errors import Refusal, RefusalCode
 
 BEARER: Final = b"bearer "
+_BEARER_AS_USUAL: Final = b"Bearer "
+_BLANK: Final = ord(" ")
 SECRET_BYTES_MAX: Final = 512
 """Longer than any key: what is longer is refused before it is hashed."""
 
@@ -42,5 +44,14 @@ def read_key(places: Sequence[tuple[bytes, bool]], special: dict[bytes, list[byt
     return found
 
 
+def is_bearer(value: bytes) -> bool:
+    """Return whether credentials are of the scheme ``Bearer``, in any case."""
+    scheme = value[:7]
+    return scheme == _BEARER_AS_USUAL or scheme.lower() == BEARER
+
+
 def _after_scheme(value: bytes) -> bytes:
-    return value[7:].strip() if value[:7].lower() == BEARER else b""
+    if not is_bearer(value):
+        return b""
+    key = value[7:]
+    return key if key and key[0] > _BLANK and key[-1] > _BLANK else key.strip()

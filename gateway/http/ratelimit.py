@@ -25,11 +25,11 @@ class PolicyState:
 
     Attributes:
         index: Of its counter in the charge.
-        name: As a structured-field string, quoted.
+        start: From the end of the item before it, or the line's begin, up to what remains.
     """
 
     index: int
-    name: str
+    start: str
     limit_micro: int
     end_micro: int
 
@@ -40,13 +40,13 @@ class RateLimitFields:
 
     Attributes:
         policy_line: The whole ``RateLimit-Policy`` line, empty if nothing is to be told.
-        state_start: ``RateLimit: `` up to the first item.
-        items: What is listed, in order.
+        is_told: Whether there is a ``RateLimit`` line.
+        items: What is listed in it, in order.
         legacy: ``delta``, ``epoch`` or None: which ``X-RateLimit-*`` triple to add.
     """
 
     policy_line: bytes
-    state_start: bytes
+    is_told: bool
     items: tuple[PolicyState, ...]
     legacy: str | None
 
@@ -56,11 +56,12 @@ def prepare(
 ) -> RateLimitFields:
     """Return the constant parts of the fields for a template; unlimited policies aren't in it."""
     if not template.entries:
-        return RateLimitFields(b"", b"", (), None)
+        return RateLimitFields(b"", is_told=False, items=(), legacy=None)
     items = tuple(
         PolicyState(
             index,
-            http_sf.ser(entry.ladder.soft.wire),
+            (", " if index else f"{answers.limit_field}: ")
+            + f"{http_sf.ser(entry.ladder.soft.wire)};r=",
             entry.ladder.soft.limit_micro,
             entry.period.end_micro,
         )
@@ -70,7 +71,7 @@ def prepare(
     enabled = answers.ratelimit_enabled
     return RateLimitFields(
         policy_line=f"{answers.policy_field}: {policies}\r\n".encode() if enabled else b"",
-        state_start=f"{answers.limit_field}: ".encode() if enabled else b"",
+        is_told=enabled,
         items=items,
         legacy=legacy,
     )
@@ -87,9 +88,11 @@ def _policy_item(entry: Entry) -> tuple[str, ParamsType]:
 def render(fields: RateLimitFields, counts_micro: Sequence[int], now_micro: int) -> bytes:
     """Return the field lines for counters that stand at ``counts_micro`` at ``now_micro``."""
     lines = fields.policy_line
-    if fields.state_start:
-        states = [_state_item(item, counts_micro[item.index], now_micro) for item in fields.items]
-        lines += fields.state_start + ", ".join(states).encode() + b"\r\n"
+    if fields.is_told:
+        state = ""
+        for item in fields.items:
+            state += _state_item(item, counts_micro[item.index], now_micro)
+        lines = b"%b%b\r\n" % (lines, state.encode())
     if fields.legacy is not None and fields.items:
         lines += _legacy(fields, counts_micro, now_micro)
     return lines
@@ -99,9 +102,9 @@ def _state_item(item: PolicyState, count_micro: int, now_micro: int) -> str:
     left_micro = item.limit_micro - count_micro
     remaining = left_micro // MICRO if left_micro > 0 else 0
     if item.end_micro >= NEVER_MICRO:
-        return f"{item.name};r={remaining}"
+        return f"{item.start}{remaining}"
     seconds = (item.end_micro - now_micro + 999_999) // MICRO
-    return f"{item.name};r={remaining};t={seconds if seconds > 0 else 1}"
+    return f"{item.start}{remaining};t={seconds if seconds > 0 else 1}"
 
 
 def _legacy(fields: RateLimitFields, counts_micro: Sequence[int], now_micro: int) -> bytes:

@@ -7,6 +7,7 @@ from typing import Final
 
 from gateway.config.snapshot import Endpoint
 from gateway.errors import RefusalCode
+from gateway.http.credentials import is_bearer
 from gateway.http.fields import nominated
 from gateway.http.forwarding import request_head
 from gateway.keys.port import KeyEntry
@@ -16,6 +17,7 @@ from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.ports import Ports
 from gateway.proxy.upstream import Answer, UpstreamConnection, UpstreamError
 from gateway.rules.plan import Tier
+from gateway.story import pause
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 
@@ -60,7 +62,10 @@ async def send(
         head = _head(exchange, plan, ports, identity, connection.endpoint.endpoint)
         try:
             _ask(exchange, connection, head, pool)
-            answer = await connection.answer_head()
+            answer = connection.answer_head()
+            while answer is None:
+                await pause()
+                answer = connection.answer_head()
         except UpstreamError as error:
             is_stale = is_reused and error.kind == "closed" and not error.answered
             exchange.let_upstream_go()
@@ -95,7 +100,7 @@ def _ask(
     if exchange.has_body:
         exchange.stream_body_to(connection)
     first_byte_seconds = pool.upstream.timeouts.first_byte_seconds
-    exchange.deadline = exchange.client.loop.time() + first_byte_seconds
+    exchange.deadline = connection.touched_at + first_byte_seconds
 
 
 def _set_deadlines(exchange: Exchange, pool: UpstreamPool, tier: Tier | None) -> None:
@@ -150,7 +155,10 @@ def _head(
 
 
 def _is_bearer(values: list[bytes]) -> bool:
-    return any(value[:7].lower() == b"bearer " for value in values)
+    for value in values:  # noqa: SIM110 - compiled, cheaper than a generator
+        if is_bearer(value):
+            return True
+    return False
 
 
 def identity_lines(entry: KeyEntry, event_id: str) -> bytes:

@@ -20,6 +20,7 @@ from gateway.errors import (
 from gateway.http.paths import AmbiguousPath, require_spelling
 from gateway.http.problems import INSTANCE, Problem, render, repeated
 from gateway.http.ratelimit import render as render_ratelimit
+from gateway.keys.port import KeyEntry
 from gateway.proxy.active import Active, RoutePlan
 from gateway.proxy.books import Draft, close_books, counts_to_tell
 from gateway.proxy.caller import KnownRefusal, Standing, entered, key_hash_of, require_access
@@ -31,7 +32,7 @@ from gateway.proxy.head import METHODS
 from gateway.proxy.incoming import bad
 from gateway.proxy.openings import admit_tunnel
 from gateway.proxy.ports import Ports
-from gateway.proxy.upstream import UpstreamError
+from gateway.proxy.upstream import Answer, UpstreamError
 from gateway.rules.charge import Counts
 from gateway.rules.record import Outcome
 from gateway.rules.units import MICRO
@@ -51,12 +52,20 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
         if plan is None:
             answer_options(draft)
             return
-        is_known = await find_caller(draft, plan, ports)  # 3
+        entry = None
+        if plan.places:  # 3
+            key_hash = key_hash_of(exchange, plan, ports.key_format)
+            entry = ports.keys.known(key_hash) or await ports.keys.find(key_hash)
+        is_known = find_caller(draft, plan, entry, ports)
         if is_known and not costs_the_same(draft, plan):
             await find_cost(draft, plan)  # 4
         if is_known and await charge(draft, plan, ports):  # 5
-            await forward(draft, plan, ports)  # 6
-            await relay(draft, plan)  # 7  all but the last bytes
+            identity = begin_forward(draft, plan)  # 6
+            tier = draft.caller.tier if draft.caller is not None else None
+            answered(draft, plan, await send(exchange, plan, ports, tier, identity))
+            relay(draft, plan)  # 7  all but the last bytes
+            if exchange.answer_begun:
+                await rest_of_relay(draft, plan)
         elif draft.refusal is not None:
             refuse(draft, draft.refusal, Outcome.REFUSED)
     except Refusal as refusal:
@@ -64,10 +73,8 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
         refuse(draft, refusal, Outcome.REFUSED)
     except (StoreUnavailable, DirectoryUnavailable) as error:
         refuse(draft, unavailable(error), Outcome.REFUSED)
-    except UpstreamError as error:
-        upstream_failed(draft, error)
-    except ClientGone:
-        client_gone(draft)
+    except (UpstreamError, ClientGone) as error:
+        cut_short(draft, error)
     finally:
         exchange.let_upstream_go()
         close_books(draft, ports)  # 8, 9  the journal lets the last bytes go
@@ -120,21 +127,18 @@ def answer_options(draft: Draft) -> None:
     exchange.answer_options(b", ".join(sorted(allowed)), exchange.id_line)
 
 
-async def find_caller(draft: Draft, plan: RoutePlan, ports: Ports) -> bool:
-    """Look the key up, see whether it may come in here and whether there is room (step 3).
+def find_caller(draft: Draft, plan: RoutePlan, entry: KeyEntry | None, ports: Ports) -> bool:
+    """See whether a key may come in here and whether there is room (step 3).
 
     False stands for an unknown key: to raise it would cost as much as all the rest of it.
     """
     if plan.places:
-        exchange, keys = draft.exchange, ports.keys
-        key_hash = key_hash_of(exchange, plan, ports.key_format)
-        entry = keys.known(key_hash) or await keys.find(key_hash)
         if entry is None:
             draft.refusal = _UNKNOWN_KEY
             return False
         caller = draft.caller = entered(entry, draft.active, draft.now_micro)
         ports.key_use.note(caller.entry.key_id, draft.now_micro)
-        require_access(caller, plan.route, exchange.origin.address)
+        require_access(caller, plan.route, draft.exchange.origin.address)
     if plan.route.tunnel is not None and draft.exchange.wants_upgrade:
         draft.exchange.opening = admit_tunnel(draft, plan, plan.route.tunnel, ports)
     if plan.pool.is_guarded:  # before anything is charged
@@ -161,18 +165,19 @@ async def find_cost(draft: Draft, plan: RoutePlan) -> None:
         draft.run_id = await read_run_id(plan.run_id, draft.exchange, json_bytes_max)
 
 
-async def forward(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
-    """Send the request on and wait for the answer's head (step 6)."""
+def begin_forward(draft: Draft, plan: RoutePlan) -> bytes:
+    """Note when the request is sent on; return the lines that tell the upstream who calls."""
     exchange, caller = draft.exchange, draft.caller
     if exchange.client_gone:
         raise ClientGone
-    identity = (
-        identity_lines(caller.entry, exchange.event_id)
-        if caller is not None and plan.route.auth.forward_identity
-        else b""
-    )
     draft.sent_ns = draft.answered_ns = stopwatch_ns()
-    answer = await send(exchange, plan, ports, caller.tier if caller else None, identity)
+    if caller is None or not plan.route.auth.forward_identity:
+        return b""
+    return identity_lines(caller.entry, exchange.event_id)
+
+
+def answered(draft: Draft, plan: RoutePlan, answer: Answer) -> None:
+    """Note that the answer's head is here."""
     draft.answered_ns = stopwatch_ns()
     draft.answer = answer
     draft.status = answer.status
@@ -180,8 +185,8 @@ async def forward(draft: Draft, plan: RoutePlan, ports: Ports) -> None:
         draft.run_id = run_id_of_answer(plan.run_id, answer)
 
 
-async def relay(draft: Draft, plan: RoutePlan) -> None:
-    """Pass the answer on with the fields that tell the caller where it stands (step 7)."""
+def relay(draft: Draft, plan: RoutePlan) -> None:
+    """Pass on what is here of the answer, with the fields that tell where the caller stands."""
     exchange, answer = draft.exchange, draft.answer
     assert answer is not None
     if plan.settles_from_body:
@@ -197,8 +202,15 @@ async def relay(draft: Draft, plan: RoutePlan) -> None:
         if exchange.upstream is not None:
             exchange.upstream.reading.pause("upgrade")  # until the record is written
     exchange.begin_answer(answer, exchange.id_line + standing_lines(draft), plan.response_dropped)
-    if exchange.answer_begun:
-        await exchange.rest_of_answer(answer)
+    if plan.settles_from_body and not exchange.answer_begun:
+        draft.actual_micro = actual_cost(plan, answer, exchange.captured)
+
+
+async def rest_of_relay(draft: Draft, plan: RoutePlan) -> None:
+    """Pass on the rest of an answer that came in pieces."""
+    exchange, answer = draft.exchange, draft.answer
+    assert answer is not None
+    await exchange.rest_of_answer(answer)
     if plan.settles_from_body:
         draft.actual_micro = actual_cost(plan, answer, exchange.captured)
 
@@ -273,10 +285,10 @@ def _known(draft: Draft, refusal: Refusal, standing: Standing, counts: Counts) -
     )
 
 
-def upstream_failed(draft: Draft, error: UpstreamError) -> None:
+def cut_short(draft: Draft, error: UpstreamError | ClientGone) -> None:
     """Tell the caller that the upstream failed; an answer that has begun is cut, not patched."""
     exchange = draft.exchange
-    if exchange.client_gone:
+    if isinstance(error, ClientGone) or exchange.client_gone:
         client_gone(draft)
     elif exchange.refusal is not None:
         refuse(draft, exchange.refusal, Outcome.REFUSED)

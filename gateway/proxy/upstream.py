@@ -13,6 +13,7 @@ from typing import Final
 
 import httptools
 
+from gateway.http.fields import decimal
 from gateway.proxy.balancing import EndpointState
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, WRITE_HIGH_WATER_BYTES, Reading
 from gateway.story import pause
@@ -26,6 +27,7 @@ _NO_PARSER: Final = httptools.HttpResponseParser(None)
 _PHRASES: Final = frozenset(status.phrase.encode() for status in HTTPStatus)
 _REASON: Final = re.compile(rb"[\t -~\x80-\xff]*")
 """The parser lets control characters through (RFC 9112 4)."""
+_BLANK: Final = ord(" ")
 _BEGINNING: Final = b"HTTP/1."
 """The parser would take other versions, protocols and empty lines as well."""
 _FAILURES: Final = frozenset({"closed", "timeout", "protocol"})
@@ -185,16 +187,14 @@ class UpstreamConnection(asyncio.Protocol):
         if self.request_chunked and not self.is_closed:
             self.transport.write(b"0\r\n" + trailers + b"\r\n")
 
-    async def answer_head(self) -> Answer:
-        """Return the answer once its head is here.
+    def answer_head(self) -> Answer | None:
+        """Return the answer once its head is here, None until then: whoever waits looks again.
 
         Raises:
-            UpstreamError: it did not come.
+            UpstreamError: it will not come.
         """
-        while self._answer is None:
-            if self._error is not None:
-                raise self._error
-            await pause()
+        if self._answer is None and self._error is not None:
+            raise self._error
         return self._answer
 
     async def answer_end(self) -> None:
@@ -377,7 +377,7 @@ class UpstreamConnection(asyncio.Protocol):
             raise ValueError("an answer that nobody asked for")
         fields, self._fields, self._head_bytes = self._fields, [], 0
         reason, self._reason = self._reason, b""
-        if reason not in _PHRASES and not _REASON.fullmatch(reason):
+        if reason != b"OK" and reason not in _PHRASES and not _REASON.fullmatch(reason):
             raise ValueError("control characters in the reason phrase")
         if not 200 <= status < 600 and status != 101:
             self._take_interim(status, reason, fields)
@@ -387,7 +387,7 @@ class UpstreamConnection(asyncio.Protocol):
             if len(name) in (4, 10, 14, 17):  # Date, Connection, Content-Length, Transfer-Encoding
                 self._note_framing(answer, name.lower(), value)
         self._answer = answer
-        answer.no_body = self._is_head_request or status in {204, 304} or status == 101
+        answer.no_body = self._is_head_request or status in (204, 304, 101)
         if answer.no_body:
             answer.complete = True
             self.keep_alive = self._parser.should_keep_alive()
@@ -408,7 +408,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _note_framing(self, answer: Answer, name: bytes, value: bytes) -> None:
         if name == b"content-length":
             answer.has_length = True
-            answer.length = int(value)
+            answer.length = decimal(value if value[-1] > _BLANK else value.rstrip(b" \t"))
         elif name == b"transfer-encoding":
             if answer.is_chunked or value.lower() != b"chunked":
                 raise ValueError("a transfer coding that nobody asked for")

@@ -1,6 +1,10 @@
 """What ``Connection`` names is removed, but it can't name away what policies rely on."""
 
-from gateway.http.fields import has_token, nominated, with_aliases
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.http.fields import decimal, has_token, nominated, with_aliases
 
 
 def test_nominated_fields_are_lower_cased_names() -> None:
@@ -21,3 +25,14 @@ def test_aliases_are_all_spellings_that_a_wsgi_server_takes_for_the_same() -> No
     assert with_aliases(frozenset({b"host", b"x-tenant-id"})) == {
         b"host", b"x-tenant-id", b"x_tenant-id", b"x-tenant_id", b"x_tenant_id",
     }  # fmt: skip
+
+
+@given(st.integers(min_value=0, max_value=10**30), st.integers(min_value=0, max_value=3))
+def test_decimal_reads_what_int_reads(number: int, zeros: int) -> None:
+    assert decimal(b"0" * zeros + str(number).encode()) == number
+
+
+@given(st.binary(max_size=20).filter(lambda digits: not digits.isdigit()))
+def test_decimal_reads_nothing_but_digits(digits: bytes) -> None:
+    with pytest.raises(ValueError, match="not a number"):
+        decimal(digits)
