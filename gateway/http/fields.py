@@ -84,6 +84,7 @@ _PLAIN_CONNECTION: Final = frozenset(
 )
 _NOTHING: Final[frozenset[bytes]] = frozenset()
 _ZERO: Final = ord("0")
+_BLANK: Final = ord(" ")
 
 
 def common_lower(name: bytes) -> bytes | None:
@@ -98,7 +99,7 @@ def lower(name: bytes) -> bytes:
 
 
 def decimal(digits: bytes) -> int:
-    """Return the number that a field's value is; compiled, a tenth of what ``int`` costs.
+    """Return the number that a field's value is; compiled, it calls nothing, as ``int`` would.
 
     Raises:
         ValueError: there is anything but digits, or nothing.
@@ -112,6 +113,11 @@ def decimal(digits: bytes) -> int:
     if not digits:
         raise ValueError("not a number")
     return number
+
+
+def trimmed(value: bytes) -> bytes:
+    """Return a field's value without the blanks behind it, which the parser leaves."""
+    return value.rstrip(b" \t") if value and value[-1] <= _BLANK else value
 
 
 def nominated(connection_values: list[bytes]) -> frozenset[bytes]:

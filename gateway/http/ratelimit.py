@@ -40,13 +40,11 @@ class RateLimitFields:
 
     Attributes:
         policy_line: The whole ``RateLimit-Policy`` line, empty if nothing is to be told.
-        is_told: Whether there is a ``RateLimit`` line.
-        items: What is listed in it, in order.
+        items: What is listed in ``RateLimit``, in order.
         legacy: ``delta``, ``epoch`` or None: which ``X-RateLimit-*`` triple to add.
     """
 
     policy_line: bytes
-    is_told: bool
     items: tuple[PolicyState, ...]
     legacy: str | None
 
@@ -56,7 +54,7 @@ def prepare(
 ) -> RateLimitFields:
     """Return the constant parts of the fields for a template; unlimited policies aren't in it."""
     if not template.entries:
-        return RateLimitFields(b"", is_told=False, items=(), legacy=None)
+        return RateLimitFields(b"", (), None)
     items = tuple(
         PolicyState(
             index,
@@ -68,10 +66,10 @@ def prepare(
         for index, entry in enumerate(template.entries)
     )
     policies = http_sf.ser([_policy_item(entry) for entry in template.entries])
-    enabled = answers.ratelimit_enabled
     return RateLimitFields(
-        policy_line=f"{answers.policy_field}: {policies}\r\n".encode() if enabled else b"",
-        is_told=enabled,
+        policy_line=(
+            f"{answers.policy_field}: {policies}\r\n".encode() if answers.ratelimit_enabled else b""
+        ),
         items=items,
         legacy=legacy,
     )
@@ -88,7 +86,7 @@ def _policy_item(entry: Entry) -> tuple[str, ParamsType]:
 def render(fields: RateLimitFields, counts_micro: Sequence[int], now_micro: int) -> bytes:
     """Return the field lines for counters that stand at ``counts_micro`` at ``now_micro``."""
     lines = fields.policy_line
-    if fields.is_told:
+    if lines:
         state = ""
         for item in fields.items:
             state += _state_item(item, counts_micro[item.index], now_micro)

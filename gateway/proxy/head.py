@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.config.snapshot import Snapshot
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.fields import has_token
+from gateway.http.fields import decimal, has_token
 from gateway.http.paths import AmbiguousPath, canonical, is_plain
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.incoming import bad
@@ -57,7 +57,7 @@ def _read_framing(exchange: Exchange) -> None:
         # Leading zeros are allowed, but some would read them as octal (STANDARDS 4.2).
         if not length.isdigit() or (length[:1] == b"0" and len(length) > 1):
             raise bad("Content-Length is not a number.")
-        exchange.content_length = int(length)
+        exchange.content_length = decimal(length)
         exchange.has_body = exchange.content_length > 0
     elif codings is not None:
         if exchange.http_minor == 0 or len(codings) > 1:

@@ -12,7 +12,7 @@ import httptools
 
 from gateway.config.snapshot import Underscores
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.fields import common_lower
+from gateway.http.fields import common_lower, trimmed
 from gateway.proxy.active import Active
 
 EMPTY_LINES_MAX: Final = 2
@@ -200,8 +200,7 @@ class IncomingHead:
     # httptools callbacks
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if value and value[-1] <= 32:
-            value = value.rstrip(b" \t")
+        value = trimmed(value)
         key = common_lower(name)
         if key is None:
             if b"_" in name and self._underscores != "forward":

@@ -13,7 +13,7 @@ from typing import Final
 
 import httptools
 
-from gateway.http.fields import decimal
+from gateway.http.fields import decimal, trimmed
 from gateway.proxy.balancing import EndpointState
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, WRITE_HIGH_WATER_BYTES, Reading
 from gateway.story import pause
@@ -27,7 +27,6 @@ _NO_PARSER: Final = httptools.HttpResponseParser(None)
 _PHRASES: Final = frozenset(status.phrase.encode() for status in HTTPStatus)
 _REASON: Final = re.compile(rb"[\t -~\x80-\xff]*")
 """The parser lets control characters through (RFC 9112 4)."""
-_BLANK: Final = ord(" ")
 _BEGINNING: Final = b"HTTP/1."
 """The parser would take other versions, protocols and empty lines as well."""
 _FAILURES: Final = frozenset({"closed", "timeout", "protocol"})
@@ -408,7 +407,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _note_framing(self, answer: Answer, name: bytes, value: bytes) -> None:
         if name == b"content-length":
             answer.has_length = True
-            answer.length = decimal(value if value[-1] > _BLANK else value.rstrip(b" \t"))
+            answer.length = decimal(trimmed(value))
         elif name == b"transfer-encoding":
             if answer.is_chunked or value.lower() != b"chunked":
                 raise ValueError("a transfer coding that nobody asked for")

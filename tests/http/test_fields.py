@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.fields import decimal, has_token, nominated, with_aliases
+from gateway.http.fields import decimal, has_token, nominated, trimmed, with_aliases
 
 
 def test_nominated_fields_are_lower_cased_names() -> None:
@@ -36,3 +36,8 @@ def test_decimal_reads_what_int_reads(number: int, zeros: int) -> None:
 def test_decimal_reads_nothing_but_digits(digits: bytes) -> None:
     with pytest.raises(ValueError, match="not a number"):
         decimal(digits)
+
+
+@pytest.mark.parametrize("value", [b"", b" ", b"5", b"5 \t ", b" 5", b"5\n"])
+def test_blanks_behind_a_value_are_no_part_of_it(value: bytes) -> None:
+    assert trimmed(value) == value.rstrip(b" \t")
