@@ -1,4 +1,4 @@
-"""Inputs that coverage leads to, for a bounded time: atheris on heads, paths, chunks and exchanges.
+"""Inputs that coverage leads to, for a bounded time: atheris on heads, paths, chunks, answers, exchanges.
 
 The vectors of the probes are where it begins. What breaks a rule is kept in ``build/conformance``.
 """
@@ -14,10 +14,10 @@ from typing import Final
 from conformance.outcome import BUILD, ROOT, Check, MissingToolError
 from conformance.vectors import vectors
 
-TARGETS: Final = ("heads", "paths", "chunks", "relay")
+TARGETS: Final = ("heads", "paths", "chunks", "relay", "answers")
 PACKAGES: Final = ROOT / "build" / "conformance-fuzz"
 SECONDS: Final = int(os.environ.get("FUZZ_SECONDS", "15"))
-"""For each target; all together a minute, unless somebody has the night."""
+"""For each target; all together little more than a minute, unless somebody has the night."""
 SEED_BYTES_MAX: Final = 2000
 _RUNS: Final = re.compile(r"Done (\d+) runs")
 ANSWERS: Final = (
@@ -94,6 +94,9 @@ def _seeds(target: str) -> Iterator[bytes]:
             yield b"\x07" + data.partition(b"\r\n\r\n")[2]
         elif target == "paths":
             yield data.split(b" ")[1] if data.count(b" ") > 1 else data
+        elif target == "answers":
+            fields = data.partition(b"\r\n\r\n")[0].partition(b"\r\n")[2]
+            yield b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + fields + b"\r\n\r\nok"
         else:
             answer = ANSWERS[number % len(ANSWERS)]
             yield bytes((7, len(answer))) + answer + data

@@ -21,7 +21,8 @@ from gateway.config.snapshot import CostReading, CostSource, MeterCost
 from gateway.counters.redis_commands import charge_command, counts_of
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.credentials import read_key
-from gateway.http.fields import HOP_BY_HOP, lower, nominated
+from gateway.http.field_lines import Field, plain_field
+from gateway.http.fields import HOP_BY_HOP, nominated
 from gateway.http.forwarding import request_head, response_head
 from gateway.http.paths import canonical
 from gateway.http.problems import render as render_problem
@@ -31,11 +32,11 @@ from gateway.ledger.rollups import accumulate
 from gateway.ledger.rows import event_row, quantity_rows
 from gateway.metering.journal import Journal
 from gateway.metering.journal_format import decode_record, encode_record
+from gateway.proxy.answer import Answer
 from gateway.proxy.books import close_books
 from gateway.proxy.caller import standing_of
 from gateway.proxy.costs import actual_cost, read_cost
 from gateway.proxy.head import read_head
-from gateway.proxy.upstream import Answer
 from gateway.rules.charge import Charge, Counts
 from gateway.rules.charging import amounts, build_template
 from gateway.rules.decision import (
@@ -72,12 +73,12 @@ class Piece:
 # The head
 
 
-def fields(stage: Stage) -> Call:
-    names = [name for name, _ in exchange_of(stage).fields]
+def field_lines(stage: Stage) -> Call:
+    lines = [field.line for field in exchange_of(stage).fields]
 
     def call() -> None:
-        for name in names:
-            lower(name)
+        for line in lines:
+            plain_field(line)
         nominated([b"keep-alive"])
 
     return call
@@ -214,7 +215,7 @@ def cost_header(stage: Stage) -> Call:
     settling = CostReading(CostSource.HEADER, None, header=b"x-dc-used")
     cost = MeterCost("dc", CostReading(CostSource.STATIC, 1_000_000), settling)
     plan = replace(stage.plan, route=replace(stage.plan.route, cost=(cost,)))
-    answer = Answer(200, b"OK", [(b"Content-Type", b"application/json"), (b"X-DC-Used", b"3")])
+    answer = Answer(200, b"OK", [Field(b"X-DC-Used", b"x-dc-used", b"3")])
     return lambda: actual_cost(plan, answer, None)
 
 
@@ -250,7 +251,10 @@ def forwarded_head(stage: Stage) -> Call:
 
 def answered_head(_stage: Stage) -> Call:
     lines = ANSWER.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
-    given = [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+    given = [
+        Field(name, name.lower(), value)
+        for name, _, value in (line.partition(b": ") for line in lines)
+    ]
     return lambda: response_head(200, b"OK", given, HOP_BY_HOP, b"X-Request-Id: event-1\r\n")
 
 
@@ -368,7 +372,7 @@ def _refused(stage: Stage, data: bytes, code: str) -> Call:
 
 
 PIECES = (
-    Piece("http.fields", fields),
+    Piece("http.field_lines", field_lines),
     Piece("proxy.head", head),
     Piece("http.paths plain", path_plain),
     Piece("http.paths escaped", path_escaped),

@@ -4,11 +4,12 @@ from collections.abc import Coroutine
 from typing import Any
 
 from bench.micro.stage import NOW_MICRO, Stage
+from gateway.http.field_lines import Field
+from gateway.proxy.answer import Answer
 from gateway.proxy.books import Draft, close_books
 from gateway.proxy.caller import Caller, entered, key_hash_of, standing_of
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.head import read_head
-from gateway.proxy.upstream import Answer
 from gateway.rules.charge import Charge, Counts
 from gateway.rules.record import Record
 
@@ -28,7 +29,7 @@ def exchange_of(stage: Stage) -> Exchange:
     exchange = Exchange(client)
     exchange.method = b"GET"
     exchange.event_id = stage.ports.new_event_id()
-    exchange.fields = [
+    pairs = [
         (b"Host", b"api.example.com"),
         (b"User-Agent", b"python-requests/2.32"),
         (b"Accept-Encoding", b"gzip, deflate"),
@@ -37,9 +38,10 @@ def exchange_of(stage: Stage) -> Exchange:
         (b"Authorization", b"Bearer " + stage.roomy.secret.encode()),
         (b"X-Trace-Context", b"4bf92f3577b34da6a3ce929d0e0e4736"),
     ]
+    exchange.fields = [Field(name, name.lower(), value) for name, value in pairs]
     exchange.special = {
         name.lower(): [value]
-        for name, value in exchange.fields
+        for name, value in pairs
         if name in {b"Host", b"Connection", b"Authorization"}
     }
     exchange.origin = client._origin  # noqa: SLF001 - made when the connection is

@@ -17,11 +17,13 @@ with atheris.instrument_imports(include=["gateway"]):
     from gateway.errors import Refusal
     from gateway.http.chunks import BrokenChunks, ChunkDecoder
     from gateway.http.paths import AmbiguousPath, canonical
+    from gateway.proxy.answer import whole_answer
     from gateway.proxy.exchange import ClientSide, Exchange
     from gateway.proxy.head import read_head
     from gateway.proxy.incoming import IncomingHead
 
 import h11
+import httptools
 
 from conformance.fuzz.world import World
 
@@ -64,6 +66,10 @@ def _head_of(pieces: list[bytes]) -> tuple[Exchange, IncomingHead] | None:
     return None if exchange.refusal is not None else (exchange, reader)
 
 
+def _pairs_of(reader: IncomingHead) -> list[tuple[bytes, bytes]]:
+    return [(field.name, field.value) for field in reader.fields]
+
+
 def _comparable(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return fields without the differences that are meant.
 
@@ -87,7 +93,8 @@ def heads(data: bytes) -> None:
     if read is None or again is None:
         return
     exchange, reader = read
-    _require(reader.fields == again[1].fields, "a cut changes the fields")
+    pairs = _pairs_of(reader)
+    _require(pairs == _pairs_of(again[1]), "a cut changes the fields")
     judge = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     begun = data.lstrip(b"\r\n")  # h11 knows no empty lines before a request
     judge.receive_data(begun[: begun.index(b"\r\n\r\n") + 4])
@@ -96,7 +103,7 @@ def heads(data: bytes) -> None:
         raise BrokenRuleError(f"h11 reads {event}")
     _require(event.method == reader.method, "the method is another")
     _require(event.target == reader.target, "the target is another")
-    _require(_comparable(event.headers.raw_items()) == _comparable(reader.fields), "other fields")
+    _require(_comparable(event.headers.raw_items()) == _comparable(pairs), "other fields")
     lengths = [int(value) for name, value in event.headers if name == b"content-length"]
     _require(sum(lengths) == exchange.content_length, "the length is another")
     chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
@@ -162,11 +169,45 @@ def relay(data: bytes) -> None:
     WORLD.play(_pieces(data[answer_bytes:], cut), data[:answer_bytes])
 
 
+class _AnswerJudge:
+    """One answer, as llhttp reads it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.pairs: list[tuple[bytes, bytes]] = []
+        self.body = b""
+        self.keeps_alive = False
+        self.parser = httptools.HttpResponseParser(self)
+        self.parser.feed_data(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.pairs.append((name, value))
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        self.keeps_alive = self.parser.should_keep_alive()
+
+
+def answers(data: bytes) -> None:
+    """An answer that needs no parser is the same to llhttp."""
+    answer = whole_answer(data)
+    if answer is None:
+        return
+    judge = _AnswerJudge(data)
+    _require(answer.status == judge.parser.get_status_code(), "the status is another")
+    pairs = [(field.name, field.value) for field in answer.fields]
+    _require(pairs == judge.pairs, "the fields are others")
+    _require(b"".join(answer.chunks) == judge.body, "the body is another")
+    _require(judge.keeps_alive, "the connection ends, or the answer does not")
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "heads": heads,
     "paths": paths,
     "chunks": chunks,
     "relay": relay,
+    "answers": answers,
 }
 
 

@@ -8,7 +8,7 @@ broken (RFC 9112 7.1; STANDARDS 4.2).
 import re
 from typing import Final
 
-Fields = list[tuple[bytes, bytes]]
+Trailers = list[tuple[bytes, bytes]]
 
 LINE_BYTES_MAX: Final = 4096
 """Longest line of a size with its extensions."""
@@ -55,7 +55,7 @@ class ChunkDecoder:
         self._overhead_bytes = 0
         self._trailer_bytes_left = trailer_bytes_max
         self._trailers_left = trailers_max
-        self.trailers: Fields = []
+        self.trailers: Trailers = []
         self.is_complete = False
 
     def feed(self, data: bytes, at: int, pieces: list[bytes]) -> int:

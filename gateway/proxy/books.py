@@ -12,10 +12,10 @@ from gateway.config.snapshot import RouteCounters
 from gateway.errors import Refusal
 from gateway.http.ratelimit import with_refunds
 from gateway.proxy.active import RoutePlan
+from gateway.proxy.answer import Answer
 from gateway.proxy.caller import Caller, Standing
 from gateway.proxy.exchange import Charged, Exchange
 from gateway.proxy.ports import Ports
-from gateway.proxy.upstream import Answer
 from gateway.rules.charge import Charge, Correction, Counts
 from gateway.rules.decision import Violation, flags_of
 from gateway.rules.record import Outcome, Record

@@ -40,7 +40,7 @@ _NEW_PROTOCOL: Final = b"+"
 """Before early bytes: they come behind an upgrade's head."""
 
 _log = structlog.get_logger("proxy")
-Fields = list[tuple[bytes, bytes]]
+Trailers = list[tuple[bytes, bytes]]
 
 
 class ClientConnection(ClientSide):
@@ -436,7 +436,7 @@ class ClientConnection(ClientSide):
             )
         return at
 
-    def _body_ends(self, exchange: Exchange, trailers: Fields) -> None:
+    def _body_ends(self, exchange: Exchange, trailers: Trailers) -> None:
         self._receiving = None
         self._chunks = None
         self._go_on_behind(exchange)

@@ -16,8 +16,8 @@ from gateway.http.usage import (
     quantity_from_json,
 )
 from gateway.proxy.active import RoutePlan
+from gateway.proxy.answer import Answer
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.upstream import Answer
 
 RUN_ID_BYTES_MAX: Final = 255
 """As Stripe's; longer ones would let a caller fill the store."""
@@ -98,7 +98,7 @@ def actual_cost(plan: RoutePlan, answer: Answer, captured: list[bytes] | None) -
 
 
 def _from_fields(name: bytes, answer: Answer) -> int | None:
-    values = [value for field, value in answer.fields if field.lower() == name]
+    values = [field.value for field in answer.fields if field.key == name]
     return quantity_from_field(values[0]) if len(values) == 1 else None
 
 
@@ -152,7 +152,8 @@ def run_id_of_answer(reading: RunIdReading | None, answer: Answer) -> str | None
     """Return the run id that an answer names, for the record."""
     if reading is None or reading.source is not RunIdSource.RESPONSE_HEADER:
         return None
-    for name, value in answer.fields:
-        if name.lower() == reading.header and len(value) <= RUN_ID_BYTES_MAX and value.isascii():
+    for field in answer.fields:
+        value = field.value
+        if field.key == reading.header and len(value) <= RUN_ID_BYTES_MAX and value.isascii():
             return value.decode("ascii")
     return None

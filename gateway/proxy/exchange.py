@@ -9,16 +9,18 @@ import asyncio
 from typing import Final
 
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.field_lines import Field
 from gateway.http.fields import HOP_BY_HOP, nominated
 from gateway.http.forwarding import ClientOrigin, response_head, status_line, trailer_lines
 from gateway.http.problems import Problem, closes_connection
+from gateway.proxy.answer import Answer
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading, reset
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.tunnel import Opening
-from gateway.proxy.upstream import Answer, AnswerSink, UpstreamConnection
+from gateway.proxy.upstream import AnswerSink, UpstreamConnection
 from gateway.story import Story, pause
 
-Fields = list[tuple[bytes, bytes]]
+Trailers = list[tuple[bytes, bytes]]
 NO_LENGTH: Final = -1
 
 CAPTURED_BYTES_MAX: Final = 1024 * 1024
@@ -99,7 +101,7 @@ class Exchange(AnswerSink):
     """
 
     origin: ClientOrigin
-    fields: Fields
+    fields: list[Field]
     special: dict[bytes, list[bytes]]
     story: Story | None = None
     method = b""
@@ -130,7 +132,7 @@ class Exchange(AnswerSink):
     body_seen_bytes = 0
     reads_body = False
     dropped_bytes_max = 0
-    trailers: Fields | None = None
+    trailers: Trailers | None = None
     trailers_dropped: frozenset[bytes] = _NOTHING
     upstream: UpstreamConnection | None = None
     pool: UpstreamPool | None = None
@@ -171,7 +173,7 @@ class Exchange(AnswerSink):
         if self.body_bytes > BUFFER_HIGH_WATER_BYTES and not self.reads_body:
             self.client.reading.pause("body")
 
-    def body_end(self, trailers: Fields) -> None:
+    def body_end(self, trailers: Trailers) -> None:
         """Note that the body is complete."""
         self.body_complete = True
         self.trailers = trailers
@@ -368,7 +370,7 @@ class Exchange(AnswerSink):
         if self.bytes_out > CAPTURED_BYTES_MAX:
             self.captured = None
 
-    def answer_interim(self, status: int, reason: bytes, fields: Fields) -> None:
+    def answer_interim(self, status: int, reason: bytes, fields: list[Field]) -> None:
         """Pass on an interim answer (RFC 9110 15.2), never to an HTTP/1.0 client."""
         if self.http_minor == 0 or self.client_gone or self.answer_begun:
             return

@@ -12,10 +12,11 @@ from gateway.http.fields import nominated
 from gateway.http.forwarding import request_head
 from gateway.keys.port import KeyEntry
 from gateway.proxy.active import RoutePlan
+from gateway.proxy.answer import Answer
 from gateway.proxy.exchange import ClientGone, Exchange
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.ports import Ports
-from gateway.proxy.upstream import Answer, UpstreamConnection, UpstreamError
+from gateway.proxy.upstream import UpstreamConnection, UpstreamError
 from gateway.rules.plan import Tier
 from gateway.story import pause
 

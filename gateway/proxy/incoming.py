@@ -1,18 +1,21 @@
 """One head after the other, out of the bytes that a client sends.
 
 The gateway itself finds where a head begins and ends, and the three parts of its first line; what
-is between them is judged by llhttp. So each byte belongs to exactly one message, and bodies are
-counted by nobody but the gateway.
-Source: RFC 9112 2.2, 3, 5; STANDARDS 4.1 and 4.2.
+is between them is judged by llhttp, unless nothing in it is unusual. So each byte belongs to
+exactly one message, and bodies are counted by nobody but the gateway.
+Source: RFC 9112 2.2, 3, 5; STANDARDS 4.1 and 4.2; docs/decisions/0015 and 0016.
 """
 
+import re
 from typing import Final
 
 import httptools
 
 from gateway.config.snapshot import Underscores
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.field_lines import Field, is_plain_length, keeps_alive, plain_field
 from gateway.http.fields import common_lower, trimmed
+from gateway.http.paths import is_plain
 from gateway.proxy.active import Active
 
 EMPTY_LINES_MAX: Final = 2
@@ -24,11 +27,14 @@ _CR: Final = 13
 _A: Final = ord("A")
 _Z: Final = ord("Z")
 _NO_PARSER: Final = httptools.HttpRequestParser(None)
+_LINE_END: Final = b"\r\n"
 _HEAD_END: Final = b"\r\n\r\n"
+_VERSION: Final = b"HTTP/1.1"
 _HTTP_1_1: Final = b"HTTP/1.1\r\n"
 _HTTP_1_0: Final = b"HTTP/1.0\r\n"
-
-Fields = list[tuple[bytes, bytes]]
+_PLAIN_METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE"})
+_PLAIN_TARGET: Final = re.compile(rb"/[!$-;=?-Z_a-z~]*")
+"""No fragment, nothing that RFC 3986 leaves out."""
 
 
 def bad(detail: str) -> Refusal:
@@ -50,14 +56,15 @@ class IncomingHead:
     """
 
     __slots__ = (
-        "_bytes", "_empty_lines", "_has_refused_name", "_is_used", "_is_whole", "_line", "_parser",
-        "_special_names", "_tail", "_underscores", "fields", "has_begun", "http_minor",
-        "keep_alive", "method", "special", "target",
+        "_bytes", "_empty_lines", "_has_refused_name", "_is_plain", "_is_used", "_is_whole",
+        "_line", "_parser", "_special_names", "_tail", "_underscores", "fields", "has_begun",
+        "http_minor", "keep_alive", "method", "special", "target",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
         self._is_used = False
+        self._is_plain = False
         self._is_whole = False
         self._special_names: frozenset[bytes] = frozenset()
         self._underscores: Underscores = "drop"
@@ -71,7 +78,7 @@ class IncomingHead:
         self.target = b""
         self.http_minor = 1
         self.keep_alive = True
-        self.fields: Fields = []
+        self.fields: list[Field] = []
         self.special: dict[bytes, list[bytes]] = {}
 
     def feed(self, data: bytes, at: int, active: Active) -> int:
@@ -80,6 +87,13 @@ class IncomingHead:
         Raises:
             Refusal: it is no head, or too large a one.
         """
+        if not (self._tail or self._line):
+            end = self._plain(data, at, active)
+            if end:
+                return end
+        return self._feed_judge(data, at, active)
+
+    def _feed_judge(self, data: bytes, at: int, active: Active) -> int:
         if not self._tail:
             at = self._first_line(data, at, active)
             if at < 0:
@@ -113,8 +127,63 @@ class IncomingHead:
         self._parser = _NO_PARSER
 
     def body_follows(self) -> None:
-        """Let llhttp forget the message: its body is not for llhttp."""
-        self._is_used = True
+        """Let llhttp forget the message, if it saw it: its body is not for llhttp."""
+        self._is_used = self._is_used or not self._is_plain
+
+    def _plain(self, data: bytes, at: int, active: Active) -> int:
+        """Read a head that came whole and needs no judge; return where it ends, 0 if it does."""
+        end = data.find(_HEAD_END, at)
+        limits = active.snapshot.limits
+        if end < 0 or end + len(_HEAD_END) - at > limits.head_bytes_max:
+            return 0
+        lines = data[at:end].split(_LINE_END)
+        parts = lines[0].split(b" ")
+        if (
+            len(parts) != 3
+            or parts[2] != _VERSION
+            or parts[0] not in _PLAIN_METHODS
+            or len(parts[1]) > limits.target_bytes_max
+            or len(lines) - 1 > limits.header_count_max
+            or not (is_plain(parts[1]) or _PLAIN_TARGET.fullmatch(parts[1]))
+            or not self._plain_fields(lines, active.special)
+        ):
+            return 0
+        self._is_plain = True
+        self._empty_lines = 0
+        self.has_begun = False
+        self.method = parts[0]
+        self.target = parts[1]
+        self.http_minor = 1
+        self.keep_alive = True
+        return end + len(_HEAD_END)
+
+    def _plain_fields(self, lines: list[bytes], special_names: frozenset[bytes]) -> bool:
+        """Read what stands behind the first line; return whether it needs no judge."""
+        fields: list[Field] = []
+        special: dict[bytes, list[bytes]] = {}
+        for index in range(1, len(lines)):
+            field = plain_field(lines[index])
+            if field is None:
+                return False
+            key = field.key
+            if field.frames and not (
+                keeps_alive(field)
+                or (
+                    key == b"content-length" and key not in special and is_plain_length(field.value)
+                )
+            ):
+                return False
+            fields.append(field)
+            if key not in special_names:
+                continue
+            values = special.get(key)
+            if values is None:
+                special[key] = [field.value]
+            else:
+                values.append(field.value)
+        self.fields = fields
+        self.special = special
+        return True
 
     def _first_line(self, data: bytes, at: int, active: Active) -> int:
         """Read up to the request line's end; return where the head begins in ``data``.
@@ -177,6 +246,7 @@ class IncomingHead:
         self.target = parts[1]
         self._bytes = 0
         self._empty_lines = 0
+        self._is_plain = False
         self._is_whole = False
         self._special_names = active.special
         self._underscores = active.snapshot.limits.underscores
@@ -207,7 +277,7 @@ class IncomingHead:
                 self._has_refused_name = True
                 return
             key = name.lower()
-        self.fields.append((name, value))
+        self.fields.append(Field(name, key, value))
         if key in self._special_names:
             values = self.special.get(key)
             if values is None:

@@ -22,6 +22,7 @@ from gateway.http.problems import INSTANCE, Problem, render, repeated
 from gateway.http.ratelimit import render as render_ratelimit
 from gateway.keys.port import KeyEntry
 from gateway.proxy.active import Active, RoutePlan
+from gateway.proxy.answer import Answer
 from gateway.proxy.books import Draft, close_books, counts_to_tell
 from gateway.proxy.caller import KnownRefusal, Standing, entered, key_hash_of, require_access
 from gateway.proxy.charging import charge
@@ -32,7 +33,7 @@ from gateway.proxy.head import METHODS
 from gateway.proxy.incoming import bad
 from gateway.proxy.openings import admit_tunnel
 from gateway.proxy.ports import Ports
-from gateway.proxy.upstream import Answer, UpstreamError
+from gateway.proxy.upstream import UpstreamError
 from gateway.rules.charge import Counts
 from gateway.rules.record import Outcome
 from gateway.rules.units import MICRO

@@ -13,13 +13,13 @@ from typing import Final
 
 import httptools
 
-from gateway.http.fields import decimal, trimmed
+from gateway.http.field_lines import Field
+from gateway.http.fields import decimal, lower, trimmed
+from gateway.proxy.answer import HEAD_BYTES_MAX, Answer, whole_answer
 from gateway.proxy.balancing import EndpointState
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, WRITE_HIGH_WATER_BYTES, Reading
 from gateway.story import pause
 
-HEAD_BYTES_MAX: Final = 256 * 1024
-"""Largest head or trailer section taken from an upstream; larger ones are a failure (502)."""
 INTERIM_MAX: Final = 16
 """Interim answers taken before the final one; more would be a flood."""
 
@@ -31,8 +31,6 @@ _BEGINNING: Final = b"HTTP/1."
 """The parser would take other versions, protocols and empty lines as well."""
 _FAILURES: Final = frozenset({"closed", "timeout", "protocol"})
 """What is the endpoint's fault and not the client's or the plan's."""
-
-Fields = list[tuple[bytes, bytes]]
 
 
 class UpstreamError(Exception):
@@ -59,38 +57,13 @@ class AnswerSink:
         """Take a piece of the answer's body."""
         raise NotImplementedError
 
-    def answer_interim(self, status: int, reason: bytes, fields: Fields) -> None:
+    def answer_interim(self, status: int, reason: bytes, fields: list[Field]) -> None:
         """Take an interim answer."""
         raise NotImplementedError
 
     def resume(self) -> None:
         """Go on: what may be waited for has come."""
         raise NotImplementedError
-
-
-class Answer:
-    """An upstream's answer, as far as it has arrived."""
-
-    __slots__ = (
-        "buffered_bytes", "chunks", "complete", "connection", "fields", "has_date", "has_length",
-        "is_chunked", "leftover", "length", "no_body", "reason", "status", "trailers",
-    )  # fmt: skip
-
-    def __init__(self, status: int, reason: bytes, fields: Fields) -> None:
-        self.status = status
-        self.reason = reason
-        self.fields = fields
-        self.chunks: list[bytes] = []
-        self.buffered_bytes = 0
-        self.complete = False
-        self.no_body = False
-        self.length = 0
-        self.has_length = False
-        self.has_date = False
-        self.is_chunked = False
-        self.trailers: Fields | None = None
-        self.connection: list[bytes] = []
-        self.leftover = b""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -105,10 +78,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answer", "_awaited_bytes", "_error", "_fields", "_head_bytes", "_interim", "_interims",
-        "_is_head_request", "_loop", "_on_closed", "_parser", "_reason", "address", "answered",
-        "body_done", "endpoint", "expires_at", "is_circuit_probe", "is_closed", "is_retired",
-        "is_streaming", "is_trial", "keep_alive", "reading", "request_chunked", "request_sent",
-        "sink", "touched_at", "transport", "tunnel", "uses", "write_paused", "write_resumed",
+        "_is_head_request", "_loop", "_on_closed", "_parser", "_reason", "_trailers", "address",
+        "answered", "body_done", "endpoint", "expires_at", "is_circuit_probe", "is_closed",
+        "is_retired", "is_streaming", "is_trial", "keep_alive", "reading", "request_chunked",
+        "request_sent", "sink", "touched_at", "transport", "tunnel", "uses", "write_paused",
+        "write_resumed",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -140,7 +114,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _reset(self) -> None:
         self._answer: Answer | None = None
         self._error: UpstreamError | None = None
-        self._fields: Fields = []
+        self._fields: list[Field] = []
+        self._trailers: list[tuple[bytes, bytes]] | None = None
         self._reason = b""
         self._head_bytes = 0
         self._awaited_bytes = 0
@@ -299,8 +274,17 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.answered and data[:7] != _BEGINNING[: len(data)]:
             self.fail("protocol")
             return
+        is_first = not self.answered
         self.answered = True
         self.touched_at = self._loop.time()
+        if is_first and not self._is_head_request:
+            self._answer = whole_answer(data)
+        if self._answer is None or not self._answer.complete:
+            self._parse(data)
+        if self._answer is not None or self._error is not None:
+            self._wake()
+
+    def _parse(self, data: bytes) -> None:
         self._awaited_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -314,8 +298,6 @@ class UpstreamConnection(asyncio.Protocol):
         if self._awaited_bytes > HEAD_BYTES_MAX:
             # A head, a line of a chunk or trailers without end: the parser keeps what is not whole.
             self.fail("protocol")
-        if self._answer is not None or self._error is not None:
-            self._wake()
 
     def eof_received(self) -> bool:
         if not self.request_sent:
@@ -368,7 +350,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > HEAD_BYTES_MAX:
             raise ValueError("head too large")
-        self._fields.append((name, value))
+        if self._answer is None:
+            self._fields.append(Field(name, lower(name), value))
+        elif self._trailers is None:
+            self._trailers = [(name, value)]
+        else:
+            self._trailers.append((name, value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -382,9 +369,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._take_interim(status, reason, fields)
             return
         answer = Answer(status, reason, fields)
-        for name, value in fields:
-            if len(name) in (4, 10, 14, 17):  # Date, Connection, Content-Length, Transfer-Encoding
-                self._note_framing(answer, name.lower(), value)
+        for field in fields:
+            if field.frames:
+                self._note_framing(answer, field.key, field.value)
+            elif field.key == b"date":
+                answer.has_date = True
         self._answer = answer
         answer.no_body = self._is_head_request or status in (204, 304, 101)
         if answer.no_body:
@@ -394,7 +383,7 @@ class UpstreamConnection(asyncio.Protocol):
                 # llhttp does not know that this answer has no body; its state can't be used again.
                 self._parser = httptools.HttpResponseParser(self)
 
-    def _take_interim(self, status: int, reason: bytes, fields: Fields) -> None:
+    def _take_interim(self, status: int, reason: bytes, fields: list[Field]) -> None:
         if not 100 <= status < 200:
             raise ValueError("no such status")
         self._interim = True
@@ -414,8 +403,6 @@ class UpstreamConnection(asyncio.Protocol):
             answer.is_chunked = True
         elif name == b"connection":
             answer.connection.append(value)
-        elif name == b"date":
-            answer.has_date = True
 
     def on_body(self, data: bytes) -> None:
         answer = self._answer
@@ -442,6 +429,5 @@ class UpstreamConnection(asyncio.Protocol):
         answer.complete = True
         if answer.buffered_bytes > BUFFER_HIGH_WATER_BYTES:
             self.reading.resume("unread")
-        if self._fields:
-            answer.trailers, self._fields = self._fields, []
+        answer.trailers = self._trailers
         self.keep_alive = self._parser.should_keep_alive()

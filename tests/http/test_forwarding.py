@@ -4,6 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from gateway.http.field_lines import Field
 from gateway.http.fields import HOP_BY_HOP
 from gateway.http.forwarding import (
     ClientOrigin,
@@ -18,7 +19,8 @@ TRUSTED = (ip_network("10.0.0.0/8"),)
 
 
 def test_request_head_keeps_order_case_and_duplicates() -> None:
-    fields = [(b"X-B", b"1"), (b"Connection", b"close"), (b"x-a", b"2"), (b"X-B", b"3")]
+    pairs = [(b"X-B", b"1"), (b"Connection", b"close"), (b"x-a", b"2"), (b"X-B", b"3")]
+    fields = [Field(name, name.lower(), value) for name, value in pairs]
 
     head = request_head(b"GET / HTTP/1.1", fields, HOP_BY_HOP, b"Via: 1.1 gw\r\n")
 

@@ -7,9 +7,10 @@ import pytest
 
 from gateway.config.snapshot import CostReading, CostSource, RunIdReading, RunIdSource
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.field_lines import Field
+from gateway.proxy.answer import Answer
 from gateway.proxy.costs import RUN_ID_BYTES_MAX, _reserve, read_run_id, run_id_of_answer, unquote
 from gateway.proxy.exchange import ClientSide, Exchange
-from gateway.proxy.upstream import Answer
 from gateway.rules.units import MICRO
 from tests.support.data_plane import DATE, KEY, DataPlane, answered
 
@@ -24,7 +25,7 @@ def post(path: bytes, body: bytes) -> bytes:
 
 
 def answer_of(*fields: tuple[bytes, bytes]) -> Answer:
-    return Answer(200, b"OK", list(fields))
+    return Answer(200, b"OK", [Field(name, name.lower(), value) for name, value in fields])
 
 
 def exchange_with(**fields: bytes) -> Exchange:

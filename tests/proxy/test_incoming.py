@@ -1,6 +1,7 @@
 """Heads are found in what has come, however it is cut, and no byte of what follows is taken."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import h11
@@ -28,7 +29,11 @@ ACTIVE = asyncio.run(_active())
 
 
 def told(head: IncomingHead) -> Head:
-    return head.method, head.target, head.http_minor, head.keep_alive, head.fields
+    return head.method, head.target, head.http_minor, head.keep_alive, pairs_of(head)
+
+
+def pairs_of(head: IncomingHead) -> list[tuple[bytes, bytes]]:
+    return [(field.name, field.value) for field in head.fields]
 
 
 def heads_in(data: bytes, cuts: set[int]) -> tuple[list[Head], bytes]:
@@ -53,6 +58,9 @@ REQUEST = st.sampled_from(
         b"HEAD * HTTP/1.0\r\n\r\n",
         b"OPTIONS http://a/ HTTP/1.0\r\nConnection: Keep-Alive\r\nX: \xff\r\n\r\n",
         b"QUERY /q HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+        b"GET /a/b?c=d HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\nX: y z\r\n\r\n",
+        b"GET /~a HTTP/1.1\r\nHost: a\r\nConnection: Keep-Alive\r\nX: 1\r\nX: 2\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nX_Y: dropped\r\n\r\n",
     ]
 )
 CUTS = st.sets(st.integers(1, 300), max_size=20)
@@ -97,7 +105,7 @@ def test_whatever_is_taken_for_a_head_is_one_to_h11_too(data: bytes) -> None:
 
     assert isinstance(event, h11.Request)
     assert (event.method, event.target) == (reader.method, reader.target)
-    assert event.headers.raw_items() == reader.fields
+    assert event.headers.raw_items() == pairs_of(reader)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +135,44 @@ def test_what_can_not_become_a_head_is_refused_at_once(data: bytes, code: Refusa
                 break
         assert found is not None
         assert found.code is code
+
+
+USUAL = b"Host: a\r\nAccept: */*\r\nX-Trace: 4bf9 2f\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "is_plain"),
+    [
+        (b"GET /a?b=c HTTP/1.1\r\n" + USUAL, True),
+        (b"POST /a HTTP/1.1\r\n" + USUAL + b"Content-Length: 12\r\n", True),
+        (b"GET /a HTTP/1.1\r\n" + USUAL + b"Connection: keep-alive\r\n", True),
+        (b"GET /a HTTP/1.1\r\n", True),
+        (b"GET /a HTTP/1.0\r\n" + USUAL, False),
+        (b"OPTIONS /a HTTP/1.1\r\n" + USUAL, False),
+        (b"GET http://a/a HTTP/1.1\r\n" + USUAL, False),
+        (b"GET /a HTTP/1.1\r\n" + USUAL + b"Connection: close\r\n", False),
+        (b"GET /a HTTP/1.1\r\n" + USUAL + b"Upgrade: websocket\r\n", False),
+        (b"POST /a HTTP/1.1\r\n" + USUAL + b"Transfer-Encoding: chunked\r\n", False),
+        (b"GET /a HTTP/1.1\r\n" + USUAL + b"X_Y: z\r\n", False),
+        (b"GET /a HTTP/1.1\r\n" + USUAL + b"X: \xe9\r\n", False),
+        (b"GET /a HTTP/1.1\r\n" + USUAL + b"X:y\r\n", False),
+    ],
+)
+def test_llhttp_is_asked_unless_nothing_is_unusual(head: bytes, is_plain: bool) -> None:
+    reader = IncomingHead()
+
+    assert reader.feed(head + b"\r\n", 0, ACTIVE) == len(head) + 2
+    assert reader._is_plain is is_plain
+
+
+@pytest.mark.parametrize("lengths", [[b"1", b"1"], [b"1", b"2"], [b"01"], [b"+1"], [b"9" * 30]])
+def test_no_doubtful_length_is_plain(lengths: list[bytes]) -> None:
+    fields = b"".join(b"Content-Length: %b\r\n" % length for length in lengths)
+    reader = IncomingHead()
+    with suppress(Refusal):
+        reader.feed(b"PUT / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n", 0, ACTIVE)
+
+    assert not reader._is_plain
 
 
 def test_a_target_of_the_longest_kind_is_taken() -> None:

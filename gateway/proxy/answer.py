@@ -1,0 +1,90 @@
+"""An upstream's answer, as far as it has arrived; plain ones that come whole need no parser.
+
+Source: RFC 9112 4, 6; docs/decisions/0016-plain-heads.md.
+"""
+
+from http import HTTPStatus
+from typing import Final
+
+from gateway.http.field_lines import Field, is_plain_length, keeps_alive, plain_field
+from gateway.http.fields import decimal
+
+HEAD_BYTES_MAX: Final = 256 * 1024
+"""Largest head or trailer section taken from an upstream; larger ones are a failure (502)."""
+
+_LINE_END: Final = b"\r\n"
+_HEAD_END: Final = b"\r\n\r\n"
+_STATUSES: Final = {
+    b"HTTP/1.1 %d %b" % (status.value, status.phrase.encode()): status.value
+    for status in HTTPStatus
+    if status.value >= 200 and status.value not in {204, 304}
+}
+"""First lines of final answers that have a body, as they usually are."""
+
+
+class Answer:
+    """An answer; ``reason`` is empty where it is the usual one."""
+
+    __slots__ = (
+        "buffered_bytes", "chunks", "complete", "connection", "fields", "has_date", "has_length",
+        "is_chunked", "leftover", "length", "no_body", "reason", "status", "trailers",
+    )  # fmt: skip
+
+    def __init__(self, status: int, reason: bytes, fields: list[Field]) -> None:
+        self.status = status
+        self.reason = reason
+        self.fields = fields
+        self.chunks: list[bytes] = []
+        self.buffered_bytes = 0
+        self.complete = False
+        self.no_body = False
+        self.length = 0
+        self.has_length = False
+        self.has_date = False
+        self.is_chunked = False
+        self.trailers: list[tuple[bytes, bytes]] | None = None
+        self.connection: list[bytes] = []
+        self.leftover = b""
+
+
+def whole_answer(data: bytes) -> Answer | None:
+    """Return the one answer that is all of ``data``, None unless it is plain, whole and final.
+
+    Args:
+        data: The first bytes that come behind a request, which was no ``HEAD``.
+    """
+    end = data.find(_HEAD_END)
+    if not 0 < end <= HEAD_BYTES_MAX:
+        return None
+    lines = data[:end].split(_LINE_END)
+    status = _STATUSES.get(lines[0])
+    if status is None:
+        return None
+    fields: list[Field] = []
+    answer = Answer(status, b"", fields)
+    for index in range(1, len(lines)):
+        field = plain_field(lines[index])
+        if field is None or (field.frames and not _frames_plainly(answer, field)):
+            return None
+        if field.key == b"date":
+            answer.has_date = True
+        fields.append(field)
+    body = data[end + len(_HEAD_END) :]
+    if not answer.has_length or answer.length != len(body):
+        return None
+    if body:
+        answer.chunks.append(body)
+        answer.buffered_bytes = len(body)
+    answer.complete = True
+    return answer
+
+
+def _frames_plainly(answer: Answer, field: Field) -> bool:
+    """Note a length; return whether a field leaves no doubt about the answer's end."""
+    if field.key != b"content-length":
+        return keeps_alive(field)
+    if answer.has_length or not is_plain_length(field.value):
+        return False
+    answer.has_length = True
+    answer.length = decimal(field.value)
+    return True
