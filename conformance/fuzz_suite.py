@@ -1,4 +1,4 @@
-"""Inputs that coverage leads to, for a bounded time: atheris on heads, paths, chunks, answers, exchanges.
+"""Inputs that coverage leads to, for a bounded time: atheris on what parses, and on exchanges.
 
 The vectors of the probes are where it begins. What breaks a rule is kept in ``build/conformance``.
 """

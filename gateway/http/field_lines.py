@@ -9,13 +9,14 @@ Source: RFC 9110 5 (fields), RFC 9112 5; docs/decisions/0016-plain-heads.md.
 import re
 from typing import Final
 
-from gateway.http.fields import common_lower
+from gateway.http.fields import common_lower, decimal
 
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^`|~0-9A-Za-z]+")
 """Without the underscore, about which the configuration decides."""
 _BLANK: Final = ord(" ")
 _TILDE: Final = ord("~")
 _COLON: Final = ord(":")
+_ZERO: Final = ord("0")
 _FRAMING: Final = frozenset({b"connection", b"content-length", b"transfer-encoding", b"upgrade"})
 _LENGTH_DIGITS_MAX: Final = 15
 
@@ -38,15 +39,23 @@ class Field:
         value: Without blanks around it.
         line: As it is sent on, line end included.
         frames: Whether it may say where a message ends, or what its connection is for.
+        keeps_alive: Whether it is the ``Connection`` that says what is so anyway.
+        length: Bytes, of a ``Content-Length`` that nobody can read in another way, else -1.
     """
 
-    __slots__ = ("frames", "key", "line", "value")
+    __slots__ = ("frames", "keeps_alive", "key", "length", "line", "value")
 
     def __init__(self, name: bytes, key: bytes, value: bytes) -> None:
         self.key = key
         self.value = value
         self.line = b"%b: %b\r\n" % (name, value)
         self.frames = key in _FRAMING
+        self.keeps_alive = False
+        self.length = -1
+        if key == b"connection":
+            self.keeps_alive = value.lower() == b"keep-alive"
+        elif key == b"content-length":
+            self.length = _plain_length(value)
 
     @property
     def name(self) -> bytes:
@@ -104,15 +113,12 @@ def _is_visible(value: bytes) -> bool:
     return len(value) > 0 and value[0] != _BLANK and value[-1] != _BLANK
 
 
-def is_plain_length(value: bytes) -> bool:
-    """Return whether nobody can read a ``Content-Length`` in another way, or overflow at it."""
-    return (
-        value.isdigit()
-        and len(value) <= _LENGTH_DIGITS_MAX
-        and not (value[:1] == b"0" and len(value) > 1)
-    )
-
-
-def keeps_alive(field: Field) -> bool:
-    """Return whether a field is the ``Connection`` that says what is so anyway."""
-    return field.key == b"connection" and field.value.lower() == b"keep-alive"
+def _plain_length(value: bytes) -> int:
+    """Return what a length means to everybody, -1 if some may differ or overflow at it."""
+    if (
+        not value.isdigit()
+        or len(value) > _LENGTH_DIGITS_MAX
+        or (value[0] == _ZERO and len(value) > 1)
+    ):
+        return -1
+    return decimal(value)

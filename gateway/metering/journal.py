@@ -104,6 +104,7 @@ class Journal:
         self._written_at_once = 0
         self._is_full = False
         self._recovery: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def is_available(self) -> bool:
@@ -248,7 +249,9 @@ class Journal:
 
     def _schedule(self) -> None:
         self._is_scheduled = True
-        asyncio.get_running_loop().call_soon(self._tick_ends)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()  # asked each time, it asks the kernel
+        self._loop.call_soon(self._tick_ends)
 
     def _tick_ends(self) -> None:
         self._is_scheduled = False

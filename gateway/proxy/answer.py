@@ -6,8 +6,7 @@ Source: RFC 9112 4, 6; docs/decisions/0016-plain-heads.md.
 from http import HTTPStatus
 from typing import Final
 
-from gateway.http.field_lines import Field, is_plain_length, keeps_alive, plain_field
-from gateway.http.fields import decimal
+from gateway.http.field_lines import Field, plain_field
 
 HEAD_BYTES_MAX: Final = 256 * 1024
 """Largest head or trailer section taken from an upstream; larger ones are a failure (502)."""
@@ -43,7 +42,7 @@ class Answer:
         self.has_date = False
         self.is_chunked = False
         self.trailers: list[tuple[bytes, bytes]] | None = None
-        self.connection: list[bytes] = []
+        self.connection: list[bytes] | None = None
         self.leftover = b""
 
 
@@ -81,10 +80,8 @@ def whole_answer(data: bytes) -> Answer | None:
 
 def _frames_plainly(answer: Answer, field: Field) -> bool:
     """Note a length; return whether a field leaves no doubt about the answer's end."""
-    if field.key != b"content-length":
-        return keeps_alive(field)
-    if answer.has_length or not is_plain_length(field.value):
-        return False
+    if field.length < 0 or answer.has_length:
+        return field.keeps_alive
     answer.has_length = True
-    answer.length = decimal(field.value)
+    answer.length = field.length
     return True

@@ -13,7 +13,7 @@ import httptools
 
 from gateway.config.snapshot import Underscores
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.field_lines import Field, is_plain_length, keeps_alive, plain_field
+from gateway.http.field_lines import Field, plain_field
 from gateway.http.fields import common_lower, trimmed
 from gateway.http.paths import is_plain
 from gateway.proxy.active import Active
@@ -132,9 +132,10 @@ class IncomingHead:
 
     def _plain(self, data: bytes, at: int, active: Active) -> int:
         """Read a head that came whole and needs no judge; return where it ends, 0 if it does."""
-        end = data.find(_HEAD_END, at)
+        # Most reads end with a head's end; if it is another one's, a line between them is empty.
+        end = len(data) - len(_HEAD_END) if data[-4:] == _HEAD_END else data.find(_HEAD_END, at)
         limits = active.snapshot.limits
-        if end < 0 or end + len(_HEAD_END) - at > limits.head_bytes_max:
+        if end < at or end + len(_HEAD_END) - at > limits.head_bytes_max:
             return 0
         lines = data[at:end].split(_LINE_END)
         parts = lines[0].split(b" ")
@@ -166,12 +167,7 @@ class IncomingHead:
             if field is None:
                 return False
             key = field.key
-            if field.frames and not (
-                keeps_alive(field)
-                or (
-                    key == b"content-length" and key not in special and is_plain_length(field.value)
-                )
-            ):
+            if field.frames and not field.keeps_alive and (field.length < 0 or key in special):
                 return False
             fields.append(field)
             if key not in special_names:

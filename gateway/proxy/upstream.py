@@ -402,7 +402,7 @@ class UpstreamConnection(asyncio.Protocol):
                 raise ValueError("a transfer coding that nobody asked for")
             answer.is_chunked = True
         elif name == b"connection":
-            answer.connection.append(value)
+            answer.connection = [*(answer.connection or ()), value]
 
     def on_body(self, data: bytes) -> None:
         answer = self._answer

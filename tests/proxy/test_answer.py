@@ -66,7 +66,7 @@ def test_what_needs_no_parser_is_read_as_one_reads_it(
     assert judge.keeps_alive
     assert answer.has_date is any(name == b"Date" for name, _ in judge.pairs)
     assert (answer.no_body, answer.is_chunked) == (False, False)
-    assert (answer.connection, answer.trailers) == ([], None)
+    assert (answer.connection, answer.trailers) == (None, None)
 
 
 def read(head: bytes, body: bytes = b"ok") -> Answer | None:
