@@ -29,7 +29,7 @@ class PolicyState:
     """
 
     index: int
-    start: str
+    start: bytes
     limit_micro: int
     end_micro: int
 
@@ -58,8 +58,10 @@ def prepare(
     items = tuple(
         PolicyState(
             index,
-            (", " if index else f"{answers.limit_field}: ")
-            + f"{http_sf.ser(entry.ladder.soft.wire)};r=",
+            (
+                (", " if index else f"{answers.limit_field}: ")
+                + f"{http_sf.ser(entry.ladder.soft.wire)};r="
+            ).encode(),
             entry.ladder.soft.limit_micro,
             entry.period.end_micro,
         )
@@ -87,22 +89,23 @@ def render(fields: RateLimitFields, counts_micro: Sequence[int], now_micro: int)
     """Return the field lines for counters that stand at ``counts_micro`` at ``now_micro``."""
     lines = fields.policy_line
     if lines:
-        state = ""
+        parts = [lines]
         for item in fields.items:
-            state += _state_item(item, counts_micro[item.index], now_micro)
-        lines = b"%b%b\r\n" % (lines, state.encode())
+            parts.append(_state_item(item, counts_micro[item.index], now_micro))  # noqa: PERF401
+        parts.append(b"\r\n")
+        lines = b"".join(parts)
     if fields.legacy is not None and fields.items:
         lines += _legacy(fields, counts_micro, now_micro)
     return lines
 
 
-def _state_item(item: PolicyState, count_micro: int, now_micro: int) -> str:
+def _state_item(item: PolicyState, count_micro: int, now_micro: int) -> bytes:
     left_micro = item.limit_micro - count_micro
     remaining = left_micro // MICRO if left_micro > 0 else 0
     if item.end_micro >= NEVER_MICRO:
-        return f"{item.start}{remaining}"
+        return b"%b%d" % (item.start, remaining)
     seconds = (item.end_micro - now_micro + 999_999) // MICRO
-    return f"{item.start}{remaining};t={seconds if seconds > 0 else 1}"
+    return b"%b%d;t=%d" % (item.start, remaining, seconds if seconds > 0 else 1)
 
 
 def _legacy(fields: RateLimitFields, counts_micro: Sequence[int], now_micro: int) -> bytes:

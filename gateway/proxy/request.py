@@ -239,7 +239,7 @@ def refuse(draft: Draft, refusal: Refusal, outcome: Outcome) -> None:
         if known is None or known.refusal is not refusal:
             known = standing.known_refusal = _known(draft, refusal, standing, draft.counts)
         problem = known.problem.of(exchange.request_id)
-        lines += known.lines
+        lines = b"%b%b" % (lines, known.lines)
     else:
         draft.settlement = draft.settle()
         problem = _problem(draft, refusal, exchange.request_id)
