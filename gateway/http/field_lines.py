@@ -17,7 +17,10 @@ _BLANK: Final = ord(" ")
 _TILDE: Final = ord("~")
 _COLON: Final = ord(":")
 _ZERO: Final = ord("0")
-_FRAMING: Final = frozenset({b"connection", b"content-length", b"transfer-encoding", b"upgrade"})
+_FRAMING: Final = frozenset(
+    {b"connection", b"content-length", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+)
+"""To llhttp too, which takes ``Proxy-Connection`` for ``Connection``."""
 _LENGTH_DIGITS_MAX: Final = 15
 
 _REMEMBERED: Final = frozenset({

@@ -52,10 +52,10 @@ def whole_answer(data: bytes) -> Answer | None:
     Args:
         data: The first bytes that come behind a request, which was no ``HEAD``.
     """
-    end = data.find(_HEAD_END)
-    if not 0 < end <= HEAD_BYTES_MAX:
+    head, mark, body = data.partition(_HEAD_END)
+    if not mark or len(head) > HEAD_BYTES_MAX:
         return None
-    lines = data[:end].split(_LINE_END)
+    lines = head.split(_LINE_END)
     status = _STATUSES.get(lines[0])
     if status is None:
         return None
@@ -68,7 +68,6 @@ def whole_answer(data: bytes) -> Answer | None:
         if field.key == b"date":
             answer.has_date = True
         fields.append(field)
-    body = data[end + len(_HEAD_END) :]
     if not answer.has_length or answer.length != len(body):
         return None
     if body:

@@ -211,7 +211,7 @@ class UpstreamPool:
             self._outcomes.ended(connection, self._loop.time())
         if is_kept:
             connection.release()
-            connection.expires_at = self._loop.time() + self.upstream.idle_seconds
+            connection.expires_at = connection.touched_at + self.upstream.idle_seconds
             idle.append(connection)
         else:
             connection.abort()

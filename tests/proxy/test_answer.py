@@ -36,7 +36,8 @@ LINES = st.sampled_from([
     b"X: y", b"X:y", b"X: ", b"X_Y: z", b"X: \xe9", b" folded", b"Connection: keep-alive",
     b"Connection: close", b"Connection: x", b"Upgrade: h2c", b"Transfer-Encoding: chunked",
     b"Content-Length: 0", b"Content-Length: 2", b"Content-Length: 02", b"Content-Length: 3",
-    b"Keep-Alive: timeout=5", b"Trailer: X", b"X: a\rb", b"X: a\nContent-Length: 2", b"",
+    b"Keep-Alive: timeout=5", b"Proxy-Connection: close", b"Trailer: X", b"X: a\rb",
+    b"X: a\nContent-Length: 2", b"",
 ])  # fmt: skip
 FIRST = st.sampled_from([
     b"HTTP/1.1 200 OK", b"HTTP/1.1 404 Not Found", b"HTTP/1.1 503 Service Unavailable",

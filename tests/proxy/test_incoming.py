@@ -61,6 +61,7 @@ REQUEST = st.sampled_from(
         b"GET /a/b?c=d HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\nX: y z\r\n\r\n",
         b"GET /~a HTTP/1.1\r\nHost: a\r\nConnection: Keep-Alive\r\nX: 1\r\nX: 2\r\n\r\n",
         b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nX_Y: dropped\r\n\r\n",
+        b"HEAD / HTTP/1.1\r\nHost: a\r\nProxy-Connection: close\r\nConnection: x\r\n\r\n",
     ]
 )
 CUTS = st.sets(st.integers(1, 300), max_size=20)
@@ -151,6 +152,7 @@ USUAL = b"Host: a\r\nAccept: */*\r\nX-Trace: 4bf9 2f\r\n"
         (b"OPTIONS /a HTTP/1.1\r\n" + USUAL, False),
         (b"GET http://a/a HTTP/1.1\r\n" + USUAL, False),
         (b"GET /a HTTP/1.1\r\n" + USUAL + b"Connection: close\r\n", False),
+        (b"GET /a HTTP/1.1\r\n" + USUAL + b"Proxy-Connection: close\r\n", False),
         (b"GET /a HTTP/1.1\r\n" + USUAL + b"Upgrade: websocket\r\n", False),
         (b"POST /a HTTP/1.1\r\n" + USUAL + b"Transfer-Encoding: chunked\r\n", False),
         (b"GET /a HTTP/1.1\r\n" + USUAL + b"X_Y: z\r\n", False),
