@@ -93,18 +93,22 @@ def run(
 
 @contextmanager
 def _ended_properly(stage: Stage) -> Iterator[None]:
-    """End the processes however the demo ends; Ctrl-C is the normal way."""
+    """End the processes however the demo ends; Ctrl-C is the normal way.
+
+    Its signal is ignored by what a script runs in the background, unless somebody listens.
+    """
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except KeyboardInterrupt:
         output.note("Ending; what was counted is kept in the ledger.")
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         stage.stop()
 
 
