@@ -11,10 +11,10 @@ from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
+from gateway.http.chunks import Trailers
 from gateway.http.field_lines import Field
 from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP
 
-Trailers = list[tuple[bytes, bytes]]
 Network = IPv4Network | IPv6Network
 
 STATUS_LINES: Final = {

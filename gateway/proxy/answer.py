@@ -6,6 +6,7 @@ Source: RFC 9112 4, 6; docs/decisions/0016-plain-heads.md.
 from http import HTTPStatus
 from typing import Final
 
+from gateway.http.chunks import Trailers
 from gateway.http.field_lines import Field, plain_field
 
 HEAD_BYTES_MAX: Final = 256 * 1024
@@ -41,7 +42,7 @@ class Answer:
         self.has_length = False
         self.has_date = False
         self.is_chunked = False
-        self.trailers: list[tuple[bytes, bytes]] | None = None
+        self.trailers: Trailers | None = None
         self.connection: list[bytes] | None = None
         self.leftover = b""
 

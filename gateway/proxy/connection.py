@@ -14,7 +14,7 @@ import structlog
 from gateway.clock import stopwatch_ns
 from gateway.config.snapshot import ClientLimits
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.chunks import BrokenChunks, ChunkDecoder
+from gateway.http.chunks import BrokenChunks, ChunkDecoder, Trailers
 from gateway.http.forwarding import ClientOrigin, is_trusted, origin_lines, origin_of
 from gateway.http.frames import CloseCode
 from gateway.proxy.admission import BodyPace
@@ -40,7 +40,6 @@ _NEW_PROTOCOL: Final = b"+"
 """Before early bytes: they come behind an upgrade's head."""
 
 _log = structlog.get_logger("proxy")
-Trailers = list[tuple[bytes, bytes]]
 
 
 class ClientConnection(ClientSide):

@@ -9,15 +9,10 @@ import asyncio
 from typing import Final
 
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.chunks import Trailers
 from gateway.http.field_lines import Field
 from gateway.http.fields import HOP_BY_HOP, nominated
-from gateway.http.forwarding import (
-    ClientOrigin,
-    Trailers,
-    response_head,
-    status_line,
-    trailer_lines,
-)
+from gateway.http.forwarding import ClientOrigin, response_head, status_line, trailer_lines
 from gateway.http.problems import Problem, closes_connection
 from gateway.proxy.answer import Answer
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading, reset
@@ -27,7 +22,6 @@ from gateway.proxy.upstream import AnswerSink, UpstreamConnection
 from gateway.story import Story, pause
 
 NO_LENGTH: Final = -1
-
 CAPTURED_BYTES_MAX: Final = 1024 * 1024
 """An answer whose body tells the cost is copied up to here; a longer one keeps the estimate."""
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"

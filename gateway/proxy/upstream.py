@@ -13,6 +13,7 @@ from typing import Final
 
 import httptools
 
+from gateway.http.chunks import Trailers
 from gateway.http.field_lines import Field
 from gateway.http.fields import decimal, lower, trimmed
 from gateway.proxy.answer import HEAD_BYTES_MAX, Answer, whole_answer
@@ -115,7 +116,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._answer: Answer | None = None
         self._error: UpstreamError | None = None
         self._fields: list[Field] = []
-        self._trailers: list[tuple[bytes, bytes]] | None = None
+        self._trailers: Trailers | None = None
         self._reason = b""
         self._head_bytes = 0
         self._awaited_bytes = 0
