@@ -39,7 +39,7 @@ class Field:
 
     Attributes:
         key: Its name in lower case.
-        value: Without blanks around it.
+        value: Without blanks before it; a service may have left some behind it.
         line: As it is sent on, line end included.
         frames: Whether it may say where a message ends, or what its connection is for.
         keeps_alive: Whether it is the ``Connection`` that says what is so anyway.
@@ -67,7 +67,7 @@ class Field:
 
 
 _known: Final[dict[bytes, Field]] = {}
-"""By line. No more than 512 KB, names and values included."""
+"""By line. Little more than 1 MB at most, names and values included."""
 
 
 def plain_field(line: bytes) -> Field | None:

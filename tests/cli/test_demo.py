@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gateway.cli.demo import tries
 
 ROOT = Path(__file__).parents[2]
@@ -34,9 +36,12 @@ def test_the_tour_shows_a_pass_a_401_a_429_and_the_usage(tmp_path: Path) -> None
     assert charged["demo-starter", "dc"] == "2"
 
 
-def test_ctrl_c_ends_the_demo_and_all_that_it_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begun_by", [[], ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]])
+def test_ctrl_c_ends_the_demo_and_all_that_it_started(tmp_path: Path, begun_by: list[str]) -> None:
+    """The signal too that a script's background commands ignore unless they listen."""
+    command = [sys.executable, "-m", "gateway", "demo", "--port", "0", "--data-dir", str(tmp_path)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "demo", "--port", "0", "--data-dir", tmp_path],
+        [*begun_by, *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
