@@ -54,6 +54,7 @@ class Settings:
     accepts_foreign_keys: bool
     log_level: str
     drain_seconds: float
+    uses_huge_pages: bool
     store_deadline_seconds: float
     breaker_timeouts: int
     fsync_seconds: float

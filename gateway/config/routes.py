@@ -404,6 +404,9 @@ class RouteFile(Model):
     drain: Annotated[
         Seconds, Field(description="At SIGTERM, requests in flight get this long to finish.")
     ] = 30.0
+    huge_pages: Annotated[
+        bool, Field(description="Have densely used memory put into huge pages (Linux).")
+    ] = True
     store: Annotated[StoreModel, Field(description="The counter store.")] = StoreModel()
     journal: Annotated[JournalModel, Field(description="The journal.")] = JournalModel()
     shipper: Annotated[ShipperModel, Field(description="Journal to ledger.")] = ShipperModel()

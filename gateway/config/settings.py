@@ -202,6 +202,7 @@ def _settings(file: RouteFile, reading: _Reading) -> Settings:
         accepts_foreign_keys=file.foreign_keys,
         log_level=level,
         drain_seconds=file.drain,
+        uses_huge_pages=file.huge_pages,
         store_deadline_seconds=file.store.deadline,
         breaker_timeouts=file.store.breaker_timeouts,
         fsync_seconds=0.0 if isinstance(fsync, str) else fsync,

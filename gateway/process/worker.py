@@ -34,6 +34,7 @@ from gateway.process import wiring
 from gateway.process.access_log import SampledAccessLog
 from gateway.process.clock import SystemClock
 from gateway.process.event_ids import new_event_id
+from gateway.process.huge_pages import keep_joined
 from gateway.process.open_files import clients_max, raise_bound
 from gateway.process.recovery import rebuild_memory
 from gateway.process.reload import Reloader
@@ -277,6 +278,8 @@ async def start(worker: Worker) -> None:
         worker.background.append(spawn(worker.certificate.watch(), name="tls"))
     worker.server = await _listen(worker)
     worker.admin = await _listen_admin(worker)
+    if worker.settings.uses_huge_pages:
+        worker.background.append(spawn(keep_joined(), name="huge-pages"))
 
 
 async def _listen(worker: Worker) -> asyncio.Server:

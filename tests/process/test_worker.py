@@ -102,6 +102,28 @@ async def test_two_workers_do_not_share_a_journal(running: Worker, tmp_path: Pat
     assert life.readiness(running) == []
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_its_memory_is_put_into_huge_pages_unless_told_otherwise(
+    wanted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def keep_joined() -> None:
+        begun.set()
+
+    monkeypatch.setattr(life, "keep_joined", keep_joined)
+    loaded = loaded_in(tmp_path)
+    assert loaded.settings.uses_huge_pages
+    made = life.build(
+        replace(loaded, settings=replace(loaded.settings, uses_huge_pages=wanted)), {}
+    )
+    await life.start(made)
+    await asyncio.sleep(0)
+    await life.stop(made)
+
+    assert begun.is_set() is wanted
+
+
 async def test_readiness_says_why_not(running: Worker) -> None:
     assert life.readiness(running) == []
 
