@@ -44,6 +44,21 @@ def read_key(places: Sequence[tuple[bytes, bool]], special: dict[bytes, list[byt
     return found
 
 
+def only_value(
+    places: Sequence[tuple[bytes, bool]], special: dict[bytes, list[bytes]]
+) -> bytes | None:
+    """Return the value in which a key would have to stand, None if there are none or several."""
+    only: bytes | None = None
+    for name, _ in places:
+        values = special.get(name)
+        if values is None:
+            continue
+        if only is not None or len(values) > 1:
+            return None
+        only = values[0]
+    return only
+
+
 def is_bearer(value: bytes) -> bool:
     """Return whether credentials are of the scheme ``Bearer``, in any case."""
     scheme = value[:7]

@@ -60,6 +60,7 @@ class Active:
 
     Attributes:
         special: Request fields that are looked at, lower case.
+        secret: Those of them that may hold a key.
         pricing: The version in force, None if the file leaves a gap.
         period: Billing period's id.
         valid_until_micro: When pricing or period must be looked up again.
@@ -70,6 +71,7 @@ class Active:
     matcher: Matcher
     plans: dict[str, RoutePlan]
     special: frozenset[bytes]
+    secret: frozenset[bytes]
     pricing: Pricing | None
     period: str | None
     valid_until_micro: int
@@ -87,6 +89,7 @@ def activate(snapshot: Snapshot, upstreams: Upstreams, now_micro: int) -> Active
         matcher=snapshot.matcher,
         plans={route.name: _plan(route, snapshot, upstreams, shared) for route in snapshot.routes},
         special=_ALWAYS_READ.union(*map(_fields_read, snapshot.routes)),
+        secret=frozenset(place.header for route in snapshot.routes for place in route.auth.places),
         pricing=pricing,
         period=billing_period(zone, now_micro),
         valid_until_micro=_next_change_micro(snapshot.pricings, zone, now_micro),

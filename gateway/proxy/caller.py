@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from gateway.config.snapshot import Route
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.credentials import read_key
+from gateway.http.credentials import only_value, read_key
 from gateway.http.problems import RepeatedProblem
 from gateway.http.ratelimit import RateLimitFields, prepare
 from gateway.keys.format import KeyFormat, hash_secret
@@ -101,14 +101,18 @@ def key_hash_of(exchange: Exchange, plan: RoutePlan, key_format: KeyFormat) -> b
     Raises:
         Refusal: no key, two, or one that can't be a key.
     """
-    secret = read_key(plan.places, exchange.special)
-    client = exchange.client
-    if compare_digest(secret, client.known_secret):
+    client, places = exchange.client, plan.places
+    value = only_value(places, exchange.special)
+    if value is not None and value is client.known_value and places is client.known_places:
         return client.known_hash
-    if not key_format.accepts(secret):
-        raise Refusal(RefusalCode.KEY_INVALID)
-    client.known_hash = hash_secret(secret)
-    client.known_secret = secret
+    secret = read_key(places, exchange.special)
+    if not compare_digest(secret, client.known_secret):
+        if not key_format.accepts(secret):
+            raise Refusal(RefusalCode.KEY_INVALID)
+        client.known_hash = hash_secret(secret)
+        client.known_secret = secret
+    client.known_value = value
+    client.known_places = places
     return client.known_hash
 
 

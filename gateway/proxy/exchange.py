@@ -43,18 +43,15 @@ class ClientSide(asyncio.Protocol):
         known_secret: The key of an earlier request of this connection, so that the next one need
             not hash it again; it lives no longer than the connection.
         known_hash: Its hash.
+        known_value: The value of the field that it stood in alone.
+        known_places: The places that it was looked for in.
         known_host: The host of an earlier request, found to be well-formed.
     """
 
     __slots__ = (
-        "known_hash",
-        "known_host",
-        "known_secret",
-        "loop",
-        "reading",
-        "transport",
-        "write_paused",
-    )
+        "known_hash", "known_host", "known_places", "known_secret", "known_value",
+        "loop", "reading", "transport", "write_paused",
+    )  # fmt: skip
 
     transport: asyncio.Transport
     reading: Reading
@@ -64,6 +61,8 @@ class ClientSide(asyncio.Protocol):
         self.write_paused = False
         self.known_secret = b""
         self.known_hash = b""
+        self.known_value: bytes | None = None
+        self.known_places: tuple[tuple[bytes, bool], ...] = ()
         self.known_host = b""
 
     def exchange_finished(self, exchange: "Exchange") -> None:

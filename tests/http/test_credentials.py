@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.credentials import SECRET_BYTES_MAX, read_key
+from gateway.http.credentials import SECRET_BYTES_MAX, only_value, read_key
 
 PLACES = ((b"authorization", True), (b"x-api-key", False))
 
@@ -39,3 +39,19 @@ def test_anything_else_is_refused(special: dict[bytes, list[bytes]], code: Refus
         read_key(PLACES, special)
 
     assert caught.value.code is code
+
+
+@pytest.mark.parametrize(
+    ("special", "value"),
+    [
+        ({b"authorization": [b"Bearer k1"]}, b"Bearer k1"),
+        ({b"x-api-key": [b" k1"], b"host": [b"a", b"b"]}, b" k1"),
+        ({}, None),
+        ({b"x-api-key": [b"k1", b"k1"]}, None),
+        ({b"authorization": [b"Basic abc"], b"x-api-key": [b"k1"]}, None),
+    ],
+)
+def test_the_only_value_is_told_if_there_is_one(
+    special: dict[bytes, list[bytes]], value: bytes | None
+) -> None:
+    assert only_value(PLACES, special) == value

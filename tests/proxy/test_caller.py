@@ -1,16 +1,26 @@
 """Who calls: one key, known, valid, of a plan that includes the route."""
 
+import asyncio
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from gateway.errors import DirectoryUnavailable
+from gateway.errors import DirectoryUnavailable, Refusal, RefusalCode
+from gateway.keys.format import KeyFormat
 from gateway.keys.port import KeyEntry, WorkspaceStatus
+from gateway.proxy.caller import key_hash_of
+from gateway.proxy.exchange import ClientSide
 from tests.support.data_plane import DATE, KEY, OTHER_KEY, DataPlane, answered
 from tests.support.fake_clock import NOW_MICRO
 from tests.support.http_judge import Message
 
+BEARER, FIELD = (b"authorization", True), (b"x-api-key", False)
+PLACES = [(BEARER,), (BEARER, FIELD), (FIELD,), ((b"x-api-key", True),)]
+KEY_A, KEY_B = b"foreign-key-of-somebody-a", b"foreign-key-of-somebody-b"
+VALUES = [b"Bearer " + KEY_A, b"Bearer " + KEY_B, KEY_A, KEY_B, b"Basic " + KEY_A, b"\xff", b""]
 OK = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
 SECRET = KEY.encode()
 ENTRY = KeyEntry("key-1", b"", "egw_live_1", "acme", "STARTER")
@@ -182,3 +192,52 @@ async def test_a_key_may_have_fewer_features_than_its_plan(plane: DataPlane) -> 
     fields = b"X-API-Key: %b\r\n" % SECRET
 
     assert await refused(plane, fields, b"/replay") == (403, "feature_unavailable")
+
+
+@dataclass(eq=False)
+class Head:
+    """As much of an exchange, and of a route's plan, as a key is read from."""
+
+    client: ClientSide
+    special: dict[bytes, list[bytes]]
+    places: tuple[tuple[bytes, bool], ...] = ()
+
+
+def hash_or_code(head: Head) -> bytes | RefusalCode:
+    try:
+        return key_hash_of(head, head, KeyFormat(allow_foreign=True))  # type: ignore[arg-type]
+    except Refusal as refusal:
+        return refusal.code
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(PLACES),
+            st.dictionaries(
+                st.sampled_from([b"authorization", b"x-api-key"]),
+                st.lists(st.sampled_from(VALUES), min_size=1, max_size=2),
+            ),
+        ),
+        max_size=8,
+    )
+)
+@example([(PLACES[3], {b"x-api-key": VALUES[:1]}), (PLACES[2], {b"x-api-key": VALUES[:1]})])
+@example(
+    [
+        (PLACES[1], {b"x-api-key": [KEY_B]}),
+        (PLACES[1], {b"x-api-key": [KEY_B], b"authorization": VALUES[:1]}),
+        (PLACES[1], {b"x-api-key": [KEY_A, KEY_B]}),
+    ]
+)
+def test_a_connection_that_remembers_its_key_finds_what_a_new_one_finds(
+    heads: list[tuple[tuple[tuple[bytes, bool], ...], dict[bytes, list[bytes]]]],
+) -> None:
+    """B2: no request passes for another one's key, whatever came before it."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    client = ClientSide(loop)
+    for places, special in heads:
+        fresh = hash_or_code(Head(ClientSide(loop), special, places))
+
+        assert hash_or_code(Head(client, special, places)) == fresh

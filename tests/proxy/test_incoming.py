@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import h11
@@ -183,6 +184,25 @@ def test_a_target_of_the_longest_kind_is_taken() -> None:
 
     assert reader.feed(b"OPTIONS %b HTTP/1.1\r\nHost: a\r\n\r\n" % longest, 0, ACTIVE) > 0
     assert reader.target == longest
+
+
+def test_the_line_of_a_key_is_judged_once_for_a_connection_and_for_no_other() -> None:
+    keys = [b"k1", b"k1", b"k2", b"k1", b"longer", b"longer"]
+    other, reader = IncomingHead(), IncomingHead()
+    seen = []
+    for key in keys:
+        head = b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\nX: %b\r\n\r\n" % (
+            key,
+            key,
+        )
+        assert reader.feed(head, 0, ACTIVE) == other.feed(head, 0, ACTIVE) == len(head)
+        assert reader.special[b"authorization"] == [b"Bearer " + key]
+        assert pairs_of(reader)[1:] == [(b"Authorization", b"Bearer " + key), (b"X", key)]
+        assert reader.fields[1] is not other.fields[1]
+        seen.append(reader.fields[1])
+
+    again = [now is before for before, now in pairwise(seen)]
+    assert again == [True, False, False, False, True]
 
 
 def test_what_only_begins_says_so() -> None:
