@@ -168,10 +168,15 @@ class Journal:
         self._queue.append((record, released))
         if self._is_scheduled:
             return
-        self._schedule()
-        if self._comes_singly:
+        if not self._comes_singly:
+            self._schedule()
+            return
+        self._is_scheduled = True  # whoever appends meanwhile waits for the tick
+        try:
             self._written_at_once = 1
             self._write_queued()
+        finally:
+            self._schedule()
 
     def acknowledge(self, hold_ids: Iterable[str]) -> None:
         """Note that the counter store has these corrections: they need no replay."""

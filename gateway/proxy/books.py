@@ -119,10 +119,9 @@ def counts_to_tell(draft: Draft) -> tuple[int, ...]:
 
 
 def close_books(draft: Draft, ports: Ports) -> None:
-    """Settle, count, and hand the record to the journal, which lets the last bytes go."""
+    """Settle, hand the record to the journal, which lets the last bytes go, and count."""
     exchange = draft.exchange
     elapsed_micro = (stopwatch_ns() - exchange.started_ns) // 1000
-    ports.exchanges.discard(exchange)
     if exchange.is_malformed:
         ports.stats.worker.parse_errors += 1
         exchange.release(written=True)
@@ -133,8 +132,16 @@ def close_books(draft: Draft, ports: Ports) -> None:
     if settlement.deltas and draft.standing is not None:
         draft.standing.refused = None
     record = record_of(draft, settlement, elapsed_micro)
+    _record(draft, record, ports)
+    # What nobody waits for comes last: where requests come singly, the caller has the answer now.
     _count(draft, record, ports)
     ports.access_log.write_request(record, exchange)
+    if draft.caller is not None:
+        ports.key_use.note(draft.caller.entry.key_id, draft.now_micro)
+
+
+def _record(draft: Draft, record: Record, ports: Ports) -> None:
+    exchange = draft.exchange
     if draft.refusal is not None and not ports.journal.is_available:
         # A refusal costs nobody anything: it may go unrecorded, an answer may not.
         exchange.release(written=True)

@@ -77,8 +77,11 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
     except (UpstreamError, ClientGone) as error:
         cut_short(draft, error)
     finally:
-        exchange.let_upstream_go()
-        close_books(draft, ports)  # 8, 9  the journal lets the last bytes go
+        try:
+            close_books(draft, ports)  # 8, 9  the journal lets the last bytes go
+        finally:
+            exchange.let_upstream_go()
+            ports.exchanges.discard(exchange)
 
 
 def find_route(draft: Draft, ports: Ports) -> RoutePlan | None:
@@ -138,7 +141,6 @@ def find_caller(draft: Draft, plan: RoutePlan, entry: KeyEntry | None, ports: Po
             draft.refusal = _UNKNOWN_KEY
             return False
         caller = draft.caller = entered(entry, draft.active, draft.now_micro)
-        ports.key_use.note(caller.entry.key_id, draft.now_micro)
         require_access(caller, plan.route, draft.exchange.origin.address)
     if plan.route.tunnel is not None and draft.exchange.wants_upgrade:
         draft.exchange.opening = admit_tunnel(draft, plan, plan.route.tunnel, ports)
