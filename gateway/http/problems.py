@@ -12,6 +12,7 @@ from typing import Final, assert_never
 import orjson
 
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.forwarding import status_line
 from gateway.rules.decision import Violation, retry_after_seconds
 from gateway.rules.limits import LimitKind
 from gateway.rules.plan import AnswerFormat, BillingRules, Tier, ViolatedForm
@@ -29,13 +30,17 @@ _MINUTE: Final = 60
 
 
 class Problem:
-    """A refusal ready to be sent: ``fields`` are whole lines, each ending in CRLF."""
+    """A refusal ready to be sent.
 
-    __slots__ = ("body", "fields", "status")
+    Attributes:
+        start: The status line and fields, whole lines, each ending in CRLF.
+    """
 
-    def __init__(self, status: int, fields: bytes, body: bytes) -> None:
+    __slots__ = ("body", "start", "status")
+
+    def __init__(self, status: int, start: bytes, body: bytes) -> None:
         self.status = status
-        self.fields = fields
+        self.start = start
         self.body = body
 
 
@@ -48,20 +53,20 @@ class RepeatedProblem:
     """A refusal that many requests get, but for their ids: rendered once for all of them."""
 
     status: int
-    fields: bytes
+    start: bytes
     before_instance: bytes
     after_instance: bytes
 
     def of(self, request_id: str) -> Problem:
         """Return the problem of one request; its id needs no escaping in JSON."""
-        body = self.before_instance + request_id.encode() + self.after_instance
-        return Problem(self.status, self.fields, body)
+        body = b"%b%b%b" % (self.before_instance, request_id.encode(), self.after_instance)
+        return Problem(self.status, self.start, body)
 
 
 def repeated(problem: Problem) -> RepeatedProblem:
     """Return a problem that was rendered with ``INSTANCE`` for a request id, for many requests."""
     before, _, after = problem.body.partition(INSTANCE.encode())
-    return RepeatedProblem(problem.status, problem.fields, before, after)
+    return RepeatedProblem(problem.status, problem.start, before, after)
 
 
 def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one exhaustive table
@@ -283,7 +288,7 @@ def _problem(
 ) -> Problem:
     content_type = answers.problem_content_type if answers else CONTENT_TYPE
     fields += b"Content-Type: %b\r\nCache-Control: no-store\r\n" % content_type.encode()
-    return Problem(status, fields, orjson.dumps(body))
+    return Problem(status, status_line(status) + fields, orjson.dumps(body))
 
 
 def describe(violations: list[Violation]) -> str:

@@ -385,19 +385,19 @@ class Exchange(AnswerSink):
             return
         if closes_connection(code) or (self.has_body and not self.body_complete):
             self.keep_alive = False
-        lines = problem.fields + b"Content-Length: %d\r\n" % len(problem.body) + added
+        date, connection = self.client.date_line(), self._connection_line()
         body = b"" if self.method == b"HEAD" else problem.body
-        self.held = self._own_head(problem.status, lines) + body
+        self.held = b"%bContent-Length: %d\r\n%b%b%b\r\n%b" % (
+            problem.start, len(problem.body), added, date, connection, body,
+        )  # fmt: skip
 
     def answer_options(self, allow: bytes, added: bytes) -> None:
         """Answer an ``OPTIONS`` that is the gateway's own to answer (RFC 9110 7.6.2, 9.3.7)."""
         if self.has_body and not self.body_complete:
             self.keep_alive = False
-        self.held = self._own_head(200, b"Allow: %b\r\nContent-Length: 0\r\n" % allow + added)
-
-    def _own_head(self, status: int, lines: bytes) -> bytes:
-        date = self.client.date_line()
-        return b"%b%b%b%b\r\n" % (status_line(status), lines, date, self._connection_line())
+        added += self.client.date_line() + self._connection_line()
+        lines = status_line(200) + b"Allow: %b\r\nContent-Length: 0\r\n" % allow
+        self.held = b"%b%b\r\n" % (lines, added)
 
     def _cut(self) -> None:
         """End an answer that has begun so that nobody takes it for a whole one."""

@@ -77,11 +77,16 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
     except (UpstreamError, ClientGone) as error:
         cut_short(draft, error)
     finally:
-        try:
-            close_books(draft, ports)  # 8, 9  the journal lets the last bytes go
-        finally:
-            exchange.let_upstream_go()
-            ports.exchanges.discard(exchange)
+        finish(draft, ports)  # 8, 9  the journal lets the last bytes go
+
+
+def finish(draft: Draft, ports: Ports) -> None:
+    """Close the books; whatever comes of it, the upstream is free for the next request."""
+    try:
+        close_books(draft, ports)
+    finally:
+        draft.exchange.let_upstream_go()
+        ports.exchanges.discard(draft.exchange)
 
 
 def find_route(draft: Draft, ports: Ports) -> RoutePlan | None:

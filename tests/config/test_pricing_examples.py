@@ -68,10 +68,10 @@ def test_a_problem_example_is_what_the_gateway_answers(name: str) -> None:
     assert json.loads(problem.body) == example["body"]
     assert problem.status == example["body"]["status"]
     retry_after = example["headers"]["Retry-After"]
-    assert f"Retry-After: {retry_after}\r\n".encode() in problem.fields
+    assert f"Retry-After: {retry_after}\r\n".encode() in problem.start
     assert str(retry_after_seconds(violations)) == retry_after
     content_type = example["headers"]["Content-Type"]
-    assert f"Content-Type: {content_type}\r\n".encode() in problem.fields
+    assert f"Content-Type: {content_type}\r\n".encode() in problem.start
 
 
 @pytest.mark.parametrize("name", FIELDS)

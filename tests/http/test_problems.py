@@ -48,9 +48,9 @@ def test_every_refusal_is_a_complete_problem(code: RefusalCode) -> None:
     assert body["status"] == problem.status == status_of(code)
     assert body["code"] == code.value
     assert body["instance"] == "request-1"
-    assert b"Content-Type: application/problem+json\r\n" in problem.fields
-    assert b"Cache-Control: no-store\r\n" in problem.fields
-    assert (problem.status == 401) == (b"WWW-Authenticate:" in problem.fields)
+    assert b"Content-Type: application/problem+json\r\n" in problem.start
+    assert b"Cache-Control: no-store\r\n" in problem.start
+    assert (problem.status == 401) == (b"WWW-Authenticate:" in problem.start)
 
 
 def test_types_are_distinct() -> None:
@@ -150,7 +150,7 @@ def test_retry_after_is_the_longest_wait_and_never_zero() -> None:
         exceeded(rpm(1), monthly(1), after=(1, 1)), "r", answers=ANSWERS, billing=BILLING
     )
 
-    assert b"Retry-After: 950400\r\n" in problem.fields
+    assert b"Retry-After: 950400\r\n" in problem.start
 
 
 def test_no_retry_after_for_what_never_passes() -> None:
@@ -158,7 +158,7 @@ def test_no_retry_after_for_what_never_passes() -> None:
 
     problem = render(refusal, "r", answers=ANSWERS, billing=BILLING)
 
-    assert b"Retry-After" not in problem.fields
+    assert b"Retry-After" not in problem.start
 
 
 def test_other_windows_are_described_too() -> None:
