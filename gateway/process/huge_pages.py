@@ -21,8 +21,11 @@ EVERY_SECONDS: Final = 60.0
 """How often memory that came to use since is looked at."""
 _DENSE: Final = HUGE_BYTES // SMALL_BYTES * 3 // 4
 """So many small pages must be in use: joining them may cost a third more memory, not all of it."""
+_LOWEST_BIT: Final = bytes(value & 1 for value in range(256))
+"""The others mean nothing (mincore(2))."""
 _MADV_COLLAPSE: Final = 25
 _MAPS: Final = Path("/proc/self/maps")
+_SWITCH: Final = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 async def keep_joined() -> None:
@@ -52,7 +55,13 @@ def join_pages() -> int:
 
 
 def _can_join() -> bool:
-    return sys.platform == "linux" and _MAPS.exists() and ctypes.sizeof(ctypes.c_void_p) == 8
+    """Return whether there are huge pages, and the system's owner has not said ``never``.
+
+    The kernel would join them then too: that switch is over what it does of its own accord.
+    """
+    if sys.platform != "linux" or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return False
+    return _MAPS.exists() and _SWITCH.exists() and "[never]" not in _SWITCH.read_text("ascii")
 
 
 def candidates(maps: str) -> Iterator[int]:
@@ -73,4 +82,4 @@ def candidates(maps: str) -> Iterator[int]:
 
 def is_dense(in_use: bytes) -> bool:
     """Return whether enough of a huge page is in use, by mincore(2)'s bytes for its small pages."""
-    return sum(each & 1 for each in in_use) >= _DENSE
+    return in_use.translate(_LOWEST_BIT).count(1) >= _DENSE

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 import threading
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from pathlib import Path
 
 import pytest
@@ -102,9 +103,23 @@ def test_sparsely_used_memory_is_left_alone() -> None:
 
 
 def test_a_system_without_them_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huge_pages, "_MAPS", ROOT / "no" / "such" / "file")
+    for path in ("_MAPS", "_SWITCH"):
+        with monkeypatch.context() as patched:
+            patched.setattr(huge_pages, path, ROOT / "no" / "such" / "file")
+            assert join_pages() == 0
 
+
+@pytest.mark.skipif(not JOINS, reason="needs Linux 6.1 with transparent huge pages")
+def test_never_is_heeded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    switch = tmp_path / "enabled"
+    monkeypatch.setattr(huge_pages, "_SWITCH", switch)
+    memory = mmap(-1, 4 * HUGE_BYTES, MAP_PRIVATE | MAP_ANONYMOUS)
+    memory.write(b"\1" * len(memory))
+
+    switch.write_text("always madvise [never]\n")
     assert join_pages() == 0
+    switch.write_text("always [madvise] never\n")
+    assert join_pages() >= 3
 
 
 async def test_it_is_done_at_once_and_again_outside_the_loop(
