@@ -13,6 +13,8 @@ _BEARER_AS_USUAL: Final = b"Bearer "
 _BLANK: Final = ord(" ")
 SECRET_BYTES_MAX: Final = 512
 """Longer than any key: what is longer is refused before it is hashed."""
+REMEMBERED_BYTES_MAX: Final = 1024
+"""A longer line or value with a key is not kept: connections are many."""
 
 
 def read_key(places: Sequence[tuple[bytes, bool]], special: dict[bytes, list[bytes]]) -> bytes:

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from gateway.config.snapshot import Route
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.credentials import only_value, read_key
+from gateway.http.credentials import REMEMBERED_BYTES_MAX, only_value, read_key
 from gateway.http.problems import RepeatedProblem
 from gateway.http.ratelimit import RateLimitFields, prepare
 from gateway.keys.format import KeyFormat, hash_secret
@@ -111,8 +111,9 @@ def key_hash_of(exchange: Exchange, plan: RoutePlan, key_format: KeyFormat) -> b
             raise Refusal(RefusalCode.KEY_INVALID)
         client.known_hash = hash_secret(secret)
         client.known_secret = secret
-    client.known_value = value
-    client.known_places = places
+    if value is not None and len(value) <= REMEMBERED_BYTES_MAX:
+        client.known_value = value
+        client.known_places = places
     return client.known_hash
 
 

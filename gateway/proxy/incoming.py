@@ -14,6 +14,7 @@ import httptools
 
 from gateway.config.snapshot import Underscores
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.credentials import REMEMBERED_BYTES_MAX
 from gateway.http.field_lines import Field, plain_field
 from gateway.http.fields import common_lower, trimmed
 from gateway.http.paths import is_plain
@@ -186,7 +187,11 @@ class IncomingHead:
                 special[key] = [field.value]
             else:
                 values.append(field.value)
-            if field is not self._secret and key in active.secret:
+            if (
+                field is not self._secret
+                and key in active.secret
+                and len(line) <= REMEMBERED_BYTES_MAX
+            ):
                 self._secret = field
                 self._secret_line = line
         self.fields = fields

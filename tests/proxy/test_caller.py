@@ -241,3 +241,16 @@ def test_a_connection_that_remembers_its_key_finds_what_a_new_one_finds(
         fresh = hash_or_code(Head(ClientSide(loop), special, places))
 
         assert hash_or_code(Head(client, special, places)) == fresh
+
+
+def test_a_long_value_is_not_kept() -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    client = ClientSide(loop)
+    padded = b"Bearer " + b" " * 1024 + KEY_A
+    found = hash_or_code(Head(client, {b"x-api-key": [padded]}, PLACES[3]))
+
+    assert found == hash_or_code(Head(client, {b"x-api-key": VALUES[:1]}, PLACES[3]))
+    assert client.known_value is VALUES[0]
+    assert hash_or_code(Head(client, {b"x-api-key": [padded]}, PLACES[3])) == found
+    assert client.known_value is VALUES[0]

@@ -205,6 +205,19 @@ def test_the_line_of_a_key_is_judged_once_for_a_connection_and_for_no_other() ->
     assert again == [True, False, False, False, True]
 
 
+@pytest.mark.parametrize(("length", "is_kept"), [(1024, True), (1025, False)])
+def test_a_long_line_is_not_kept(length: int, is_kept: bool) -> None:
+    """10,000 connections times the longest head would be a lot of memory."""
+    line = (b"Authorization: Bearer " + b"k" * length)[:length]
+    reader, seen = IncomingHead(), []
+    for _ in range(2):
+        reader.feed(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % line, 0, ACTIVE)
+        seen.append(reader.fields[1])
+
+    assert seen[0].line == seen[1].line == line + b"\r\n"
+    assert (seen[0] is seen[1]) is is_kept
+
+
 def test_what_only_begins_says_so() -> None:
     reader = IncomingHead()
 
