@@ -70,6 +70,11 @@ def test_passwords_in_parameters_are_not_told(tmp_path: Path) -> None:
     assert redacted["ledger"] == expected
 
 
+def test_huge_pages_are_used_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    assert loaded(tmp_path, GOOD).settings.uses_huge_pages
+    assert not loaded(tmp_path, f"{GOOD}huge_pages: false\n").settings.uses_huge_pages
+
+
 @pytest.mark.parametrize("setting", ["counters", "ledger", "keys"])
 @pytest.mark.parametrize(
     "url",
