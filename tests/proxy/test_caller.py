@@ -3,20 +3,26 @@
 import asyncio
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gateway.config.settings import load
 from gateway.errors import DirectoryUnavailable, Refusal, RefusalCode
 from gateway.keys.format import KeyFormat
 from gateway.keys.port import KeyEntry, WorkspaceStatus
+from gateway.proxy.active import RoutePlan, activate
 from gateway.proxy.caller import key_hash_of
-from gateway.proxy.exchange import ClientSide
+from gateway.proxy.exchange import ClientSide, Exchange
+from gateway.proxy.pool import Upstreams
+from gateway.telemetry.metrics import WorkerStats
 from tests.support.data_plane import DATE, KEY, OTHER_KEY, DataPlane, answered
 from tests.support.fake_clock import NOW_MICRO
 from tests.support.http_judge import Message
 
+ROOT = Path(__file__).parents[2]
 BEARER, FIELD = (b"authorization", True), (b"x-api-key", False)
 PLACES = [(BEARER,), (BEARER, FIELD), (FIELD,), ((b"x-api-key", True),)]
 KEY_A, KEY_B = b"foreign-key-of-somebody-a", b"foreign-key-of-somebody-b"
@@ -194,18 +200,28 @@ async def test_a_key_may_have_fewer_features_than_its_plan(plane: DataPlane) -> 
     assert await refused(plane, fields, b"/replay") == (403, "feature_unavailable")
 
 
-@dataclass(eq=False)
-class Head:
-    """As much of an exchange, and of a route's plan, as a key is read from."""
-
-    client: ClientSide
-    special: dict[bytes, list[bytes]]
-    places: tuple[tuple[bytes, bool], ...] = ()
+async def _plans() -> dict[tuple[tuple[bytes, bool], ...], RoutePlan]:
+    snapshot = load(ROOT / "policies" / "gateway.yaml", environ={}, overrides={}).snapshot
+    plan = next(iter(activate(snapshot, Upstreams(WorkerStats()), 0).plans.values()))
+    return {places: replace(plan, places=places) for places in PLACES}
 
 
-def hash_or_code(head: Head) -> bytes | RefusalCode:
+PLANS = asyncio.run(_plans())
+
+
+def new_client() -> ClientSide:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    return ClientSide(loop)
+
+
+def hash_or_code(
+    client: ClientSide, places: tuple[tuple[bytes, bool], ...], special: dict[bytes, list[bytes]]
+) -> bytes | RefusalCode:
+    exchange = Exchange(client)
+    exchange.special = special
     try:
-        return key_hash_of(head, head, KeyFormat(allow_foreign=True))  # type: ignore[arg-type]
+        return key_hash_of(exchange, PLANS[places], KeyFormat(allow_foreign=True))
     except Refusal as refusal:
         return refusal.code
 
@@ -234,23 +250,19 @@ def test_a_connection_that_remembers_its_key_finds_what_a_new_one_finds(
     heads: list[tuple[tuple[tuple[bytes, bool], ...], dict[bytes, list[bytes]]]],
 ) -> None:
     """B2: no request passes for another one's key, whatever came before it."""
-    loop = asyncio.new_event_loop()
-    loop.close()
-    client = ClientSide(loop)
+    client = new_client()
     for places, special in heads:
-        fresh = hash_or_code(Head(ClientSide(loop), special, places))
+        fresh = hash_or_code(new_client(), places, special)
 
-        assert hash_or_code(Head(client, special, places)) == fresh
+        assert hash_or_code(client, places, special) == fresh
 
 
 def test_a_long_value_is_not_kept() -> None:
-    loop = asyncio.new_event_loop()
-    loop.close()
-    client = ClientSide(loop)
+    client = new_client()
     padded = b"Bearer " + b" " * 1024 + KEY_A
-    found = hash_or_code(Head(client, {b"x-api-key": [padded]}, PLACES[3]))
+    found = hash_or_code(client, PLACES[3], {b"x-api-key": [padded]})
 
-    assert found == hash_or_code(Head(client, {b"x-api-key": VALUES[:1]}, PLACES[3]))
+    assert found == hash_or_code(client, PLACES[3], {b"x-api-key": VALUES[:1]})
     assert client.known_value is VALUES[0]
-    assert hash_or_code(Head(client, {b"x-api-key": [padded]}, PLACES[3])) == found
+    assert hash_or_code(client, PLACES[3], {b"x-api-key": [padded]}) == found
     assert client.known_value is VALUES[0]
