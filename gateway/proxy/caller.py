@@ -109,6 +109,7 @@ def key_hash_of(exchange: Exchange, plan: RoutePlan, key_format: KeyFormat) -> b
     if not compare_digest(secret, client.known_secret):
         if not key_format.accepts(secret):
             raise Refusal(RefusalCode.KEY_INVALID)
+        client.known_value = None  # it stood for the key before; this one's may not be kept
         client.known_hash = hash_secret(secret)
         client.known_secret = secret
     if value is not None and len(value) <= REMEMBERED_BYTES_MAX:

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.config.settings import load
@@ -27,6 +27,8 @@ BEARER, FIELD = (b"authorization", True), (b"x-api-key", False)
 PLACES = [(BEARER,), (BEARER, FIELD), (FIELD,), ((b"x-api-key", True),)]
 KEY_A, KEY_B = b"foreign-key-of-somebody-a", b"foreign-key-of-somebody-b"
 VALUES = [b"Bearer " + KEY_A, b"Bearer " + KEY_B, KEY_A, KEY_B, b"Basic " + KEY_A, b"\xff", b""]
+TOO_LONG = [b"Bearer " + b" " * 1024 + key for key in (KEY_A, KEY_B)]
+"""To be remembered."""
 OK = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
 SECRET = KEY.encode()
 ENTRY = KeyEntry("key-1", b"", "egw_live_1", "acme", "STARTER")
@@ -183,6 +185,28 @@ async def test_two_keys_on_one_connection_are_two_callers(plane: DataPlane) -> N
     assert keys == ["key-1", "key-2", None]
 
 
+@pytest.mark.parametrize("blanks", [1, 1500])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_key_between_two_requests_of_another_is_not_taken_for_it(
+    plane: DataPlane, blanks: int, times: int
+) -> None:
+    """B2: whoever shares a connection, behind a proxy say, is charged for nobody else."""
+    line = b"Authorization: Bearer" + b" " * blanks + b"%b\r\n"
+    upstream = None
+    client = await plane.client()
+    for secret in (SECRET, OTHER_KEY.encode(), SECRET):
+        own = secret == SECRET
+        lines = b"Authorization: Bearer %b\r\n" % secret if own else (line % secret) * times
+        await client.send(b"GET /v1/a HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n")
+        upstream = upstream or await plane.upstream.accept()
+        await upstream.head()
+        await upstream.send(OK)
+        await answered(client)
+
+    keys = [record.key_id for record in await plane.records(3)]
+    assert keys == ["key-1", "key-2", "key-1"]
+
+
 async def test_features_come_with_the_plan(plane: DataPlane) -> None:
     fields = b"X-API-Key: %b\r\n" % SECRET
     assert await refused(plane, fields, b"/replay") == (403, "feature_unavailable")
@@ -232,11 +256,26 @@ def hash_or_code(
             st.sampled_from(PLACES),
             st.dictionaries(
                 st.sampled_from([b"authorization", b"x-api-key"]),
-                st.lists(st.sampled_from(VALUES), min_size=1, max_size=2),
+                st.lists(st.sampled_from(VALUES + TOO_LONG), min_size=1, max_size=2),
             ),
         ),
         max_size=8,
     )
+)
+@settings(max_examples=1000)
+@example(
+    [
+        (PLACES[0], {b"authorization": VALUES[:1]}),
+        (PLACES[0], {b"authorization": [VALUES[1], VALUES[1]]}),
+        (PLACES[0], {b"authorization": VALUES[:1]}),
+    ]
+)
+@example(
+    [
+        (PLACES[0], {b"authorization": VALUES[:1]}),
+        (PLACES[0], {b"authorization": TOO_LONG[1:]}),
+        (PLACES[0], {b"authorization": VALUES[:1]}),
+    ]
 )
 @example([(PLACES[3], {b"x-api-key": VALUES[:1]}), (PLACES[2], {b"x-api-key": VALUES[:1]})])
 @example(
