@@ -41,6 +41,9 @@ _SEGMENTS_MIN: Final = 4
 _RESERVE_PART: Final = 10
 """One part in so many of the bound is kept for requests that are already under way when it is
 reached: ``is_available`` turns false before it, ``append`` fails only after it."""
+_ALONE_MICRO: Final = 100
+"""Longer than a worker that has much to do takes from one record to the next. To wait for a tick
+costs a request that is alone some microseconds, to write each record by itself one that is not."""
 _ACKNOWLEDGED_PER_LINE_MAX: Final = 1000
 """Keeps a line below 64 KiB; the rest follows in the next tick."""
 
@@ -100,8 +103,7 @@ class Journal:
         self._queue: list[tuple[Record, Released]] = []
         self._acknowledged: deque[str] = deque()
         self._is_scheduled = False
-        self._comes_singly = False
-        self._written_at_once = 0
+        self._last_write_micro = clock.monotonic_micro()
         self._is_full = False
         self._recovery: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -158,8 +160,8 @@ class Journal:
     def append(self, record: Record, released: Released) -> None:
         """Take a record; ``released`` is called within a tick, or after the fsync if one is due.
 
-        Where records come singly they are written at once, and it may be called before this
-        returns; where many come in a tick they share one write at its end.
+        A record that comes a while after the last one is written at once, and it is called before
+        this returns; those that follow closely share one write at the end of their tick.
 
         Args:
             record: Not to be changed any more.
@@ -168,14 +170,12 @@ class Journal:
         self._queue.append((record, released))
         if self._is_scheduled:
             return
-        if not self._comes_singly:
-            self._schedule()
-            return
-        self._is_scheduled = True  # whoever appends meanwhile waits for the tick
-        try:
-            self._written_at_once = 1
-            self._write_queued()
-        finally:
+        now_micro = self._clock.monotonic_micro()
+        comes_alone = now_micro - self._last_write_micro >= _ALONE_MICRO
+        self._last_write_micro = now_micro
+        if comes_alone:
+            self._write_without_nesting()
+        else:
             self._schedule()
 
     def acknowledge(self, hold_ids: Iterable[str]) -> None:
@@ -259,10 +259,18 @@ class Journal:
         self._loop.call_soon(self._tick_ends)
 
     def _tick_ends(self) -> None:
-        self._is_scheduled = False
-        self._comes_singly = self._written_at_once + len(self._queue) <= 1
-        self._written_at_once = 0
-        self._write_queued()
+        self._write_without_nesting()
+        self._last_write_micro = self._clock.monotonic_micro()
+
+    def _write_without_nesting(self) -> None:
+        """Write what is queued; what its release brings, a pipelined request say, is for a tick."""
+        self._is_scheduled = True
+        try:
+            self._write_queued()
+        finally:
+            self._is_scheduled = False
+            if self._queue or self._acknowledged:
+                self._schedule()
 
     def _write_queued(self) -> None:
         """Write what this tick brought, in one call; the heart of the journal."""

@@ -63,11 +63,12 @@ def journal_in(
     bytes_max: int = 1 << 30,
     probe_seconds: float = 0.005,
     stats: JournalStats | None = None,
+    clock: FixedClock | None = None,
 ) -> Journal:
     """Return an opened journal."""
     journal = Journal(
         folder,
-        clock=FixedClock(),
+        clock=clock or FixedClock(),
         stats=stats or JournalStats(),
         fsync_seconds=fsync_seconds,
         segment_bytes_max=segment_bytes_max,

@@ -26,14 +26,15 @@ async def test_all_records_of_a_tick_go_in_one_write(tmp_path: Path) -> None:
     await journal.close()
 
 
-async def test_where_records_come_singly_each_is_written_at_once(tmp_path: Path) -> None:
-    stats = JournalStats()
-    journal = journal_in(tmp_path, stats=stats)
+async def test_a_record_that_comes_alone_is_written_at_once(tmp_path: Path) -> None:
+    stats, clock = JournalStats(), FixedClock()
+    journal = journal_in(tmp_path, stats=stats, clock=clock)
     told: list[int] = []
 
-    async def appended(*numbers: int) -> list[int]:
+    async def appended(*numbers: int, after_micro: int) -> list[int]:
         """Return whose records were released before the tick ended."""
         told.clear()
+        clock.at_micro += after_micro
         for number in numbers:
             journal.append(record(number), lambda _kept, number=number: told.append(number))
         at_once = list(told)
@@ -42,26 +43,89 @@ async def test_where_records_come_singly_each_is_written_at_once(tmp_path: Path)
         assert told == list(numbers)
         return at_once
 
-    assert await appended(1) == [], "nothing is known yet"
-    assert await appended(2) == [2]
-    assert await appended(3, 4, 5) == [3], "the others share a write"
-    assert stats.writes == 4
-    assert await appended(6, 7) == [], "many come in a tick now"
-    assert await appended(8) == []
-    assert await appended(9) == [9]
+    assert await appended(1, after_micro=99) == [], "something may have come just before"
+    assert await appended(2, after_micro=100) == [2]
+    assert await appended(3, 4, 5, after_micro=99) == [], "they share a write"
+    assert stats.writes == 3
+    assert await appended(6, 7, 8, after_micro=100) == [6], "the others share a write"
+    assert stats.writes == 5
+    assert await appended(9, after_micro=99) == []
+    assert await appended(10, after_micro=100) == [10]
     await journal.close()
-    assert (stats.writes, stats.records) == (7, 9)
+    assert (stats.writes, stats.records) == (7, 10)
+
+
+async def test_a_tick_counts_as_the_last_write(tmp_path: Path) -> None:
+    """A worker whose turns take long has much to do: its records still share their writes."""
+    stats, clock = JournalStats(), FixedClock()
+    journal = journal_in(tmp_path, stats=stats, clock=clock)
+
+    def takes_long(_kept: bool) -> None:
+        clock.at_micro += 1_000
+
+    for turn in range(4):
+        for number in range(5):
+            journal.append(record(5 * turn + number), takes_long)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert (stats.writes, stats.records) == (4, 20)
+    await journal.close()
+
+
+async def test_what_a_release_brings_waits_for_a_tick(tmp_path: Path) -> None:
+    """Pipelined requests must not pile up on the stack, one within the release of the other."""
+    stats, clock = JournalStats(), FixedClock()
+    journal = journal_in(tmp_path, stats=stats, clock=clock)
+    told: list[int] = []
+    depth = 0
+
+    def released(number: int) -> None:
+        nonlocal depth
+        depth += 1
+        assert depth == 1
+        told.append(number)
+        clock.at_micro += 1_000
+        if number < 9:
+            journal.append(record(number + 1), lambda _kept: released(number + 1))
+        depth -= 1
+
+    clock.at_micro += 1_000
+    journal.append(record(0), lambda _kept: released(0))
+    assert told == [0]
+    await until(lambda: len(told) == 10)
+    await journal.close()
+    assert (stats.writes, stats.records) == (10, 10)
+
+
+async def test_a_release_that_fails_keeps_those_from_waiting_that_came_meanwhile(
+    tmp_path: Path,
+) -> None:
+    clock = FixedClock()
+    journal = journal_in(tmp_path, clock=clock)
+    told: list[bool] = []
+
+    def fails(_kept: bool) -> None:
+        journal.append(record(2), told.append)
+        raise ValueError("this one is broken")
+
+    clock.at_micro += 1_000
+    with pytest.raises(ValueError, match="broken"):
+        journal.append(record(1), fails)
+    await until(lambda: told == [True])
+    await journal.close()
 
 
 async def test_what_is_written_at_once_is_in_the_file_too(tmp_path: Path) -> None:
-    journal = journal_in(tmp_path)
-    assert await keep(journal, [record(1)]) == [True]
+    clock = FixedClock()
+    journal = journal_in(tmp_path, clock=clock)
+    clock.at_micro += 1_000
     sizes: list[int] = []
-    journal.append(record(2), lambda _kept: sizes.append(size_of(tmp_path)))
+    journal.append(record(1), lambda _kept: sizes.append(size_of(tmp_path)))
     assert sizes == [size_of(tmp_path)]
+    assert sizes[0] > 0
     await journal.close()
     again = journal_in(tmp_path)
-    assert len(again.read_unshipped(9).records) == 2
+    assert len(again.read_unshipped(9).records) == 1
     await again.close()
 
 

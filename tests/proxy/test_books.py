@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.proxy.exchange import Exchange
 from gateway.rules.record import Record
 from gateway.rules.units import MICRO
 from tests.support.data_plane import DATE, KEY, DataPlane, answered
@@ -45,6 +46,27 @@ async def test_a_record_tells_all_but_secrets(plane: DataPlane) -> None:
     assert record.event_id.encode() in text
     assert KEY.encode() not in text
     assert b"secret" not in text
+
+
+class Waits:
+    """An access log that looks what still waits to be sent when its line is written."""
+
+    def __init__(self) -> None:
+        self.held_bytes: list[int] = []
+
+    def write_request(self, _record: Record, exchange: Exchange) -> None:
+        self.held_bytes.append(len(exchange.held))
+
+
+async def test_a_caller_who_is_alone_does_not_wait_for_the_access_log(plane: DataPlane) -> None:
+    log = plane.ports.access_log = Waits()
+    client, upstream, _ = await plane.asked(GET)
+    await upstream.send(OK)
+    await answered(client)
+
+    assert log.held_bytes == [0]
+
+    await plane.record()
 
 
 async def test_nothing_of_a_short_answer_is_sent_before_its_record_is_kept(

@@ -110,6 +110,15 @@ def snapshot_in(
     return load(file, environ={}, overrides={}).snapshot
 
 
+class LeisurelyClock(FakeClock):
+    """A clock of which each reading is a millisecond after the last: every record comes alone."""
+
+    def monotonic_micro(self) -> int:
+        """Return microseconds."""
+        self.advance(0.001)
+        return super().monotonic_micro()
+
+
 class NoLog:
     """An access log that is off."""
 
@@ -345,7 +354,7 @@ async def data_plane(folder: Path, snapshot: Snapshot, port: int) -> AsyncIterat
     stats = Stats()
     journal = Journal(
         folder / "journal",
-        clock=FakeClock(),
+        clock=LeisurelyClock(),
         stats=stats.journal,
         fsync_seconds=3600,
         segment_bytes_max=1 << 20,
