@@ -46,18 +46,18 @@ def read_key(places: Sequence[tuple[bytes, bool]], special: dict[bytes, list[byt
     return found
 
 
-def only_value(
+def only_place(
     places: Sequence[tuple[bytes, bool]], special: dict[bytes, list[bytes]]
-) -> bytes | None:
-    """Return the value in which a key would have to stand, None if there are none or several."""
-    only: bytes | None = None
-    for name, _ in places:
-        values = special.get(name)
+) -> tuple[bytes, bool] | None:
+    """Return the place whose one value is the only one in which a key could stand, None if none."""
+    only: tuple[bytes, bool] | None = None
+    for place in places:
+        values = special.get(place[0])
         if values is None:
             continue
         if only is not None or len(values) > 1:
             return None
-        only = values[0]
+        only = place
     return only
 
 

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from gateway.config.snapshot import Route
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.credentials import REMEMBERED_BYTES_MAX, only_value, read_key
+from gateway.http.credentials import REMEMBERED_BYTES_MAX, only_place, read_key
 from gateway.http.problems import RepeatedProblem
 from gateway.http.ratelimit import RateLimitFields, prepare
 from gateway.keys.format import KeyFormat, hash_secret
@@ -102,8 +102,9 @@ def key_hash_of(exchange: Exchange, plan: RoutePlan, key_format: KeyFormat) -> b
         Refusal: no key, two, or one that can't be a key.
     """
     client, places = exchange.client, plan.places
-    value = only_value(places, exchange.special)
-    if value is not None and value is client.known_value and places is client.known_places:
+    place = only_place(places, exchange.special)
+    value = None if place is None else exchange.special[place[0]][0]
+    if value is not None and value is client.known_value and place == client.known_place:
         return client.known_hash
     secret = read_key(places, exchange.special)
     if not compare_digest(secret, client.known_secret):
@@ -114,7 +115,7 @@ def key_hash_of(exchange: Exchange, plan: RoutePlan, key_format: KeyFormat) -> b
         client.known_secret = secret
     if value is not None and len(value) <= REMEMBERED_BYTES_MAX:
         client.known_value = value
-        client.known_places = places
+        client.known_place = place
     return client.known_hash
 
 

@@ -44,12 +44,12 @@ class ClientSide(asyncio.Protocol):
             not hash it again; it lives no longer than the connection.
         known_hash: Its hash.
         known_value: The value of the field that it stood in alone.
-        known_places: The places that it was looked for in.
+        known_place: The field, and whether it holds ``Bearer``.
         known_host: The host of an earlier request, found to be well-formed.
     """
 
     __slots__ = (
-        "known_hash", "known_host", "known_places", "known_secret", "known_value",
+        "known_hash", "known_host", "known_place", "known_secret", "known_value",
         "loop", "reading", "transport", "write_paused",
     )  # fmt: skip
 
@@ -62,7 +62,7 @@ class ClientSide(asyncio.Protocol):
         self.known_secret = b""
         self.known_hash = b""
         self.known_value: bytes | None = None
-        self.known_places: tuple[tuple[bytes, bool], ...] = ()
+        self.known_place: tuple[bytes, bool] | None = None
         self.known_host = b""
 
     def exchange_finished(self, exchange: "Exchange") -> None:

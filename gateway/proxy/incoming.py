@@ -168,10 +168,11 @@ class IncomingHead:
         """Read what stands behind the first line; return whether it needs no judge."""
         fields: list[Field] = []
         special: dict[bytes, list[bytes]] = {}
-        special_names, known_line = active.special, self._secret_line
+        # Both halves of what is remembered at once: this head may bring another key's line.
+        special_names, known_line, known = active.special, self._secret_line, self._secret
         for line in lines[1:]:
             if len(line) == len(known_line) and compare_digest(line, known_line):
-                field = self._secret
+                field = known
             else:
                 field = plain_field(line)
             if field is None:
@@ -187,11 +188,7 @@ class IncomingHead:
                 special[key] = [field.value]
             else:
                 values.append(field.value)
-            if (
-                field is not self._secret
-                and key in active.secret
-                and len(line) <= REMEMBERED_BYTES_MAX
-            ):
+            if field is not known and key in active.secret and len(line) <= REMEMBERED_BYTES_MAX:
                 self._secret = field
                 self._secret_line = line
         self.fields = fields

@@ -185,6 +185,40 @@ async def test_two_keys_on_one_connection_are_two_callers(plane: DataPlane) -> N
     assert keys == ["key-1", "key-2", None]
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_a_key_beside_credentials_for_the_upstream(plane: DataPlane, is_first: bool) -> None:
+    """B2: what a connection remembers of one of two fields says nothing of the other."""
+    key, own = b"X-API-Key: %b\r\n" % SECRET, b"Authorization: Basic dXNlcjpwdw==\r\n"
+    request = b"GET /v1/a HTTP/1.1\r\nHost: a\r\n%b%b\r\n"
+    client, upstream, head = await plane.asked(request % ((key, own) if is_first else (own, key)))
+    for _ in range(3):
+        assert own in head
+        assert SECRET not in head
+        await upstream.send(OK)
+        assert (await answered(client)).status == 200
+        await client.send(request % ((key, own) if is_first else (own, key)))
+        head = await upstream.head()
+    await upstream.send(OK)
+    await answered(client)
+
+    assert [record.key_id for record in await plane.records(4)] == ["key-1"] * 4
+
+
+async def test_two_keys_in_a_head_are_two_on_a_connection_that_knows_one(plane: DataPlane) -> None:
+    line = b"Authorization: Bearer %b\r\n" % SECRET
+    client, upstream, _ = await plane.asked(b"GET /v1/a HTTP/1.1\r\nHost: a\r\n" + line + b"\r\n")
+    await upstream.send(OK)
+    await answered(client)
+    await client.send(
+        b"GET /v1/a HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n%b\r\n" % (OTHER_KEY.encode(), line)
+    )
+
+    assert (await answered(client)).status == 400
+
+    told = [(record.key_id, record.code) for record in await plane.records(2)]
+    assert told == [("key-1", None), (None, "key_ambiguous")]
+
+
 @pytest.mark.parametrize("blanks", [1, 1500])
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_key_between_two_requests_of_another_is_not_taken_for_it(

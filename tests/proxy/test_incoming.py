@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h11
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.config.settings import load
@@ -203,6 +203,32 @@ def test_the_line_of_a_key_is_judged_once_for_a_connection_and_for_no_other() ->
 
     again = [now is before for before, now in pairwise(seen)]
     assert again == [True, False, False, False, True]
+
+
+SECRET_LINES = [
+    b"X-API-Key: a", b"X-API-Key: b", b"x-api-key: a", b"Authorization: Bearer a",
+    b"Authorization: Basic x", b"Authorization: Bearer " + b" " * 2000 + b"a", b"Accept: */*",
+    b"Odd:\tline",
+]  # fmt: skip
+
+
+@given(st.lists(st.lists(st.sampled_from(SECRET_LINES), max_size=3), max_size=6))
+@settings(max_examples=500)
+@example([[b"X-API-Key: a", b"Authorization: Basic x"]] * 3)
+@example([[b"Authorization: Basic x", b"X-API-Key: a"]] * 3)
+@example([[b"X-API-Key: a"], [b"X-API-Key: b", b"X-API-Key: a"]])
+def test_what_came_before_on_a_connection_changes_no_head(heads: list[list[bytes]]) -> None:
+    """B2: several fields may hold a key, in the same head too."""
+    reader = IncomingHead()
+    for lines in heads:
+        head = b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % b"".join(b"%b\r\n" % x for x in lines)
+        fresh = IncomingHead()
+
+        assert reader.feed(head, 0, ACTIVE) == fresh.feed(head, 0, ACTIVE) == len(head)
+
+        assert pairs_of(reader) == pairs_of(fresh)
+        assert reader.special == fresh.special
+        assert [field.line for field in reader.fields] == [field.line for field in fresh.fields]
 
 
 @pytest.mark.parametrize(("length", "is_kept"), [(1024, True), (1025, False)])
