@@ -373,6 +373,9 @@ async def drain(worker: Worker) -> None:
     ends = ports.loop.time() + worker.settings.drain_seconds
     while is_busy(ports) and ports.loop.time() < ends:  # noqa: ASYNC110 - at the stop, bounded
         await asyncio.sleep(0.05)
+    if worker.journal_is_open:
+        await worker.journal.flush()  # last bytes may still wait for the disk
+        await asyncio.sleep(0)
     if ports.exchanges:
         _log.warning("worker.drain_cut", in_flight=len(ports.exchanges))
 

@@ -11,9 +11,8 @@ from gateway.config.snapshot import CostSource, LegacyFields, Matcher, Route, Ru
 from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP, with_aliases
 from gateway.http.problems import RepeatedProblem
 from gateway.proxy.pool import UpstreamPool, Upstreams
-from gateway.rules.charging import billing_period
 from gateway.rules.plan import Pricing
-from gateway.rules.windows import NEVER_MICRO, Window, WindowKind, period_at
+from gateway.rules.windows import NEVER_MICRO, Period, Window, WindowKind, period_at
 
 RATELIMIT_FIELDS: Final = frozenset({b"ratelimit", b"ratelimit-policy"})
 _ALWAYS_READ: Final = frozenset(
@@ -63,6 +62,7 @@ class Active:
         secret: Those of them that may hold a key.
         pricing: The version in force, None if the file leaves a gap.
         period: Billing period's id.
+        period_start_micro: When it began.
         valid_until_micro: When pricing or period must be looked up again.
         problems: By code, of refusals that say nothing of the caller; rendered when first needed.
     """
@@ -73,7 +73,8 @@ class Active:
     special: frozenset[bytes]
     secret: frozenset[bytes]
     pricing: Pricing | None
-    period: str | None
+    period: str
+    period_start_micro: int
     valid_until_micro: int
     problems: dict[str, RepeatedProblem] = field(default_factory=dict)
 
@@ -82,6 +83,7 @@ def activate(snapshot: Snapshot, upstreams: Upstreams, now_micro: int) -> Active
     """Return a snapshot made ready for requests at an instant."""
     pricing = snapshot.pricing_at(now_micro)
     zone = pricing.timezone if pricing else "UTC"
+    month = period_at(Window(WindowKind.CALENDAR_MONTH, timezone=zone), now_micro)
     # Most routes drop the same fields: sets of their own would take 10 KB a route.
     shared: dict[frozenset[bytes], frozenset[bytes]] = {}
     return Active(
@@ -91,8 +93,9 @@ def activate(snapshot: Snapshot, upstreams: Upstreams, now_micro: int) -> Active
         special=_ALWAYS_READ.union(*map(_fields_read, snapshot.routes)),
         secret=frozenset(place.header for route in snapshot.routes for place in route.auth.places),
         pricing=pricing,
-        period=billing_period(zone, now_micro),
-        valid_until_micro=_next_change_micro(snapshot.pricings, zone, now_micro),
+        period=month.id,
+        period_start_micro=month.start_micro,
+        valid_until_micro=_next_change_micro(snapshot.pricings, month, now_micro),
     )
 
 
@@ -149,8 +152,7 @@ def _fields_read(route: Route) -> frozenset[bytes]:
     return frozenset(names)
 
 
-def _next_change_micro(pricings: Sequence[Pricing], zone: str, now_micro: int) -> int:
-    month = period_at(Window(WindowKind.CALENDAR_MONTH, timezone=zone), now_micro)
+def _next_change_micro(pricings: Sequence[Pricing], month: Period, now_micro: int) -> int:
     switches = [
         instant
         for pricing in pricings

@@ -17,6 +17,7 @@ from gateway.proxy.caller import Caller, Standing
 from gateway.proxy.exchange import Charged, Exchange
 from gateway.proxy.ports import Ports
 from gateway.rules.charge import Charge, Correction, Counts
+from gateway.rules.charging import billing_period
 from gateway.rules.decision import Violation, flags_of
 from gateway.rules.record import Outcome, Record
 from gateway.rules.settlement import Settlement, billability, settle
@@ -142,12 +143,12 @@ def close_books(draft: Draft, ports: Ports) -> None:
 
 def _record(draft: Draft, record: Record, ports: Ports) -> None:
     exchange = draft.exchange
-    if draft.refusal is not None and not ports.journal.is_available:
-        # A refusal costs nobody anything: it may go unrecorded, an answer may not.
-        exchange.release(written=True)
-        return
     if draft.counts is not None and draft.counts.admitted:
         exchange.charged = draft
+    elif draft.refusal is not None and not ports.journal.is_available:
+        # What costs nobody anything may go unrecorded; what was charged must be given back.
+        exchange.release(written=True)
+        return
     ports.journal.append(record, exchange.release)
 
 
@@ -181,7 +182,7 @@ def record_of(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Recor
         quantities_micro=settlement.quantities_micro,
         charged_micro=settlement.charged_micro,
         pricing_version=None if pricing is None else pricing.version,
-        period=draft.active.period,
+        period=_period_of(draft, counts),
         bytes_in=exchange.body_bytes,
         bytes_out=exchange.bytes_out + len(exchange.held),
         latency_micro=elapsed_micro,
@@ -201,6 +202,15 @@ def record_of(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Recor
     elif charge is not None and counts is not None and not draft.is_within_limits:
         record.flags = flags_of(charge, counts)
     return record
+
+
+def _period_of(draft: Draft, counts: Counts | None) -> str:
+    """Return the billing period of the charge: the store's clock counts, not when it began."""
+    active = draft.active
+    if counts is None or active.period_start_micro <= counts.now_micro < active.valid_until_micro:
+        return active.period
+    zone = active.pricing.timezone if active.pricing is not None else "UTC"
+    return billing_period(zone, counts.now_micro)
 
 
 def _outcome(outcome: Outcome) -> str:

@@ -56,6 +56,8 @@ async def charge(draft: Draft, plan: RoutePlan, ports: Ports) -> bool:
         except StaleTemplate as stale:  # a period ended meanwhile
             ports.stats.store.stale_templates += 1
             at_micro = stale.now_micro
+            if draft.caller is not None:  # it may be of a later period, if the clock was put back
+                draft.caller.standings.pop(plan.route.name, None)
             continue
         except StoreUnavailable:
             if plan.route.on_store_failure is FailurePolicy.CLOSED:
@@ -84,8 +86,14 @@ def _decide(
     if draft.is_remembered and known is not None and known.second == counts.now_micro // MICRO:
         draft.refusal = known.refusal
         return False
-    if charged.run_key is None and charged.amounts_micro == standing.static_amounts_micro:
+    # A repetition must not prolong itself: then the store would not be asked for a month.
+    if (
+        not draft.is_remembered
+        and charged.run_key is None
+        and charged.amounts_micro == standing.static_amounts_micro
+    ):
         standing.refused = counts
+        standing.known_refusal = None
         standing.refused_until_micro = remember_refusal_until_micro(charged, counts)
     raise Refusal(
         RefusalCode.QUOTA_EXCEEDED,

@@ -65,7 +65,7 @@ class ClientConnection(ClientSide):
         self._tunnel: Tunnel | None = None
         self._early = b""
         self._rest = b""
-        self._origin_lines: tuple[ClientOrigin, bytes, bytes] | None = None
+        self._origin_lines: tuple[ClientOrigin, bytes, bytes, bytes] | None = None
         self._head_since = 0.0
         self._unsent_bytes = 0
         self.is_lost = False
@@ -251,9 +251,9 @@ class ClientConnection(ClientSide):
     def origin_lines(self, origin: ClientOrigin, host: bytes, via: bytes) -> bytes:
         """Return ``origin_lines``; most requests of a connection name the same host."""
         known = self._origin_lines
-        if known is None or known[0] is not origin or known[1] != host:
-            known = self._origin_lines = (origin, host, origin_lines(origin, host, via))
-        return known[2]
+        if known is None or known[0] is not origin or known[1] != host or known[2] != via:
+            known = self._origin_lines = (origin, host, via, origin_lines(origin, host, via))
+        return known[3]
 
     def is_idle_at(self, now: float) -> bool:
         """Return whether nothing is under way and the keep-alive time is over."""

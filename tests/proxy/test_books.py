@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.counters.memory import MemoryCounterStore
 from gateway.proxy.exchange import Exchange
 from gateway.rules.record import Record
 from gateway.rules.units import MICRO
 from tests.support.data_plane import DATE, KEY, DataPlane, answered
-from tests.support.fake_clock import NOW_MICRO
+from tests.support.fake_clock import NOW_MICRO, FakeClock
 
 GET = b"GET /v1/a?secret=1 HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n" % KEY.encode()
 OK = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
@@ -182,3 +183,58 @@ async def test_a_client_that_leaves_before_its_record_is_kept_is_answered_no_mor
     await plane.turns(20)
     assert len(journal.held) == 1
     await plane.settled(idle=1)
+
+
+async def test_what_began_before_the_end_of_a_month_is_of_the_month_it_was_charged_in(
+    plane: DataPlane,
+) -> None:
+    """A month is a month: the counter and the bill name the same one."""
+    ends_micro = 1_764_547_200 * MICRO  # 2025-12-01, UTC
+    clock = plane.ports.clock
+    assert isinstance(clock, FakeClock)
+    clock.set(ends_micro - MICRO)
+    client = await plane.client(
+        b"POST /json HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n" % KEY.encode()
+        + b"Content-Length: 8\r\n\r\n"
+    )
+    await plane.turns(20)
+    clock.set(ends_micro + MICRO)
+    await client.send(b'{"n": 3}')
+    upstream = await plane.upstream.accept()
+    await upstream.head()
+    await upstream.send(OK)
+    await answered(client)
+
+    record = await plane.record()
+
+    assert (record.period, record.occurred_at_micro) == ("2025-12", ends_micro + MICRO)
+    counters = plane.ports.counters
+    assert isinstance(counters, MemoryCounterStore)
+    assert [key for key in counters._counters if key.startswith("usage:")] == [
+        "usage:{acme}:2025-12"
+    ]
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+async def test_an_upstream_that_fails_while_nothing_can_be_recorded_costs_nothing(
+    plane: DataPlane, monkeypatch: pytest.MonkeyPatch, is_away: bool
+) -> None:
+    """A9: away altogether, or merely near its bound, which takes what is under way."""
+    client, upstream, _ = await plane.asked(GET)
+    await plane.until(lambda: plane.ports.counters._counters)  # type: ignore[attr-defined]
+    journal = plane.journal
+    if is_away:
+        monkeypatch.setattr(journal, "_writer", None)
+    else:
+        monkeypatch.setattr(journal, "_bytes_open_max", 0)
+    assert not journal.is_available
+    upstream.close()
+    await plane.until(lambda: not plane.ports.exchanges)
+    await plane.turns(20)
+
+    monkeypatch.undo()
+
+    assert await plane.counted() == (1, 0)
+    if not is_away:
+        assert (await answered(client)).status == 502
+        assert (await plane.record()).status == 502

@@ -12,7 +12,7 @@ from gateway.errors import StoreUnavailable
 from gateway.rules.charge import Charge, Correction, Counts, StaleTemplate
 from gateway.rules.units import MICRO
 from tests.support.data_plane import DATE, KEY, DataPlane, answered
-from tests.support.fake_clock import NOW_MICRO
+from tests.support.fake_clock import NOW_MICRO, FakeClock
 
 GET = b"GET /v1/a HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n" % KEY.encode()
 OK = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
@@ -268,3 +268,67 @@ async def test_a_route_without_keys_charges_nothing(plane: DataPlane, path: byte
 
     assert await plane.counted() == ((0, 0) if path == b"/open/a" else (1, 1))
     await plane.record()
+
+
+async def refusal(plane: DataPlane) -> tuple[int, int]:
+    """Send a request that must be refused; return the limit and for how long."""
+    client = await plane.client(GET)
+    answer = await answered(client)
+    client.close()
+    assert answer.status == 429
+    (wait,) = answer.values(b"retry-after")
+    return json.loads(answer.body)["violated-policies"][0]["limit"], int(wait)
+
+
+async def test_a_refusal_that_is_repeated_is_the_last_one(plane: DataPlane) -> None:
+    """A quota is given back, and the rate is used up, all in one second."""
+    client, upstream, _ = await plane.asked(GET)
+    used(plane, 3030)
+    quota = await refusal(plane)
+    assert await refusal(plane) == quota
+    used(plane, 5)
+    await upstream.send(b"HTTP/1.1 500 X\r\n" + DATE + b"Content-Length: 0\r\n\r\n")
+    await answered(client)
+    await plane.settled(idle=1)
+    counters = plane.ports.counters
+    assert isinstance(counters, MemoryCounterStore)
+    (rate,) = [key for key in counters._counters if key.startswith("rpm:")]
+    counters.restore(rate, 600 * MICRO, FAR_SECONDS)
+
+    assert quota == (3000, 907_200)
+    assert [await refusal(plane) for _ in range(3)] == [(600, 60)] * 3
+    told = [record.violated[:1] for record in await plane.records(6)]
+    assert told == [["hard_overage_cap"]] * 2 + [[]] + [["rpm"]] * 3
+
+
+async def test_a_refusal_does_not_prolong_itself_by_being_repeated(plane: DataPlane) -> None:
+    """However often a caller asks: a quota that others give back is seen within a second."""
+    await passes(plane)
+    used(plane, 3030)
+    await refusal(plane)
+    for _ in range(5):
+        await plane.advance(0.3)
+        await refusal(plane)
+    used(plane, 5)
+    for _ in range(2):
+        await plane.advance(0.3)
+        await refusal(plane)
+
+    await plane.advance(0.3)
+
+    await passes(plane)
+    await plane.records(10)
+
+
+async def test_a_clock_that_is_put_back_over_the_end_of_a_window(plane: DataPlane) -> None:
+    clock = plane.ports.clock
+    assert isinstance(clock, FakeClock)
+    clock.set(NOW_MICRO + 60 * MICRO)
+    await passes(plane)
+    clock.set(NOW_MICRO + 59 * MICRO)
+
+    assert (await passes(plane)).startswith('"rpm";r=599;t=1')
+
+    clock.set(NOW_MICRO + 61 * MICRO)
+    assert (await passes(plane)).startswith('"rpm";r=598;t=59')
+    await plane.records(3)

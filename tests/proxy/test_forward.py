@@ -313,3 +313,18 @@ async def test_no_more_connections_than_allowed_and_all_are_served(plane: DataPl
         assert (await answered(client)).status == 200
     await plane.records(9)
     await plane.settled(idle=4)
+
+
+async def test_a_connection_tells_the_name_that_is_in_force(plane: DataPlane) -> None:
+    client, upstream, head = await plane.asked(b"GET /open/a HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert b"\r\nVia: 1.1 gateway\r\n" in head
+    await upstream.send(OK)
+    await answered(client)
+    plane.ports.swap(replace(plane.ports.active.snapshot, via=b"renamed"))
+    await client.send(b"GET /open/a HTTP/1.1\r\nHost: a\r\n\r\n")
+
+    assert b"\r\nVia: 1.1 renamed\r\n" in await upstream.head()
+
+    await upstream.send(OK)
+    await answered(client)
+    await plane.records(2)
