@@ -5,6 +5,7 @@ What happens to requests meanwhile is proved in tests/system.
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import uvloop
 
 from gateway.config.loaded import Address
 from gateway.errors import GatewayError
+from gateway.metering.journal_segments import SegmentWriter
 from gateway.process import worker as life
 from gateway.process.worker import Worker
 from tests.process.configurations import loaded_in
@@ -160,3 +162,35 @@ async def test_drain_waits_for_nobody_if_nobody_is_there(running: Worker) -> Non
         assert not running.ports.exchanges
         with pytest.raises(httpx.TransportError):
             await client.get(f"{url}/one")
+
+
+async def test_the_drain_waits_for_answers_that_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = loaded_in(tmp_path)
+    made = life.build(replace(loaded, settings=replace(loaded.settings, fsync_seconds=0)), {})
+    await life.start(made)
+    monkeypatch.setattr(life, "READY_SECONDS", 0)
+    is_asked_for = threading.Event()
+    sync, flush = SegmentWriter.sync, made.journal.flush
+
+    def sync_when_asked(writer: SegmentWriter) -> None:
+        is_asked_for.wait()
+        sync(writer)
+
+    async def ask() -> None:
+        is_asked_for.set()
+        await flush()
+
+    monkeypatch.setattr(SegmentWriter, "sync", sync_when_asked)
+    monkeypatch.setattr(made.journal, "flush", ask)
+    async with httpx.AsyncClient() as client:
+        answer = asyncio.create_task(client.get(f"{url_of(made)}/one"))
+        while not made.stats.journal.writes:
+            await asyncio.sleep(0)
+        assert not life.is_busy(made.ports)
+
+        await life.drain(made)
+        await life.stop(made)
+
+        assert (await answer).status_code == 401
