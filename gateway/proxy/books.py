@@ -15,6 +15,7 @@ from gateway.proxy.active import RoutePlan
 from gateway.proxy.answer import Answer
 from gateway.proxy.caller import Caller, Standing
 from gateway.proxy.exchange import Charged, Exchange
+from gateway.proxy.head import look_again
 from gateway.proxy.ports import Ports
 from gateway.rules.charge import Charge, Correction, Counts
 from gateway.rules.charging import billing_period
@@ -60,8 +61,10 @@ class Draft(Charged):
     def __init__(self, exchange: Exchange, ports: Ports, now_micro: int) -> None:
         self.exchange = exchange
         self.ports = ports
-        self.active = ports.active_at(now_micro)
+        self.active = active = ports.active_at(now_micro)
         self.now_micro = now_micro
+        if exchange.special_names and exchange.special_names is not active.special:
+            look_again(exchange, active.special)
 
     def settle(self) -> Settlement:
         """Return how the request enters the books as things stand."""

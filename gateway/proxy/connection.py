@@ -362,6 +362,7 @@ class ClientConnection(ClientSide):
         exchange.keep_alive = head.keep_alive
         exchange.fields = head.fields
         exchange.special = special = head.special
+        exchange.special_names = head.special_names
         self._head_since = 0.0
         snapshot = ports.active.snapshot
         forwarded_for = special.get(b"x-forwarded-for")

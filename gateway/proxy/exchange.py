@@ -100,6 +100,7 @@ class Exchange(AnswerSink):
     origin: ClientOrigin
     fields: list[Field]
     special: dict[bytes, list[bytes]]
+    special_names = _NOTHING
     story: Story | None = None
     method = b""
     path = b"/"

@@ -37,6 +37,16 @@ def read_head(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
         exchange.lingers = True
 
 
+def look_again(exchange: Exchange, special_names: frozenset[bytes]) -> None:
+    """Find the fields that a configuration looks at which is in force only since the head began."""
+    special: dict[bytes, list[bytes]] = {}
+    for field in exchange.fields:
+        if field.key in special_names:
+            special.setdefault(field.key, []).append(field.value)
+    exchange.special = special
+    exchange.special_names = special_names
+
+
 def _name(exchange: Exchange) -> None:
     """Give the request its id before anything can be wrong with it: refusals carry it too."""
     given = exchange.special.get(b"x-request-id")

@@ -56,13 +56,15 @@ class IncomingHead:
         keep_alive: Whether the client lets the connection live.
         fields: In order, without blanks around values.
         special: Those that the configuration looks at, by name in lower case.
+        special_names: The names that it looked at when the head began.
         has_begun: Whether a head is being read.
     """
 
     __slots__ = (
         "_bytes", "_empty_lines", "_has_refused_name", "_is_plain", "_is_used", "_is_whole",
-        "_line", "_parser", "_secret", "_secret_line", "_special_names", "_tail", "_underscores",
-        "fields", "has_begun", "http_minor", "keep_alive", "method", "special", "target",
+        "_line", "_parser", "_secret", "_secret_line", "_tail", "_underscores",
+        "fields", "has_begun", "http_minor", "keep_alive", "method", "special", "special_names",
+        "target",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -70,7 +72,7 @@ class IncomingHead:
         self._is_used = False
         self._is_plain = False
         self._is_whole = False
-        self._special_names: frozenset[bytes] = frozenset()
+        self.special_names: frozenset[bytes] = frozenset()
         self._underscores: Underscores = "drop"
         self._has_refused_name = False
         self._secret: Field | None = None
@@ -193,6 +195,7 @@ class IncomingHead:
                 self._secret_line = line
         self.fields = fields
         self.special = special
+        self.special_names = special_names
         return True
 
     def _first_line(self, data: bytes, at: int, active: Active) -> int:
@@ -258,7 +261,7 @@ class IncomingHead:
         self._empty_lines = 0
         self._is_plain = False
         self._is_whole = False
-        self._special_names = active.special
+        self.special_names = active.special
         self._underscores = active.snapshot.limits.underscores
         self._has_refused_name = False
         self.fields = []
@@ -288,7 +291,7 @@ class IncomingHead:
                 return
             key = name.lower()
         self.fields.append(Field(name, key, value))
-        if key in self._special_names:
+        if key in self.special_names:
             values = self.special.get(key)
             if values is None:
                 self.special[key] = [value]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from gateway.proxy.answer import Answer
 from gateway.proxy.costs import RUN_ID_BYTES_MAX, _reserve, read_run_id, run_id_of_answer, unquote
 from gateway.proxy.exchange import ClientSide, Exchange
 from gateway.rules.units import MICRO
-from tests.support.data_plane import DATE, KEY, DataPlane, answered
+from tests.support.data_plane import DATE, KEY, DataPlane, answered, snapshot_in
 
 AUTH = b"Host: a\r\nX-API-Key: %b\r\n" % KEY.encode()
 OK = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
@@ -258,3 +259,35 @@ def test_an_answer_may_name_the_run() -> None:
 def test_only_whole_quotes_are_taken_off() -> None:
     assert unquote(b'"a') == b'"a'
     assert unquote(b'"a\\\\"') == b"a\\"
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+async def test_a_request_that_waited_is_read_as_the_configuration_in_force_reads_it(
+    plane: DataPlane, tmp_path: Path, is_plain: bool
+) -> None:
+    """A head that came in pieces, or behind another one, while the route file was replaced."""
+    first, upstream, _ = await plane.asked(b"GET /v1/a HTTP/1.1\r\n%b\r\n" % AUTH)
+    head = b"GET /v1/a HTTP/1.1\r\n%bX-Cost: 50\r\n" % AUTH
+    if is_plain:
+        client = first
+        await client.send(head + b"\r\n")
+    else:
+        client = await plane.client(head)
+    await plane.turns(20)
+    folder = tmp_path / "other"
+    folder.mkdir()
+    port = plane.ports.active.snapshot.upstreams[0].endpoints[0].port
+    was = 'path: "/v1/**"}, upstream: app}'
+    now = 'path: "/v1/**"}, upstream: app, cost: {dc: {reserve: {header: X-Cost, default: 1}}}}'
+    plane.ports.swap(snapshot_in(folder, port, lambda text: text.replace(was, now)))
+    await upstream.send(OK)
+    await answered(first)
+    if not is_plain:
+        await client.send(b"\r\n")
+    await upstream.head()
+    await upstream.send(OK)
+    await answered(client)
+
+    records = await plane.records(2)
+
+    assert [record.quantities_micro for record in records] == [{"dc": MICRO}, {"dc": 50 * MICRO}]
