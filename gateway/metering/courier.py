@@ -16,7 +16,11 @@ class Courier(Protocol):
     oldest_micro: int
 
     async def carry(self, load: Load) -> Carried:
-        """See ``Carrier``. Not to be cancelled."""
+        """See ``Carrier``. Not to be cancelled.
+
+        Raises:
+            GatewayError: the ledger can't be opened: call again later.
+        """
         ...
 
     async def close(self) -> None:

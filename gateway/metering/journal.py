@@ -170,10 +170,7 @@ class Journal:
         self._queue.append((record, released))
         if self._is_scheduled:
             return
-        now_micro = self._clock.monotonic_micro()
-        comes_alone = now_micro - self._last_write_micro >= _ALONE_MICRO
-        self._last_write_micro = now_micro
-        if comes_alone:
+        if self._clock.monotonic_micro() - self._last_write_micro >= _ALONE_MICRO:
             self._write_without_nesting()
         else:
             self._schedule()
@@ -256,11 +253,7 @@ class Journal:
         self._is_scheduled = True
         if self._loop is None:
             self._loop = asyncio.get_running_loop()  # asked each time, it asks the kernel
-        self._loop.call_soon(self._tick_ends)
-
-    def _tick_ends(self) -> None:
-        self._write_without_nesting()
-        self._last_write_micro = self._clock.monotonic_micro()
+        self._loop.call_soon(self._write_without_nesting)
 
     def _write_without_nesting(self) -> None:
         """Write what is queued; what its release brings, a pipelined request say, is for a tick."""
@@ -268,6 +261,8 @@ class Journal:
         try:
             self._write_queued()
         finally:
+            # At its end: a write may take long, and what follows it closely must share the next.
+            self._last_write_micro = self._clock.monotonic_micro()
             self._is_scheduled = False
             if self._queue or self._acknowledged:
                 self._schedule()
@@ -288,8 +283,10 @@ class Journal:
         try:
             writer.write(data)
         except OSError as error:
-            self._write_failed(writer, error)
-            self._release(waiting, kept=False)
+            try:
+                self._write_failed(writer, error)
+            finally:  # it logs, perhaps to the same disk
+                self._release(waiting, kept=False)
             return
         self._bytes_written += len(data)
         self._stats.writes += 1
@@ -320,7 +317,8 @@ class Journal:
                 impossible.append((record, released))
                 _log.error("journal.record_unwritable", event_id=record.event_id, error=str(error))
         waiting[:] = possible
-        self._release(impossible, kept=False)
+        # Later: a release that fails here would take the good records with it.
+        asyncio.get_running_loop().call_soon(partial(self._release, impossible, kept=False))
         return lines
 
     def _acknowledgement(self) -> bytes:
@@ -381,13 +379,17 @@ class Journal:
         self._syncer.retire(full)
 
     def _write_failed(self, writer: SegmentWriter, error: OSError) -> None:
-        """Seal the file behind its last good line; go on in a new one when the disk takes it."""
+        """Leave the file; go on in a new one when the disk takes it."""
+        self._leave(writer)
+        self._lose_disk("journal.write_failed", error)
+
+    def _leave(self, writer: SegmentWriter) -> None:
+        """Seal a file behind its last good line; what is released in it still goes to the disk."""
         try:
             writer.seal()
-        except OSError as second:
-            _log.error("journal.not_cut", segment=writer.segment.path.name, error=second.strerror)
+        except OSError as error:
+            _log.error("journal.not_cut", segment=writer.segment.path.name, error=error.strerror)
         self._syncer.retire(writer)
-        self._lose_disk("journal.write_failed", error)
 
     def _sync_failed(
         self, error: OSError, writers: Sequence[SegmentWriter], batches: Sequence[Batch]
@@ -400,20 +402,23 @@ class Journal:
                     "journal.not_cut", segment=writer.segment.path.name, error=second.strerror
                 )
             writer.close()
+        if self._writer is not None and self._writer not in writers:
+            # Begun since: nobody will write to it, and readers go past none that isn't sealed.
+            self._leave(self._writer)
         self._lose_disk("journal.fsync_failed", error)
         self._release([waiter for batch in batches for waiter in batch.waiting], kept=False)
 
     def _lose_disk(self, event: str, error: OSError) -> None:
         self._writer = None
         self._stats.write_errors += 1
+        if self._recovery is None:
+            self._recovery = spawn(self._recover(), name="journal.recovery")
         _log.critical(
             event,
             folder=str(self._folder.path),
             error=error.strerror,
             hint="answers can't be recorded and are not finished; free space or mend the disk",
         )
-        if self._recovery is None:
-            self._recovery = spawn(self._recover(), name="journal.recovery")
 
     async def _recover(self) -> None:
         lost_at_micro = self._clock.monotonic_micro()
@@ -422,15 +427,13 @@ class Journal:
             try:
                 self._adopt(await self._syncer.run(self._try_disk))
             except OSError:
-                continue
+                self._next_number += 1  # a file that could not be deleted again has that name
         self._recovery = None
         _log.warning("journal.recovered", away_micro=self._clock.monotonic_micro() - lost_at_micro)
 
     def _try_disk(self) -> SegmentWriter:
         self._folder.probe()
-        writer = self._folder.create_segment(self._next_number)
-        self._folder.sync()
-        return writer
+        return self._folder.create_durable_segment(self._next_number)
 
     def _refresh(self) -> None:
         stats = self._stats

@@ -10,7 +10,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -125,16 +125,30 @@ class JournalFolder:
         )
         return SegmentWriter(Segment(number, path), descriptor)
 
+    def create_durable_segment(self, number: int) -> SegmentWriter:
+        """Create a segment's file and force its name to the disk, or leave none behind.
+
+        Raises:
+            OSError: there is no such segment; its file is deleted if the disk permits that.
+        """
+        writer = self.create_segment(number)
+        try:
+            self.sync()
+        except OSError:
+            writer.close()
+            with suppress(OSError):
+                writer.segment.path.unlink()
+            raise
+        return writer
+
     def begin_segment(self, number: int) -> SegmentWriter:
-        """Create a segment's file at the start and force its name to the disk.
+        """Create the segment that a start begins with.
 
         Raises:
             GatewayError: ``journal.unwritable``.
         """
         with self._explained():
-            writer = self.create_segment(number)
-            self.sync()
-            return writer
+            return self.create_durable_segment(number)
 
     def sync(self) -> None:
         """Force the folder's entries to the disk. Raises ``OSError``."""

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from gateway.clock import Clock
-from gateway.errors import LedgerUnavailable
+from gateway.errors import GatewayError
 from gateway.metering.carrier import Carried
 from gateway.metering.courier import Courier
 from gateway.metering.journal import Journal
@@ -100,23 +100,28 @@ class Shipper:
         return await asyncio.shield(work)
 
     async def _ship_in_turn(self) -> int:
-        """Ship the oldest batch; return how many records it had, 0 if nothing was left."""
+        """Ship the oldest batch; return how many records it had, 0 if that was none or failed."""
         async with self._turn:
             try:
-                carried = await self._courier.carry(self._journal.load(self._batch))
-            except LedgerUnavailable as error:
+                return await self._ship_oldest()
+            except GatewayError as error:
                 self._note_away(error.code, error.message)
-                return 0
             except OSError as error:
                 self._note_away("journal.unreadable", error.strerror or str(error))
-                return 0
-            else:
-                self._note_carried(carried)
-            finally:
-                self._stats.oldest_unshipped_micro = self._courier.oldest_micro
-                # The ledger may be away for long: corrections are acknowledged meanwhile.
-                if self._journal.is_freeable:
-                    await asyncio.to_thread(self._journal.free)
+            except Exception as error:  # noqa: BLE001 - else nothing were shipped until a restart
+                _log.exception("shipper.failed")
+                self._note_away("shipper.failed", f"{type(error).__name__}: {error}")
+            return 0
+
+    async def _ship_oldest(self) -> int:
+        try:
+            carried = await self._courier.carry(self._journal.load(self._batch))
+            self._note_carried(carried)
+        finally:
+            self._stats.oldest_unshipped_micro = self._courier.oldest_micro
+            # The ledger may be away for long: corrections are acknowledged meanwhile.
+            if self._journal.is_freeable:
+                await asyncio.to_thread(self._journal.free)
         self._note_back()
         return carried.count
 

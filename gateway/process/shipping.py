@@ -24,7 +24,7 @@ from typing import Any, Final, NoReturn
 import orjson
 import structlog
 
-from gateway.errors import LedgerUnavailable
+from gateway.errors import GatewayError, LedgerUnavailable
 from gateway.metering.carrier import Carried, Carrier, LedgerRefusesAll, Load
 from gateway.metering.courier import Courier, ThreadCourier
 from gateway.metering.journal_format import Position
@@ -103,17 +103,17 @@ class ProcessCourier:
             self._process = 0
 
     def _take_over(self) -> Courier:
-        """Ship in this process from now on. Blocking."""
-        own = ThreadCourier(self._open_carrier())
-        _, status = os.waitpid(self._process, 0)
-        self._process = 0
-        _log.error(
-            "shipper.process_lost",
-            status=os.waitstatus_to_exitcode(status),
-            hint="the worker ships its records itself, at the cost of its requests, until it is "
-            "started again",
-        )
-        return own
+        """Ship in this process from now on. Blocking; called again if the ledger is away."""
+        process, self._process = self._process, 0  # first: it can be waited for only once
+        if process:
+            _, status = os.waitpid(process, 0)
+            _log.error(
+                "shipper.process_lost",
+                status=os.waitstatus_to_exitcode(status),
+                hint="the worker ships its records itself, at the cost of its requests, until it "
+                "is started again",
+            )
+        return ThreadCourier(self._open_carrier())
 
 
 def _missing_bytes(message: bytearray) -> int:
@@ -226,7 +226,7 @@ def _load_of(asked: dict[str, Any]) -> Load:
 
 
 def _error_told(error: Exception) -> dict[str, object]:
-    if isinstance(error, LedgerUnavailable):
+    if isinstance(error, GatewayError):
         return {
             "kind": "refuses_all" if isinstance(error, LedgerRefusesAll) else "ledger",
             "code": error.code,

@@ -72,6 +72,23 @@ async def test_a_tick_counts_as_the_last_write(tmp_path: Path) -> None:
     await journal.close()
 
 
+async def test_what_follows_a_slow_write_closely_shares_the_next(tmp_path: Path) -> None:
+    """A slow disk has most need of writes that are shared."""
+    stats, clock = JournalStats(), FixedClock()
+    journal = journal_in(tmp_path, stats=stats, clock=clock)
+
+    def takes_long(_kept: bool) -> None:
+        clock.at_micro += 150
+
+    clock.at_micro += 1_000
+    for number in range(20):
+        clock.at_micro += 5
+        journal.append(record(number), takes_long)
+    assert stats.writes == 1
+    await journal.close()
+    assert (stats.writes, stats.records) == (2, 20)
+
+
 async def test_what_a_release_brings_waits_for_a_tick(tmp_path: Path) -> None:
     """Pipelined requests must not pile up on the stack, one within the release of the other."""
     stats, clock = JournalStats(), FixedClock()
@@ -323,6 +340,29 @@ async def test_one_record_that_can_not_be_written_fails_alone(tmp_path: Path) ->
     bad = record(2, run_id="\udcff")
     assert await keep(journal, [record(1), bad, record(3)]) == [True, False, True]
     assert ids(ship(journal)) == ids([record(1), record(3)])
+    await journal.close()
+
+
+async def test_a_record_that_can_not_be_written_takes_no_other_with_it(tmp_path: Path) -> None:
+    """X6: even if its request fails when it is told so."""
+    journal = journal_in(tmp_path)
+    errors: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _loop, context: errors.append(str(context["exception"]))
+    )
+    told: list[bool] = []
+
+    def fails(kept: bool) -> None:
+        assert not kept
+        raise ValueError("this one is broken")
+
+    journal.append(record(1), told.append)
+    journal.append(record(2, run_id="\udcff"), fails)
+    journal.append(record(3, run_id="\udcff"), told.append)
+    journal.append(record(4), told.append)
+    await until(lambda: len(told) == 3)
+    assert (told, errors) == ([True, True, False], ["this one is broken"])
+    assert ids(ship(journal)) == ids([record(1), record(4)])
     await journal.close()
 
 

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from gateway.metering.carrier import LedgerCarrier
+from gateway.metering.journal_segments import SegmentWriter
 from gateway.rules.record import Record
 from tests.metering.journals import FixedClock, ids, journal_in, keep, record, ship, until
 
@@ -197,6 +198,108 @@ async def test_a_folder_that_takes_no_new_file_is_a_lost_disk(
     await journal.close()
 
 
+LOCK_FOLDER_AND_SEGMENT = 3
+"""What a journal keeps open."""
+
+
+def open_files(folder: Path) -> int:
+    """Return how many descriptors of this process lead into a folder."""
+    count = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one that lists them
+            count += str(descriptor.readlink()).startswith(str(folder))
+    return count
+
+
+@contextmanager
+def failing(owner: object, name: str, *, times: int = 1) -> Iterator[list[str]]:
+    """Let a method raise EIO so many times; yields a word for each."""
+    really = getattr(owner, name)
+    failed: list[str] = []
+
+    def fails(*args: object, **options: object) -> object:
+        if len(failed) < times:
+            failed.append(name)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return really(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(owner, name, fails)
+        yield failed
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("fsync_seconds", [60.0, 0.0])
+async def test_a_full_segment_that_is_not_synced_holds_up_none_behind_it(
+    tmp_path: Path, fsync_seconds: float, times: int
+) -> None:
+    """X6: the one begun meanwhile is empty: readers must go past it all the same."""
+    journal = journal_in(tmp_path, fsync_seconds=fsync_seconds, segment_bytes_max=400)
+    with failing(journal._folder, "sync", times=times) as failed:
+        is_kept = fsync_seconds > 0
+        assert await keep(journal, [record(1), record(2)]) == [is_kept, is_kept]
+        await until(lambda: not journal.is_available)
+        await until(lambda: journal.is_available)
+    assert len(failed) == times
+    told = [await keep(journal, [record(number)]) for number in (3, 4, 5)]
+    assert told == [[True]] * 3
+    await journal.flush()
+    expected = [record(1), record(2)] if is_kept else []
+    expected += [record(3), record(4), record(5)]
+    assert ids(ship(journal)) == ids(expected)
+    assert journal.unshipped_records == 0
+    assert len(list(tmp_path.glob("*.journal"))) == 1
+    assert open_files(tmp_path) == LOCK_FOLDER_AND_SEGMENT
+    await journal.close()
+
+
+async def test_what_was_written_behind_a_full_segment_that_is_not_synced_stays(
+    tmp_path: Path,
+) -> None:
+    """What is released stays released, in the segment that was begun meanwhile too."""
+    journal = journal_in(tmp_path, segment_bytes_max=400)
+    with failing(journal._folder, "sync"):
+        told: list[bool] = []
+        for number in (1, 2):
+            journal.append(record(number), told.append)
+        await asyncio.sleep(0)  # the segment is full, its fsync is still to come
+        journal.append(record(3), told.append)
+        await until(lambda: not journal.is_available)
+        await until(lambda: journal.is_available)
+    assert told == [True] * 3
+    assert await keep(journal, [record(4)]) == [True]
+    assert ids(ship(journal)) == ids([record(number) for number in (1, 2, 3, 4)])
+    await journal.close()
+
+
+@pytest.mark.parametrize("is_deletable", [True, False])
+async def test_a_new_segment_whose_name_is_not_synced_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_deletable: bool
+) -> None:
+    """Design 13: its file stands in nobody's way, even if the disk refuses to delete it."""
+    journal = journal_in(tmp_path)
+    with failing(SegmentWriter, "write"), failing(journal._folder, "probe", times=1 << 30):
+        assert await keep(journal, [record(1)]) == [False]
+        await journal.flush()  # what follows is the recovery alone
+
+    def refuses(_path: Path, *, missing_ok: bool = False) -> None:
+        if not missing_ok:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with failing(journal._folder, "sync") as failed, monkeypatch.context() as patched:
+        if not is_deletable:
+            patched.setattr(Path, "unlink", refuses)
+        await until(lambda: journal.is_available)
+    assert failed
+    assert len(list(tmp_path.glob("*.journal"))) == (2 if is_deletable else 3)
+    assert open_files(tmp_path) == LOCK_FOLDER_AND_SEGMENT
+    assert await keep(journal, [record(2)]) == [True]
+    await journal.close()
+    again = journal_in(tmp_path)
+    assert ids(ship(again)) == ids([record(2)])
+    await again.close()
+
+
 async def test_the_end_may_come_while_the_disk_is_lost(tmp_path: Path) -> None:
     """Design 13: SIGTERM on a full disk ends the process; what was kept before is kept."""
     journal = journal_in(tmp_path, probe_seconds=60)
@@ -207,3 +310,27 @@ async def test_the_end_may_come_while_the_disk_is_lost(tmp_path: Path) -> None:
     again = journal_in(tmp_path)
     assert set(ids(list(again.replay()))) == {record(1).event_id}
     await again.close()
+
+
+async def test_a_log_on_the_same_full_disk_keeps_no_request_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even that can be logged: requests are told all the same, and the disk is tried again."""
+    journal = journal_in(tmp_path)
+
+    def full(_writer: SegmentWriter, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    def unwritable(_event: str, **_facts: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(SegmentWriter, "write", full)
+        patched.setattr("gateway.metering.journal._log.critical", unwritable)
+        assert await keep(journal, [record(1), record(2)]) == [False, False]
+    await until(lambda: journal.is_available)
+
+    assert await keep(journal, [record(3)]) == [True]
+
+    await journal.close()

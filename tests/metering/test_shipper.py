@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
 
 from gateway.database.engine import create_engine_for
 from gateway.database.schema import migrate
-from gateway.errors import LedgerUnavailable
+from gateway.errors import GatewayError, LedgerUnavailable
 from gateway.ledger.sql import SqlLedger
-from gateway.metering.carrier import LedgerCarrier, LedgerRefusesAll
+from gateway.metering.carrier import Carried, LedgerCarrier, LedgerRefusesAll, Load
 from gateway.metering.courier import ThreadCourier
 from gateway.metering.journal import Journal
 from gateway.metering.quarantine import QUARANTINE_NAME
@@ -99,6 +100,63 @@ async def test_the_ledger_may_go_and_come_back(tmp_path: Path, ledger: Ledger) -
     await journal.flush()
     journal.free()
     assert len(list((tmp_path / "journal").glob("*.journal"))) == 1
+    await journal.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "traces"),
+    [
+        (GatewayError("database.unavailable", "away", "start it"), "database.unavailable", 0),
+        (RuntimeError("a bug"), "shipper.failed", 1),
+    ],
+    ids=["not opened", "a bug"],
+)
+async def test_nothing_that_goes_wrong_ends_the_shipping(
+    tmp_path: Path,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    code: str,
+    traces: int,
+) -> None:
+    """X6: what is not shipped now is shipped later, without a restart."""
+    stats = ShipperStats()
+    journal, shipper = made(tmp_path, ledger, stats=stats)
+    await keep(journal, [record(1)])
+
+    async def fails(_load: Load) -> Carried:
+        raise error
+
+    with monkeypatch.context() as patched, capture_logs() as lines:
+        patched.setattr(shipper._courier, "carry", fails)
+        shipper.start()
+        await until(lambda: stats.errors > 1)
+        assert not shipper.is_ledger_available
+    (away,) = [line for line in lines if line["event"] == "shipper.ledger_away"]
+    assert (away["code"], away["unshipped"]) == (code, 1)
+    traced = [line for line in lines if line.get("exc_info")]
+    assert [line["event"] for line in traced] == ["shipper.failed"] * traces * stats.errors
+    await until(lambda: shipper.is_ledger_available)
+    assert ledger.ids() == [record(1).event_id]
+    await shipper.close()
+    await journal.close()
+
+
+async def test_a_failure_to_free_segments_does_not_end_the_shipping(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, shipper = made(tmp_path, ledger)
+    await keep(journal, [record(number) for number in range(30)])
+
+    def fails() -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "free", fails)
+        shipper.start()
+        await until(lambda: not shipper.is_ledger_available)
+    await until(lambda: len(ledger.ids()) == 30 and shipper.is_ledger_available)
+    await shipper.close()
     await journal.close()
 
 

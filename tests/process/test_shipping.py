@@ -7,18 +7,22 @@ import os
 import signal
 import socket
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from gateway.errors import LedgerUnavailable
-from gateway.metering.carrier import Carried, Carrier, LedgerRefusesAll, Load
+from gateway.errors import GatewayError, LedgerUnavailable
+from gateway.metering.carrier import Carried, Carrier, LedgerCarrier, LedgerRefusesAll, Load
 from gateway.metering.journal_format import Position
 from gateway.metering.journal_segments import Segment
+from gateway.metering.shipper import Shipper
 from gateway.process import shipping
 from gateway.process.shipping import ProcessCourier
+from gateway.rules.record import Record
+from gateway.telemetry.metrics import ShipperStats
+from tests.metering.journals import FixedClock, journal_in, keep, record, until
 from tests.support.gateway_process import wait_until
 
 WORKER = os.getpid()
@@ -47,6 +51,8 @@ class Scripted:
                 return Carried(load.position, alive, set_aside=gc.isenabled())
             case "away":
                 raise LedgerUnavailable("ledger.unavailable", "away", "wait")
+            case "unopened":
+                raise GatewayError("database.unavailable", "no database", "start it")
             case "refuses":
                 raise LedgerRefusesAll("ledger.refuses_all", "none", "look")
             case "full":
@@ -61,6 +67,13 @@ class Scripted:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+class Taker:
+    """A ledger that takes everything."""
+
+    def append(self, records: Sequence[Record]) -> int:
+        return len(records)
 
 
 @pytest.fixture
@@ -101,6 +114,7 @@ async def test_a_batch_is_carried_elsewhere(courier: ProcessCourier) -> None:
     ("folder", "kind", "words"),
     [
         ("away", LedgerUnavailable, "away"),
+        ("unopened", LedgerUnavailable, "^no database$"),
         ("refuses", LedgerRefusesAll, "none"),
         ("full", OSError, "No space left"),
         ("broken", LedgerUnavailable, "RuntimeError: a bug"),
@@ -145,6 +159,46 @@ async def test_if_the_process_dies_the_worker_ships_itself(
     assert await shipper_of(courier) == os.getpid()
     with pytest.raises(ProcessLookupError):
         os.kill(shipper, 0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [GatewayError("database.unavailable", "away", "start it"), RuntimeError("a bug")],
+    ids=["away", "a bug"],
+)
+async def test_if_the_process_dies_while_the_ledger_is_away_the_worker_ships_later(
+    tmp_path: Path, error: Exception
+) -> None:
+    """X6: the worker opens the ledger anew until that succeeds."""
+    is_away = True
+
+    def opened() -> Carrier:
+        if is_away:
+            raise error
+        return LedgerCarrier(Taker(), FixedClock())  # type: ignore[arg-type]
+
+    courier = shipping.start(opened)
+    stats = ShipperStats()
+    journal = journal_in(tmp_path)
+    await keep(journal, [record(1)])
+    shipper = Shipper(
+        journal, courier, clock=FixedClock(), stats=stats, interval_seconds=0.002, batch=10
+    )
+    shipper.start()
+    await until(lambda: stats.errors)
+    process = courier._process
+    os.kill(process, signal.SIGKILL)
+    await until(lambda: not courier._process)
+    failed = stats.errors
+    await until(lambda: stats.errors > failed + 1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    assert journal.unshipped_records == 1
+    is_away = False
+    await until(lambda: shipper.is_ledger_available)
+    assert journal.unshipped_records == 0
+    await shipper.close()
+    await journal.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

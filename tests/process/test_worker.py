@@ -184,8 +184,8 @@ async def test_the_drain_waits_for_answers_that_wait_for_the_disk(
 
     monkeypatch.setattr(SegmentWriter, "sync", sync_when_asked)
     monkeypatch.setattr(made.journal, "flush", ask)
-    async with httpx.AsyncClient() as client:
-        answer = asyncio.create_task(client.get(f"{url_of(made)}/one"))
+    async with httpx.AsyncClient() as client, asyncio.TaskGroup() as tasks:
+        answer = tasks.create_task(client.get(f"{url_of(made)}/one"))
         while not made.stats.journal.writes:
             await asyncio.sleep(0)
         assert not life.is_busy(made.ports)
