@@ -133,11 +133,10 @@ class RedisCounterStore:
             if _is_script_missing(reply)
         ]
         if missing:
+            replies = [reply for reply in replies if not _is_script_missing(reply)]
             link.send(CORRECT.load_command)
             replies += await asyncio.gather(*map(link.send, missing))
-        failed = [
-            reply for reply in replies if type(reply) is not int and not _is_script_missing(reply)
-        ]
+        failed = [reply for reply in replies if type(reply) is not int]
         if failed:
             raise self._failure(link, failed[0])
 

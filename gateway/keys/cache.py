@@ -21,7 +21,7 @@ from typing import Final
 import structlog
 
 from gateway.clock import Clock
-from gateway.errors import DirectoryUnavailable
+from gateway.errors import DirectoryUnavailable, GatewayError
 from gateway.keys.feed import ChangeFeed
 from gateway.keys.format import is_same_hash
 from gateway.keys.port import Change, KeyEntry, KeySource
@@ -139,10 +139,11 @@ class CachingKeyDirectory:
         loop = asyncio.get_running_loop()
         try:
             news = await loop.run_in_executor(self._feed_thread, self._feed.read)
-        except DirectoryUnavailable as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is: unwatched, keys stay valid
             self._stats.errors += 1
+            told = error.message if isinstance(error, GatewayError) else repr(error)
             for event, facts in self._feed.lost():
-                _log.warning(event, **facts, error=error.message)
+                _log.warning(event, **facts, error=told)
             return
         for event, facts in self._feed.regained():
             _log.info(event, **facts)

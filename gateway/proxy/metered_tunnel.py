@@ -127,6 +127,8 @@ class MeteredTunnel(LimitedTunnel):
                     self.to_client(piece)
             if self._slice is not None and not self._left and self._by is not TunnelUnit.SECONDS:
                 self._settle()
+            if self._is_finished:  # the journal said at once that it does not take the slice
+                return True
             if stop < end:
                 way.at = stop
                 return False

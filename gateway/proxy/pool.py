@@ -385,11 +385,15 @@ class UpstreamPool:
             False,  # noqa: FBT003 - a callback
         )
         self._waiting.append(waiter)
+        has_room = False
         try:
-            if not await waiter:
+            has_room = await waiter
+            if not has_room:
                 raise UpstreamError("overloaded", request_sent=False)
         finally:
             timer.cancel()
+            if not has_room and waiter in self._waiting:  # nobody counts who has given up
+                self._waiting.remove(waiter)
 
     def _let_in(self) -> None:
         while self._waiting:

@@ -217,6 +217,22 @@ async def test_scripts_that_redis_forgot_are_loaded_again(redis_server: RedisSer
         assert (stats.errors, stats.timeouts) == (0, 0)
 
 
+async def test_a_correction_whose_script_can_not_be_loaded_is_not_taken_for_applied() -> None:
+    with running() as server:
+        async with opened(server.url) as (store, stats):
+            held = charging(store)
+            await store.charge(held)
+            with server.client() as client:
+                client.execute_command("ACL", "SETUSER", "default", "-script|load")
+                client.script_flush()
+                with pytest.raises(StoreUnavailable):
+                    await store.correct([giving_back(held)])
+                assert stats.corrections == 0
+                client.execute_command("ACL", "SETUSER", "default", "+script|load")
+            await store.correct([giving_back(held)])
+            assert await store.read("ws", keys_of(held)) == (0, 0)
+
+
 async def test_an_error_of_the_store_is_told_and_logged(redis_server: RedisServer) -> None:
     async with opened(redis_server.url) as (store, stats):
         charged = charging(store)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from gateway.errors import DirectoryUnavailable
+from gateway.errors import DirectoryUnavailable, GatewayError
 from gateway.keys.cache import CacheLimits, CachingKeyDirectory
 from gateway.keys.port import Change, KeyEntry
 from gateway.telemetry.metrics import DirectoryStats
@@ -144,6 +144,39 @@ async def test_cached_keys_go_on_while_the_source_is_away(
     assert await directory.find(b"a") is not None
     with pytest.raises(DirectoryUnavailable):
         await directory.find(b"other")
+
+
+@pytest.mark.parametrize("error", [GatewayError("database.refused_data", "?", "!"), KeyError("x")])
+async def test_no_error_of_the_source_ends_the_look_at_its_changes(
+    source: Source, stats: DirectoryStats, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """B12: a key that is revoked afterwards would be valid for ever."""
+    turn = asyncio.Semaphore(0)
+
+    async def wait(_seconds: float) -> None:
+        await turn.acquire()
+
+    def fails(_sequence: int) -> Sequence[Change]:
+        raise error
+
+    directory = CachingKeyDirectory(source, clock=FakeClock(), stats=stats, wait=wait)
+    await directory.start()
+    source.put(b"a", "SANDBOX")
+    await directory.find(b"a")
+    with monkeypatch.context() as patched:
+        patched.setattr(source, "changes_after", fails)
+        turn.release()
+        while not stats.errors:
+            await asyncio.sleep(0)
+    del source.entries[b"a"]
+    source.feed.append(Change(len(source.feed) + 1, b"a"))
+    turn.release()
+    while stats.cached:
+        await asyncio.sleep(0)
+
+    assert await directory.find(b"a") is None
+
+    await directory.close()
 
 
 async def test_oldest_entries_leave_when_the_cache_is_full(

@@ -142,6 +142,7 @@ async def test_nothing_that_goes_wrong_ends_the_shipping(
     await journal.close()
 
 
+@pytest.mark.sources  # it takes the place of a method
 async def test_a_failure_to_free_segments_does_not_end_the_shipping(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """A metered tunnel when the store, the journal or the key is gone, or an answer comes too late."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,8 +184,9 @@ async def test_without_the_store_an_open_route_goes_on_within_its_share(
     assert (await plane.counted())[1] == 4
 
 
+@pytest.mark.parametrize("at_once", [True, False])
 async def test_a_slice_that_can_not_be_recorded_is_given_back_and_ends_it(
-    plane: DataPlane, tmp_path: Path
+    plane: DataPlane, tmp_path: Path, at_once: bool
 ) -> None:
     ends = await metered(plane, tmp_path, "messages", 1, 2)
     await ends.up(text(b"one"))
@@ -194,8 +195,11 @@ async def test_a_slice_that_can_not_be_recorded_is_given_back_and_ends_it(
     class Full:
         is_available = False
 
-        def append(self, record: Record, released: object) -> None:
-            plane.ports.loop.call_soon(released, False)  # type: ignore[arg-type]
+        def append(self, record: Record, released: Callable[[bool], None]) -> None:
+            if at_once:
+                released(False)
+            else:
+                plane.ports.loop.call_soon(released, False)
 
     plane.ports.journal = Full()
     await ends.client.send(text(b"two"))

@@ -163,6 +163,21 @@ async def test_so_many_may_wait_for_a_connection_and_no_more(
     assert (await plane.counted())[1] == 2
 
 
+async def test_who_has_given_up_does_not_count_as_waiting(
+    plane: DataPlane, tmp_path: Path, upstream_port: int
+) -> None:
+    more = "connections_max: 1\n    pending_max: 1"
+    point_to(plane, tmp_path, f"http://127.0.0.1:{upstream_port}", more=more, connect="20ms")
+    first, upstream, _ = await plane.asked(GET)
+    assert (await answered(await plane.client(GET))).status == 503
+    assert not plane.pool._waiting
+
+    await upstream.send(OK)
+
+    assert (await answered(first)).status == 200
+    await plane.records(2)
+
+
 async def test_a_bound_on_requests_refuses_before_anything_is_charged(
     plane: DataPlane, tmp_path: Path, upstream_port: int
 ) -> None:
