@@ -41,8 +41,8 @@ _SEGMENTS_MIN: Final = 4
 _RESERVE_PART: Final = 10
 """One part in so many of the bound is kept for requests that are already under way when it is
 reached: ``is_available`` turns false before it, ``append`` fails only after it."""
-_ALONE_MICRO: Final = 100
-"""Longer than a worker that has much to do takes from one record to the next. To wait for a tick
+_ALONE_MICRO: Final = 1000
+"""Longer than a worker that has much to do takes from one tick to the next. To wait for a tick
 costs a request that is alone some microseconds, to write each record by itself one that is not."""
 _ACKNOWLEDGED_PER_LINE_MAX: Final = 1000
 """Keeps a line below 64 KiB; the rest follows in the next tick."""

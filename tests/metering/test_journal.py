@@ -43,14 +43,14 @@ async def test_a_record_that_comes_alone_is_written_at_once(tmp_path: Path) -> N
         assert told == list(numbers)
         return at_once
 
-    assert await appended(1, after_micro=99) == [], "something may have come just before"
-    assert await appended(2, after_micro=100) == [2]
-    assert await appended(3, 4, 5, after_micro=99) == [], "they share a write"
+    assert await appended(1, after_micro=999) == [], "something may have come just before"
+    assert await appended(2, after_micro=1000) == [2]
+    assert await appended(3, 4, 5, after_micro=999) == [], "they share a write"
     assert stats.writes == 3
-    assert await appended(6, 7, 8, after_micro=100) == [6], "the others share a write"
+    assert await appended(6, 7, 8, after_micro=1000) == [6], "the others share a write"
     assert stats.writes == 5
-    assert await appended(9, after_micro=99) == []
-    assert await appended(10, after_micro=100) == [10]
+    assert await appended(9, after_micro=999) == []
+    assert await appended(10, after_micro=1000) == [10]
     await journal.close()
     assert (stats.writes, stats.records) == (7, 10)
 
@@ -78,7 +78,7 @@ async def test_what_follows_a_slow_write_closely_shares_the_next(tmp_path: Path)
     journal = journal_in(tmp_path, stats=stats, clock=clock)
 
     def takes_long(_kept: bool) -> None:
-        clock.at_micro += 150
+        clock.at_micro += 1_500
 
     clock.at_micro += 1_000
     for number in range(20):
