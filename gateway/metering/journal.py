@@ -405,8 +405,10 @@ class Journal:
         if self._writer is not None and self._writer not in writers:
             # Begun since: nobody will write to it, and readers go past none that isn't sealed.
             self._leave(self._writer)
-        self._lose_disk("journal.fsync_failed", error)
-        self._release([waiter for batch in batches for waiter in batch.waiting], kept=False)
+        try:
+            self._lose_disk("journal.fsync_failed", error)
+        finally:
+            self._release([waiter for batch in batches for waiter in batch.waiting], kept=False)
 
     def _lose_disk(self, event: str, error: OSError) -> None:
         self._writer = None

@@ -312,13 +312,14 @@ async def test_the_end_may_come_while_the_disk_is_lost(tmp_path: Path) -> None:
     await again.close()
 
 
+@pytest.mark.parametrize(("refused", "fsync_seconds"), [("write", 60.0), ("sync", 0.0)])
 async def test_a_log_on_the_same_full_disk_keeps_no_request_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str, fsync_seconds: float
 ) -> None:
     """Not even that can be logged: requests are told all the same, and the disk is tried again."""
-    journal = journal_in(tmp_path)
+    journal = journal_in(tmp_path, fsync_seconds=fsync_seconds)
 
-    def full(_writer: SegmentWriter, _data: bytes) -> None:
+    def full(_writer: SegmentWriter, *_data: bytes) -> None:
         raise OSError(errno.ENOSPC, "no space left on device")
 
     def unwritable(_event: str, **_facts: object) -> None:
@@ -326,7 +327,7 @@ async def test_a_log_on_the_same_full_disk_keeps_no_request_waiting(
 
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
     with monkeypatch.context() as patched:
-        patched.setattr(SegmentWriter, "write", full)
+        patched.setattr(SegmentWriter, refused, full)
         patched.setattr("gateway.metering.journal._log.critical", unwritable)
         assert await keep(journal, [record(1), record(2)]) == [False, False]
     await until(lambda: journal.is_available)
