@@ -93,7 +93,9 @@ def compile_snapshot(
         ConfigError: with every fault.
     """
     work = Compilation(file, document, pricings)
-    upstreams = {name: _upstream(work, name, model) for name, model in file.upstreams.items()}
+    upstreams = {
+        name: _upstream(work, name, model, sources) for name, model in file.upstreams.items()
+    }
     policies = {
         model.name: _policy(work, index, model) for index, model in enumerate(file.policies)
     }
@@ -154,7 +156,9 @@ def _networks(work: Compilation) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(networks)
 
 
-def _upstream(work: Compilation, name: str, model: UpstreamModel) -> Upstream:
+def _upstream(
+    work: Compilation, name: str, model: UpstreamModel, sources: Mapping[str, bytes]
+) -> Upstream:
     endpoints = tuple(
         _endpoint(work, ("upstreams", name, "endpoints", index), text)
         for index, text in enumerate(model.endpoints)
@@ -184,6 +188,7 @@ def _upstream(work: Compilation, name: str, model: UpstreamModel) -> Upstream:
         pending_max=model.pending_max,
         requests_max=model.requests_max,
         dns_refresh_seconds=model.dns_refresh,
+        tls_digest=digest({str(path): sources[str(path)] for path in model.tls_files}),
     )
 
 

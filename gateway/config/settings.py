@@ -59,8 +59,10 @@ def load(
     document = parse(_decoded(content, path), str(path), environ)
     file = _validated(document)
     pricing_paths = tuple(path.parent / name for name in file.pricing)
+    # A renewed certificate is a changed configuration.
+    tls_paths = tuple(path for model in file.upstreams.values() for path in model.tls_files)
     # Read before they are compiled: what changes in between is seen as a change later.
-    sources = {str(path): content} | read_all(pricing_paths)
+    sources = {str(path): content} | read_all((*pricing_paths, *tls_paths))
     reading = _Reading(document, _given(environ, overrides), [])
     settings = _settings(file, reading)
     snapshot = None
@@ -74,7 +76,7 @@ def load(
         raise ConfigError(
             sorted(reading.faults, key=lambda f: (f.file != own, f.file, f.line, f.column))
         )
-    return Loaded(settings, snapshot, (path, *pricing_paths))
+    return Loaded(settings, snapshot, (path, *pricing_paths, *tls_paths))
 
 
 def _decoded(content: bytes, path: Path) -> str:

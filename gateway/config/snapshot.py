@@ -169,6 +169,7 @@ class Upstream:
         pending_max: Requests that may wait for a connection.
         requests_max: Requests of a worker under way or waiting; 0 sets no bound.
         dns_refresh_seconds: Host names are looked up again after this; 0 never does.
+        tls_digest: Of the content of its TLS files: with renewed ones it gets new connections.
     """
 
     name: str
@@ -188,6 +189,7 @@ class Upstream:
     pending_max: int = 1024
     requests_max: int = 0
     dns_refresh_seconds: float = 10.0
+    tls_digest: str = ""
 
 
 @dataclass(slots=True, eq=False)

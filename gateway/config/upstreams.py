@@ -3,6 +3,7 @@
 Source: design sections 10 and 11; requirement C12.
 """
 
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -167,3 +168,9 @@ class UpstreamModel(Model):
         CircuitModel | None,
         Field(description="Refuse at once what would fail; without it every request is tried."),
     ] = None
+
+    @property
+    def tls_files(self) -> tuple[Path, ...]:
+        """The files that its TLS is made of."""
+        files = (self.tls_ca_file, self.tls_client_certificate, self.tls_client_key)
+        return tuple(Path(file) for file in files if file is not None)

@@ -4,6 +4,8 @@ What is known of a charge that was not answered in time:
 
 - It is answered later: if it had been admitted after all, it is given back, run id included, for
   its request was refused (or counted elsewhere). Source: "a refused request changes no counter".
+  If it names a run, its caller may try again before the answer comes, and must not find the run
+  taken: what gives it back follows at once on the same connection, so ahead of the retry.
 - The connection breaks first: nobody can know. It is neither repeated nor given back, so a counter
   may hold one charge too many per request in flight; ``reconcile`` finds it.
 """
@@ -113,6 +115,8 @@ class RedisCounterStore:
             reply = await link.send(charge_command(charge), charge)
         if isinstance(reply, list):
             return reply
+        if reply is Unanswered.TIMED_OUT and charge.run_key is not None:
+            link.tell(_give_back_command(charge, is_repeat=False, only_if_run_taken=True))
         raise self._failure(link, reply)
 
     async def correct(self, corrections: Sequence[Correction]) -> None:
@@ -234,7 +238,9 @@ class RedisCounterStore:
             self._stats.corrections += count
 
 
-def _give_back_command(charge: Charge, *, is_repeat: bool) -> bytes:
+def _give_back_command(
+    charge: Charge, *, is_repeat: bool, only_if_run_taken: bool = False
+) -> bytes:
     """Return what undoes an admitted charge.
 
     It is remembered by a name of its own: the request's own correction may come under the hold id.
@@ -252,7 +258,11 @@ def _give_back_command(charge: Charge, *, is_repeat: bool) -> bytes:
         run_key=charge.run_key,
         release_run=not is_repeat,
     )
-    return correction_command(correction, correction_id=f"{charge.hold_id}:late")
+    return correction_command(
+        correction,
+        correction_id=f"{charge.hold_id}:late",
+        only_if_run_taken=only_if_run_taken,
+    )
 
 
 def _is_script_missing(reply: Reply) -> bool:

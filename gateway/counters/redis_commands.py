@@ -136,16 +136,20 @@ def mark_key(tag: str, correction_id: str) -> str:
     return f"settled:{{{tag}}}:{correction_id}"
 
 
-def correction_command(correction: Correction, *, correction_id: str | None = None) -> bytes:
+def correction_command(
+    correction: Correction, *, correction_id: str | None = None, only_if_run_taken: bool = False
+) -> bytes:
     """Return the packed EVALSHA of a correction.
 
     Args:
         correction: What to apply.
         correction_id: What it is remembered by; the hold id unless said otherwise.
+        only_if_run_taken: Whether nothing is to be done unless the hold took its run.
     """
     keys = [mark_key(correction.tag, correction_id or correction.hold_id)]
     arguments: list[str | int] = [
         len(correction.deltas), CORRECTION_REMEMBERED_SECONDS, correction.hold_id,
+        int(only_if_run_taken),
     ]  # fmt: skip
     for delta in correction.deltas:
         keys.append(delta.key)

@@ -136,6 +136,12 @@ class RedisLink(asyncio.Protocol):
         self._queue(command, future, owner)
         return future
 
+    def tell(self, command: bytes) -> None:
+        """Queue a packed command whose reply nobody waits for."""
+        future: asyncio.Future[Reply] = self._create_future()
+        future.set_result(None)
+        self._queue(command, future, None)
+
     async def ask(self, command: bytes, owner: object) -> Reply:
         """Do the same and return what it comes to, the short way if a story asks."""
         story = current()

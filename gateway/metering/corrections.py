@@ -38,7 +38,7 @@ _BACK_OFF_MAX_SECONDS: Final = 5.0
 def correction_of(record: Record) -> Correction:
     """Return what a record still owes the counter store."""
     return Correction(
-        tag=record.workspace_id or "",
+        tag=record.workspace_id or _tag_of(record),
         hold_id=record.event_id,
         deltas=tuple(
             CounterDelta(str(key), int(delta_micro), int(expires_at_seconds))
@@ -47,6 +47,12 @@ def correction_of(record: Record) -> Correction:
         run_key=record.run_key,
         release_run=record.run_key is not None,
     )
+
+
+def _tag_of(record: Record) -> str:
+    """Return the hash tag of the counters, which is an address's on a route without keys."""
+    key = str(record.deltas[0][0]) if record.deltas else ""
+    return key.partition("{")[2].partition("}")[0]
 
 
 class Corrections:

@@ -109,9 +109,14 @@ class Reloader:
             self._seen = loaded.snapshot.source_digest
             if self._seen == self._loaded.snapshot.source_digest:
                 return False
+            try:
+                self._swap(loaded.snapshot)
+            except OSError as error:  # a certificate was replaced since it was read
+                self._stats.reload_errors += 1
+                _log.error("config.reload_refused", faults=[str(error)])
+                return False
             self._loaded = loaded
             self._tell_restart_needed()
-            self._swap(loaded.snapshot)
             self._stats.reloads += 1
             _log.info("config.reloaded", version=version, routes=len(loaded.snapshot.routes))
             return True

@@ -101,6 +101,8 @@ class ProcessCourier:
         if self._process:
             await asyncio.to_thread(os.waitpid, self._process, 0)
             self._process = 0
+        if self._own is not None:
+            await self._own.close()
 
     def _take_over(self) -> Courier:
         """Ship in this process from now on. Blocking; called again if the ledger is away."""

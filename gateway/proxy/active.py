@@ -12,7 +12,7 @@ from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP, with_aliases
 from gateway.http.problems import RepeatedProblem
 from gateway.proxy.pool import UpstreamPool, Upstreams
 from gateway.rules.plan import Pricing
-from gateway.rules.windows import NEVER_MICRO, Period, Window, WindowKind, period_at
+from gateway.rules.windows import Window, WindowKind, period_at
 
 RATELIMIT_FIELDS: Final = frozenset({b"ratelimit", b"ratelimit-policy"})
 _ALWAYS_READ: Final = frozenset(
@@ -62,8 +62,8 @@ class Active:
         secret: Those of them that may hold a key.
         pricing: The version in force, None if the file leaves a gap.
         period: Billing period's id.
-        period_start_micro: When it began.
-        valid_until_micro: When pricing or period must be looked up again.
+        valid_from_micro: Since when pricing and period have been these.
+        valid_until_micro: When they must be looked up again.
         problems: By code, of refusals that say nothing of the caller; rendered when first needed.
     """
 
@@ -74,7 +74,7 @@ class Active:
     secret: frozenset[bytes]
     pricing: Pricing | None
     period: str
-    period_start_micro: int
+    valid_from_micro: int
     valid_until_micro: int
     problems: dict[str, RepeatedProblem] = field(default_factory=dict)
 
@@ -84,6 +84,7 @@ def activate(snapshot: Snapshot, upstreams: Upstreams, now_micro: int) -> Active
     pricing = snapshot.pricing_at(now_micro)
     zone = pricing.timezone if pricing else "UTC"
     month = period_at(Window(WindowKind.CALENDAR_MONTH, timezone=zone), now_micro)
+    changes = _changes_micro(snapshot.pricings)
     # Most routes drop the same fields: sets of their own would take 10 KB a route.
     shared: dict[frozenset[bytes], frozenset[bytes]] = {}
     return Active(
@@ -94,8 +95,8 @@ def activate(snapshot: Snapshot, upstreams: Upstreams, now_micro: int) -> Active
         secret=frozenset(place.header for route in snapshot.routes for place in route.auth.places),
         pricing=pricing,
         period=month.id,
-        period_start_micro=month.start_micro,
-        valid_until_micro=_next_change_micro(snapshot.pricings, month, now_micro),
+        valid_from_micro=max([month.start_micro, *(at for at in changes if at <= now_micro)]),
+        valid_until_micro=min([month.end_micro, *(at for at in changes if at > now_micro)]),
     )
 
 
@@ -152,11 +153,11 @@ def _fields_read(route: Route) -> frozenset[bytes]:
     return frozenset(names)
 
 
-def _next_change_micro(pricings: Sequence[Pricing], month: Period, now_micro: int) -> int:
-    switches = [
+def _changes_micro(pricings: Sequence[Pricing]) -> list[int]:
+    """Return the instants at which one pricing follows another."""
+    return [
         instant
         for pricing in pricings
         for instant in (pricing.effective_from_micro, pricing.effective_to_micro)
-        if instant is not None and instant > now_micro
+        if instant is not None
     ]
-    return min([month.end_micro, NEVER_MICRO, *switches])

@@ -17,7 +17,7 @@ from gateway.proxy.caller import Caller, Standing
 from gateway.proxy.exchange import Charged, Exchange
 from gateway.proxy.head import look_again
 from gateway.proxy.ports import Ports
-from gateway.rules.charge import Charge, Correction, Counts
+from gateway.rules.charge import Charge, Correction, CounterDelta, Counts
 from gateway.rules.charging import billing_period
 from gateway.rules.decision import Violation, flags_of
 from gateway.rules.record import Outcome, Record
@@ -71,19 +71,12 @@ class Draft(Charged):
         pricing = self.active.pricing
         counts = self.counts
         repeat = counts is not None and counts.repeat
-        if pricing is None or self.caller is None:
-            return Settlement(
-                billable=False,
-                reason="refused" if self.outcome is _REFUSED else "open_route",
-                quantities_micro=_NOTHING,
-                charged_micro=_NOTHING,
-                deltas=[],
-                releases_run=False,
-            )
+        if pricing is None or (self.caller is None and self.charge is None):
+            return self._unbilled([])
         status = self.answer.status if self.answer is not None else 0
         billable, reason = billability(pricing.billing, status, self.outcome, repeat=repeat)
         admitted = counts is not None and (counts.admitted or self.unenforced)
-        return settle(
+        settlement = settle(
             self.charge if admitted else None,
             self.reserved_micro,
             self.actual_micro,
@@ -91,6 +84,18 @@ class Draft(Charged):
             reason=reason,
             repeat=repeat,
             counted=not self.unenforced,
+        )
+        return settlement if self.caller is not None else self._unbilled(settlement.deltas)
+
+    def _unbilled(self, deltas: list[CounterDelta]) -> Settlement:
+        """Return what a request is that nobody pays for; its address may get a quota back."""
+        return Settlement(
+            billable=False,
+            reason="refused" if self.outcome is _REFUSED else "open_route",
+            quantities_micro=_NOTHING,
+            charged_micro=_NOTHING,
+            deltas=deltas,
+            releases_run=False,
         )
 
     def give_back(self) -> None:
@@ -210,7 +215,7 @@ def record_of(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Recor
 def _period_of(draft: Draft, counts: Counts | None) -> str:
     """Return the billing period of the charge: the store's clock counts, not when it began."""
     active = draft.active
-    if counts is None or active.period_start_micro <= counts.now_micro < active.valid_until_micro:
+    if counts is None or active.valid_from_micro <= counts.now_micro < active.valid_until_micro:
         return active.period
     zone = active.pricing.timezone if active.pricing is not None else "UTC"
     return billing_period(zone, counts.now_micro)

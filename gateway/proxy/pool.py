@@ -448,5 +448,7 @@ def _tls_context(upstream: Upstream) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(cafile=upstream.tls_ca_file)
     if upstream.tls_client_certificate is not None:
-        context.load_cert_chain(upstream.tls_client_certificate, upstream.tls_client_key)
+        context.load_cert_chain(
+            upstream.tls_client_certificate, upstream.tls_client_key, password=""
+        )
     return context

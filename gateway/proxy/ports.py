@@ -81,7 +81,7 @@ class Ports:
     def active_at(self, now_micro: int) -> Active:
         """Return the configuration in force at an instant."""
         active = self.active
-        if now_micro >= active.valid_until_micro:
+        if not active.valid_from_micro <= now_micro < active.valid_until_micro:
             active = self.active = activate(active.snapshot, self.upstreams, now_micro)
         return active
 

@@ -116,6 +116,29 @@ async def test_a_charge_that_came_late_is_given_back_run_included() -> None:
             assert (counts.admitted, counts.repeat) == (True, False)
 
 
+@pytest.mark.parametrize("is_same_worker", [True, False])
+async def test_a_retry_that_overtakes_the_answer_to_a_late_charge_pays_for_its_run(
+    is_same_worker: bool,
+) -> None:
+    """A7: the first was refused with 503, so it is no repeat of it, and one of them is charged."""
+    with running() as server:
+        async with opened(server.url) as (store, stats), opened(server.url, 5) as (other, _):
+            late = charging(store, "same")
+            again = charge(late.template, run="same")
+            server.stall()
+            assert await unavailable(store, late) == "counters.timeout"
+            worker = store if is_same_worker else other
+            retry = asyncio.get_running_loop().create_task(worker.charge(again))
+            await asyncio.sleep(0)
+            server.resume()
+
+            counts = await retry
+            assert (counts.admitted, counts.repeat) == (True, False)
+            await until(lambda: stats.corrections == 1)
+            assert await store.read("ws", keys_of(late)) == (MICRO, MICRO)
+            assert (await store.charge(charge(late.template, run="same"))).repeat
+
+
 async def test_a_late_repeat_gives_back_only_what_repeats_count_in() -> None:
     with running() as server:
         async with opened(server.url) as (store, stats):

@@ -72,6 +72,13 @@ def test_a_record_says_what_is_owed() -> None:
     assert not correction_of(record(1, owes=1)).release_run
 
 
+def test_without_a_workspace_the_counters_tell_the_hash_slot() -> None:
+    """On a route without keys an address's counters are corrected, in the slot they are in."""
+    deltas = [["polite:{address-2001:db8::1}:open:2001:db8::1:5", -1_000_000, EXPIRES]]
+    assert correction_of(record(1, workspace_id=None, deltas=deltas)).tag == "address-2001:db8::1"
+    assert correction_of(record(1, workspace_id=None)).tag == ""
+
+
 async def test_what_a_record_owes_is_applied_and_acknowledged(tmp_path: Path) -> None:
     """A8: the correction of a settled charge reaches its counter."""
     store = Store()

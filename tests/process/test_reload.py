@@ -1,6 +1,8 @@
 """A3: swapped whole or refused whole, ConfigMap swaps included."""
 
 import asyncio
+import shutil
+import ssl
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from gateway.config.snapshot import Snapshot
 from gateway.process.reload import Reloader
 from gateway.telemetry.metrics import WorkerStats
 from tests.support.pricing_files import write_pricing
+from tests.support.redis_tls import make_certificate
 
 TEXT = """\
 version: 1
@@ -92,6 +95,41 @@ async def test_changed_prices_are_a_change(box: Box, tmp_path: Path) -> None:
     )
 
     assert await box.reloader.reload()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+async def test_renewed_certificates_make_an_upstream_another(box: Box, tmp_path: Path) -> None:
+    """Its connections are made with what the files hold, under whatever name."""
+    _, certificate = make_certificate(tmp_path)
+    tls = f'endpoints: ["https://127.0.0.1:9"], tls_ca_file: {certificate}'
+    text = TEXT.replace('endpoints: ["http://127.0.0.1:9"]', tls)
+    (tmp_path / "gateway.yaml").write_text(text.replace("NAME", "a"))
+    assert await box.reloader.reload()
+    assert not await box.reloader.reload()
+
+    make_certificate(tmp_path)
+
+    assert await box.reloader.reload()
+    old, new = (snapshot.upstreams[0] for snapshot in box.snapshots)
+    assert old.tls_ca_file == new.tls_ca_file
+    assert old != new
+
+
+async def test_what_can_not_be_put_in_force_leaves_the_old_one(box: Box, tmp_path: Path) -> None:
+    swap = box.reloader._swap
+
+    def fails(_snapshot: Snapshot) -> None:
+        raise ssl.SSLError("key values mismatch")
+
+    box.reloader._swap = fails
+    (tmp_path / "gateway.yaml").write_text(TEXT.replace("NAME", "b"))
+    assert not await box.reloader.reload()
+    assert (box.stats.reload_errors, box.stats.reloads) == (1, 0)
+    assert box.reloader._loaded.snapshot.routes[0].name == "a"
+
+    box.reloader._swap = swap
+    assert await box.reloader.reload()
+    assert box.names() == ["b"]
 
 
 async def test_config_map_swap_is_seen(tmp_path: Path) -> None:

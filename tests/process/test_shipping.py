@@ -66,7 +66,11 @@ class Scripted:
         return Carried(Position(segment.number, segment.end), load.limit, os.getpid())
 
     def close(self) -> None:
-        """Do nothing."""
+        closed_in.append(os.getpid())
+
+
+closed_in: list[int] = []
+"""Processes in which a carrier was closed, as far as this one sees."""
 
 
 class Taker:
@@ -159,6 +163,9 @@ async def test_if_the_process_dies_the_worker_ships_itself(
     assert await shipper_of(courier) == os.getpid()
     with pytest.raises(ProcessLookupError):
         os.kill(shipper, 0)
+    closed_in.clear()
+    await courier.close()
+    assert closed_in == [os.getpid()]
 
 
 @pytest.mark.parametrize(

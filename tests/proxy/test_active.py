@@ -7,6 +7,7 @@ from gateway.proxy.active import activate
 from gateway.proxy.pool import Upstreams
 from gateway.rules.units import MICRO
 from gateway.telemetry.metrics import WorkerStats
+from tests.support.data_plane import DataPlane
 from tests.support.fake_clock import NOW_MICRO
 
 DECEMBER_MICRO = 1_764_547_200 * MICRO
@@ -56,6 +57,21 @@ async def test_a_configuration_is_valid_until_prices_change(plane_snapshot: Snap
 
     assert (active.pricing, active.valid_until_micro) == (old, soon_micro)
     assert activate(snapshot, Upstreams(WorkerStats()), soon_micro).pricing is new
+
+
+async def test_prices_and_month_follow_a_clock_that_is_put_back(plane: DataPlane) -> None:
+    snapshot = plane.ports.active.snapshot
+    (old,) = snapshot.pricings
+    soon_micro = NOW_MICRO + 60 * MICRO
+    new = replace(old, version="new", effective_from_micro=soon_micro)
+    plane.ports.swap(replace(snapshot, pricings=(old, new)))
+
+    at = plane.ports.active_at
+    assert at(soon_micro).pricing is new
+    assert at(soon_micro - 1).pricing is old
+    assert at(soon_micro).pricing is new
+    assert at(DECEMBER_MICRO).period == "2025-12"
+    assert (at(DECEMBER_MICRO - 1).period, at(soon_micro) is at(soon_micro)) == ("2025-11", True)
 
 
 async def test_a_gap_between_prices_is_no_price(plane_snapshot: Snapshot) -> None:

@@ -191,6 +191,30 @@ async def test_the_upstream_is_verified_and_is_shown_who_asks(
     assert gateway.stop() == 0
 
 
+async def test_an_upstream_with_a_renewed_certificate_is_trusted_again(tmp_path: Path) -> None:
+    port = free_port()
+    gateway = GatewayProcess(tmp_path, port, routes=OPEN)
+    ca = tmp_path / "up-certificate.pem"
+    text = gateway.config.read_text()
+    old = f'endpoints: ["http://127.0.0.1:{port}"]'
+    new = f'endpoints: ["https://localhost:{port}"], tls_ca_file: {ca}'
+    gateway.config.write_text(text.replace(old, new))
+    async with httpx.AsyncClient() as asking:
+        for _ in range(2):
+            key, certificate = make_certificate(tmp_path, "up-")
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate, key)
+            if gateway.process is None:
+                gateway.start()
+            async with (
+                await asyncio.start_server(echo, "127.0.0.1", port, ssl=context),
+                asyncio.timeout(30),
+            ):
+                while (await asking.get(f"{gateway.url}/a")).status_code != 200:
+                    await asyncio.sleep(0.1)
+    assert gateway.stop() == 0
+
+
 def test_a_certificate_that_can_not_be_used_is_told_in_a_paragraph(tmp_path: Path) -> None:
     make_certificate(tmp_path)
     (tmp_path / "key.pem").write_text("no key")

@@ -5,31 +5,37 @@
 -- ARGV  1 number of counters
 --       2 seconds for which the correction is remembered
 --       3 hold id: a run is released only by the hold that took it
+--       4 "1" if nothing is to be done unless that hold took the run
 --       per counter two: delta (negative gives back), Unix second at which a new counter expires
--- Returns 1 if it was applied now, 0 if it had been before.
+-- Returns 1 if it was applied now, 0 if it had been before or is not to be.
 
+local counters = tonumber(ARGV[1])
+local has_run = #KEYS > counters + 1
+local took_run = has_run and redis.call('GET', KEYS[#KEYS]) == ARGV[3]
+if ARGV[4] == '1' and not took_run then
+  return 0
+end
 if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[2]) then
   return 0
 end
 
-local counters = tonumber(ARGV[1])
 for i = 1, counters do
   local key = KEYS[i + 1]
-  local delta = tonumber(ARGV[2 * i + 2])
+  local delta = tonumber(ARGV[2 * i + 3])
   local value = redis.call('GET', key)
   if value then
     -- Never below nothing: a counter that was written anew from the ledger may hold less.
     if tonumber(value) + delta < 0 then
       redis.call('DECRBY', key, value)
     else
-      redis.call('INCRBY', key, ARGV[2 * i + 2])
+      redis.call('INCRBY', key, ARGV[2 * i + 3])
     end
   elseif delta > 0 then
-    redis.call('SET', key, ARGV[2 * i + 2], 'EXAT', ARGV[2 * i + 3])
+    redis.call('SET', key, ARGV[2 * i + 3], 'EXAT', ARGV[2 * i + 4])
   end
 end
 
-if #KEYS > counters + 1 and redis.call('GET', KEYS[#KEYS]) == ARGV[3] then
+if took_run then
   redis.call('DEL', KEYS[#KEYS])
 end
 return 1
