@@ -20,7 +20,6 @@ from gateway.keys.port import KeyDescription, NewKey
 
 app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke, rotate, let expire.")
 
-LISTED_MAX = 1_000
 COLUMNS = {
     "key_id": "KEY",
     "prefix": "PREFIX",
@@ -80,6 +79,7 @@ def list_keys(
     workspace: Annotated[
         str | None, typer.Option(help="Only keys of this workspace [all].")
     ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, the oldest first.")] = 1_000,
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
     keys: Keys = None,
@@ -88,8 +88,11 @@ def list_keys(
     """List keys: prefix only, never a secret."""
     desk = open_desk(config, data_dir=data_dir, keys=keys)
     now_micro = desk.clock.now_micro()
-    found = [_described(key, now_micro) for key in desk.registry.keys(workspace, limit=LISTED_MAX)]
+    known = desk.registry.keys(workspace, limit=limit + 1)
+    found = [_described(key, now_micro) for key in known[:limit]]
     output.rows(found, COLUMNS, as_json=as_json, empty="There are no keys yet.")
+    if len(known) > limit:
+        output.note(f"There are more than these {limit}: see --limit and --workspace.")
 
 
 @app.command()
@@ -103,7 +106,7 @@ def revoke(
 ) -> None:
     """Refuse a key from now on."""
     desk = open_desk(config, data_dir=data_dir, keys=keys)
-    key = control.revoke_key(desk.registry, desk.clock, key_id)
+    key = control.revoke_key(desk.registry, key_id)
     output.facts(_described(key, desk.clock.now_micro()), as_json=as_json)
 
 
@@ -139,11 +142,7 @@ def rotate(
     """Replace a key: a new one with the same rights, the old one until the overlap is over."""
     desk = open_desk(config, data_dir=data_dir, keys=keys)
     rotation = control.rotate_key(
-        desk.registry,
-        desk.pricing,
-        desk.clock,
-        key_id,
-        overlap_seconds=duration_seconds(overlap),
+        desk.registry, desk.clock, key_id, overlap_seconds=duration_seconds(overlap)
     )
     _show_created(rotation.created, as_json=as_json)
     output.note(
@@ -200,8 +199,8 @@ def _described(key: KeyDescription, now_micro: int) -> dict[str, object]:
 
 
 def _state(key: KeyDescription, now_micro: int) -> str:
-    if key.revoked_at_micro is not None:
-        return "revoked" if key.revoked_at_micro <= now_micro else "ending"
+    if key.revoked_at_micro is not None and key.revoked_at_micro <= now_micro:
+        return "revoked"
     if key.expires_at_micro is not None and key.expires_at_micro <= now_micro:
         return "expired"
-    return "active"
+    return "active" if key.revoked_at_micro is None else "ending"

@@ -15,9 +15,6 @@ from gateway.keys.port import KeyDescription, KeyRegistry, NewKey
 from gateway.rules.plan import Pricing
 from gateway.rules.units import MICRO
 
-KEYS_LISTED_MAX = 10_000
-"""Bounds how far a key is searched for by its id."""
-
 
 @dataclass(frozen=True, slots=True)
 class KeyRequest:
@@ -63,12 +60,16 @@ def prepare_key(pricing: Pricing, clock: Clock, request: KeyRequest) -> CreatedK
         GatewayError: an expiry in the past, a feature that no plan has, a malformed network or
             environment.
     """
+    _require_known_features(pricing, request.features or ())
+    return _made(clock, request)
+
+
+def _made(clock: Clock, request: KeyRequest) -> CreatedKey:
     now_micro = clock.now_micro()
     if request.expires_at_micro is not None and request.expires_at_micro <= now_micro:
         raise GatewayError(
             "key.expiry_in_past", "the key would have expired already", "give a later expiry"
         )
-    _require_known_features(pricing, request.features or ())
     try:
         made = generate(request.environment)
     except ValueError as error:
@@ -111,34 +112,38 @@ def find_key(registry: KeyRegistry, key_id: str) -> KeyDescription:
     Raises:
         GatewayError: there is none of this id.
     """
-    for key in registry.keys(None, limit=KEYS_LISTED_MAX):
-        if key.key_id == key_id:
-            return key
-    raise GatewayError(
-        "key.unknown", f"there is no key {key_id!r}", "`gateway keys list` shows all of them"
-    )
+    key = registry.key(key_id)
+    if key is None:
+        raise GatewayError(
+            "key.unknown", f"there is no key {key_id!r}", "`gateway keys list` shows all of them"
+        )
+    return key
 
 
-def revoke_key(registry: KeyRegistry, clock: Clock, key_id: str) -> KeyDescription:
+def revoke_key(registry: KeyRegistry, key_id: str) -> KeyDescription:
     """Refuse a key from now on. Revoking it again changes nothing.
 
     Raises:
         GatewayError: there is no such key.
     """
-    key = find_key(registry, key_id)
-    now_micro = clock.now_micro()
-    if key.revoked_at_micro is not None and key.revoked_at_micro <= now_micro:
-        return key
-    return registry.revoke_key(key_id, at_micro=now_micro)
+    return registry.revoke_key(key_id, at_micro=None)
 
 
 def expire_key(registry: KeyRegistry, clock: Clock, key_id: str, at_micro: int) -> KeyDescription:
     """Refuse a key from a later instant on.
 
     Raises:
-        GatewayError: there is no such key, it has ended already, or the instant lies in the past.
+        GatewayError: there is no such key, it has ended already or ends sooner by itself, or the
+            instant lies in the past.
     """
-    _require_usable(find_key(registry, key_id), clock.now_micro())
+    key = find_key(registry, key_id)
+    _require_usable(key, clock.now_micro())
+    if key.expires_at_micro is not None and at_micro > key.expires_at_micro:
+        raise GatewayError(
+            "key.expires_sooner",
+            f"the key {key_id!r} expires before that",
+            "an expiry can't be put off; rotate the key or create another",
+        )
     if at_micro <= clock.now_micro():
         raise GatewayError(
             "key.expiry_in_past", "the instant has passed", "`gateway keys revoke` ends it now"
@@ -147,12 +152,7 @@ def expire_key(registry: KeyRegistry, clock: Clock, key_id: str, at_micro: int) 
 
 
 def rotate_key(
-    registry: KeyRegistry,
-    pricing: Pricing,
-    clock: Clock,
-    key_id: str,
-    *,
-    overlap_seconds: int,
+    registry: KeyRegistry, clock: Clock, key_id: str, *, overlap_seconds: int
 ) -> Rotation:
     """Replace a key by a new one of the same rights; the old one lives through the overlap.
 
@@ -162,9 +162,7 @@ def rotate_key(
     old = find_key(registry, key_id)
     now_micro = clock.now_micro()
     _require_usable(old, now_micro)
-    created = create_key(
-        registry,
-        pricing,
+    created = _made(
         clock,
         KeyRequest(
             workspace_id=old.workspace_id,
@@ -175,10 +173,10 @@ def rotate_key(
             networks=old.networks,
         ),
     )
-    ends_at_micro = now_micro + overlap_seconds * MICRO
-    if old.revoked_at_micro is not None:
-        ends_at_micro = min(ends_at_micro, old.revoked_at_micro)
-    return Rotation(created=created, old=registry.revoke_key(key_id, at_micro=ends_at_micro))
+    ends = [now_micro + overlap_seconds * MICRO, old.revoked_at_micro, old.expires_at_micro]
+    ends_at_micro = min(end for end in ends if end is not None) if overlap_seconds else None
+    ended = registry.replace_key(key_id, created.key, ends_at_micro=ends_at_micro)
+    return Rotation(created=created, old=ended)
 
 
 def _environment_of(prefix: str) -> str:

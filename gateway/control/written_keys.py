@@ -67,7 +67,19 @@ class WrittenRegistry:
         """Refuse: the file is written by hand."""
         self._refuse(f"add the key {key.key_id} to the workspace {key.workspace_id}")
 
-    def revoke_key(self, key_id: str, *, at_micro: int) -> NoReturn:
+    def key(self, key_id: str) -> KeyDescription | None:
+        """Return a key of the file."""
+        for entry in self._entries:
+            if entry.key_id == key_id:
+                return _description(entry)
+        return None
+
+    def replace_key(self, key_id: str, new: NewKey, *, ends_at_micro: int | None) -> NoReturn:
+        """Refuse: the file is written by hand."""
+        del ends_at_micro
+        self._refuse(f"add the key {new.key_id}, and write revoked_at at the key {key_id}")
+
+    def revoke_key(self, key_id: str, *, at_micro: int | None) -> NoReturn:
         """Refuse: the file is written by hand."""
         del at_micro
         self._refuse(f"write revoked_at at the key {key_id}, or remove it")

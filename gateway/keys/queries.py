@@ -66,6 +66,9 @@ DROP_OLD_CHANGES: Final = delete(key_changes).where(
 )
 """Keep the feed short; run beside every announcement, so that the feed is never emptied by it."""
 
+NOW: Final = sql_text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
+"""PostgreSQL's clock in microseconds, which operators and gateways share."""
+
 CREATE_WORKSPACE: Final = insert(workspaces)
 """A new tenant; its id must be free."""
 

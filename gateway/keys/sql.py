@@ -143,6 +143,18 @@ class SqlKeyStore:
         Raises:
             GatewayError: ``workspace.unknown``, or ``key.exists`` for an id or hash that is taken.
         """
+        with self._writing() as connection:
+            self._lock_feed(connection)
+            self._add_key(connection, key)
+
+    def replace_key(self, key_id: str, new: NewKey, *, ends_at_micro: int | None) -> KeyDescription:
+        """Add a key and end another in one transaction. See ``create_key`` and ``revoke_key``."""
+        with self._writing() as connection:
+            self._lock_feed(connection)
+            self._add_key(connection, new)
+            return self._end_key(connection, key_id, ends_at_micro)
+
+    def _add_key(self, connection: Connection, key: NewKey) -> None:
         features = None if key.features is None else json.dumps(sorted(key.features))
         row = {
             "key_id": key.key_id,
@@ -155,20 +167,24 @@ class SqlKeyStore:
             "features": features,
             "networks": json.dumps(list(key.networks)),
         }
-        with self._writing() as connection:
-            self._lock_feed(connection)
-            found = connection.execute(queries.WORKSPACE, {"wanted_id": key.workspace_id})
-            if found.one_or_none() is None:
-                raise _workspace_unknown(key.workspace_id)
-            try:
-                connection.execute(queries.CREATE_KEY, row)
-            except IntegrityError as error:
-                raise GatewayError(
-                    "key.exists",
-                    f"there is a key {key.key_id!r}, or one of the same hash, already",
-                    "make a new key",
-                ) from error
-            self._announce(connection, key.key_hash)
+        found = connection.execute(queries.WORKSPACE, {"wanted_id": key.workspace_id})
+        if found.one_or_none() is None:
+            raise _workspace_unknown(key.workspace_id)
+        try:
+            connection.execute(queries.CREATE_KEY, row)
+        except IntegrityError as error:
+            raise GatewayError(
+                "key.exists",
+                f"there is a key {key.key_id!r}, or one of the same hash, already",
+                "make a new key",
+            ) from error
+        self._announce(connection, key.key_hash)
+
+    def key(self, key_id: str) -> KeyDescription | None:
+        """Return a key, or None."""
+        with self._reading() as connection:
+            row = connection.execute(queries.KEY, {"wanted_id": key_id}).one_or_none()
+        return None if row is None else _description(row)
 
     def keys(self, workspace_id: str | None, *, limit: int) -> Sequence[KeyDescription]:
         """Return the keys of one workspace or of all, oldest first."""
@@ -176,26 +192,40 @@ class SqlKeyStore:
             rows = connection.execute(queries.list_keys(workspace_id, limit))
             return [_description(row) for row in rows]
 
-    def revoke_key(self, key_id: str, *, at_micro: int) -> KeyDescription:
-        """End a key at an instant, in the future for a rotation's overlap.
+    def revoke_key(self, key_id: str, *, at_micro: int | None) -> KeyDescription:
+        """End a key at an instant, in the future for a rotation's overlap; None stands for now.
 
         A key that has ended already stays as it is; an end still to come may be moved.
 
         Raises:
             GatewayError: ``key.unknown``.
         """
-        now_micro = self._clock.now_micro()
-        values = {"wanted_id": key_id, "at_micro": at_micro, "now_micro": now_micro}
         with self._writing() as connection:
             self._lock_feed(connection)
-            connection.execute(queries.REVOKE, values)
-            row = connection.execute(queries.KEY, {"wanted_id": key_id}).one_or_none()
-            if row is None:
-                raise GatewayError(
-                    "key.unknown", f"there is no key {key_id!r}", "list the keys to see their ids"
-                )
-            self._announce(connection, bytes(row.key_hash))
+            return self._end_key(connection, key_id, at_micro)
+
+    def _end_key(self, connection: Connection, key_id: str, at_micro: int | None) -> KeyDescription:
+        now_micro = self._now_micro(connection)
+        values = {
+            "wanted_id": key_id,
+            "at_micro": now_micro if at_micro is None else at_micro,
+            "now_micro": now_micro,
+        }
+        connection.execute(queries.REVOKE, values)
+        row = connection.execute(queries.KEY, {"wanted_id": key_id}).one_or_none()
+        if row is None:
+            raise GatewayError(
+                "key.unknown", f"there is no key {key_id!r}", "list the keys to see their ids"
+            )
+        self._announce(connection, bytes(row.key_hash))
         return _description(row)
+
+    def _now_micro(self, connection: Connection) -> int:
+        """Return the earlier of both clocks: an operator's that is ahead would end keys late."""
+        now_micro = self._clock.now_micro()
+        if self._engine.dialect.name == "postgresql":
+            now_micro = min(now_micro, int(connection.scalar(queries.NOW)))
+        return now_micro
 
     def touch_keys(self, used_at_micro: dict[str, int]) -> None:
         """Note last uses, at most one an hour for each key (T16); caches need not know."""

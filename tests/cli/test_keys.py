@@ -2,7 +2,9 @@
 
 import pytest
 
+from gateway.cli.keys import _state
 from gateway.keys.format import has_valid_form
+from gateway.keys.port import KeyDescription
 from tests.support.operator_desk import OperatorDesk
 
 
@@ -51,6 +53,34 @@ def test_a_rotated_key_ends_after_the_overlap(acme: OperatorDesk) -> None:
     assert f"The old key {old['key_id']} is refused from" in acme.told
     states = {key["key_id"]: key["state"] for key in acme.json("keys", "list")}
     assert states == {old["key_id"]: "ending", new["key_id"]: "active"}
+
+
+def test_a_list_says_when_it_is_cut(acme: OperatorDesk) -> None:
+    for _ in range(3):
+        acme.run("keys", "create", "acme")
+
+    assert len(acme.json("keys", "list", "--limit", "2")) == 2
+    assert "There are more than these 2" in acme.told
+    assert len(acme.json("keys", "list", "--limit", "3")) == 3
+    assert "There are more" not in acme.told
+
+
+@pytest.mark.parametrize(
+    ("expires", "revoked", "state"),
+    [
+        (None, None, "active"),
+        (9, 9, "ending"),
+        (5, 9, "expired"),
+        (9, 5, "revoked"),
+        (5, 5, "revoked"),
+    ],
+)
+def test_a_state_is_that_of_the_first_end(
+    expires: int | None, revoked: int | None, state: str
+) -> None:
+    key = KeyDescription("key", "egw", "acme", "", 0, expires, revoked, None, None, ())
+
+    assert _state(key, 7) == state
 
 
 def test_a_key_can_be_given_an_end(acme: OperatorDesk) -> None:

@@ -1,6 +1,7 @@
 """Keys: created, revoked, rotated, ended by operators; the secret is seen once (B2, C16)."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -31,7 +32,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def registry(clock: FakeClock) -> MemoryRegistry:
-    registry = MemoryRegistry()
+    registry = MemoryRegistry(clock)
     create_workspace(registry, pricing(), clock, workspace_id="acme", plan="STARTER")
     return registry
 
@@ -94,9 +95,9 @@ def test_a_prepared_key_is_stored_nowhere(registry: MemoryRegistry, clock: FakeC
 def test_a_revoked_key_ends_now_and_stays_ended(registry: MemoryRegistry, clock: FakeClock) -> None:
     key_id = create_key(registry, pricing(), clock, KeyRequest("acme")).key.key_id
 
-    first = revoke_key(registry, clock, key_id)
+    first = revoke_key(registry, key_id)
     clock.advance(86_400)
-    second = revoke_key(registry, clock, key_id)
+    second = revoke_key(registry, key_id)
 
     assert not is_usable(registry, key_id, clock.now_micro())
     assert second.revoked_at_micro == first.revoked_at_micro
@@ -108,7 +109,7 @@ def test_revoking_ends_a_key_that_was_to_end_later(
     key_id = create_key(registry, pricing(), clock, KeyRequest("acme")).key.key_id
     expire_key(registry, clock, key_id, clock.now_micro() + DAY_MICRO)
 
-    revoke_key(registry, clock, key_id)
+    revoke_key(registry, key_id)
 
     assert not is_usable(registry, key_id, clock.now_micro())
 
@@ -122,7 +123,7 @@ def test_an_old_key_lives_through_the_overlap(registry: MemoryRegistry, clock: F
         KeyRequest("acme", "test", "ci", features=("replay",), networks=("10.0.0.0/8",)),
     )
 
-    rotation = rotate_key(registry, pricing(), clock, old.key.key_id, overlap_seconds=3_600)
+    rotation = rotate_key(registry, clock, old.key.key_id, overlap_seconds=3_600)
 
     new = rotation.created.key
     assert (new.name, new.features, new.networks) == ("ci", ("replay",), ("10.0.0.0/8",))
@@ -141,9 +142,43 @@ def test_a_rotation_never_prolongs_a_key_that_ends_sooner(
     soon_micro = clock.now_micro() + 60 * MICRO
     expire_key(registry, clock, key_id, soon_micro)
 
-    rotation = rotate_key(registry, pricing(), clock, key_id, overlap_seconds=86_400)
+    rotation = rotate_key(registry, clock, key_id, overlap_seconds=86_400)
 
     assert rotation.old.revoked_at_micro == soon_micro
+
+
+def test_a_rotation_tells_no_end_behind_the_expiry(
+    registry: MemoryRegistry, clock: FakeClock
+) -> None:
+    soon_micro = clock.now_micro() + 60 * MICRO
+    request = KeyRequest("acme", expires_at_micro=soon_micro)
+    key_id = create_key(registry, pricing(), clock, request).key.key_id
+
+    rotation = rotate_key(registry, clock, key_id, overlap_seconds=86_400)
+
+    assert rotation.old.revoked_at_micro == soon_micro
+
+
+def test_a_key_with_a_feature_that_no_plan_has_any_more_is_rotated(
+    registry: MemoryRegistry, clock: FakeClock
+) -> None:
+    created = prepare_key(pricing(), clock, KeyRequest("acme", features=("replay",)))
+    registry.create_key(replace(created.key, features=("gone",)))
+
+    rotation = rotate_key(registry, clock, created.key.key_id, overlap_seconds=0)
+
+    assert rotation.created.key.features == ("gone",)
+    assert rotation.old.revoked_at_micro == clock.now_micro()
+
+
+def test_an_end_behind_the_expiry_is_refused(registry: MemoryRegistry, clock: FakeClock) -> None:
+    request = KeyRequest("acme", expires_at_micro=clock.now_micro() + DAY_MICRO)
+    key_id = create_key(registry, pricing(), clock, request).key.key_id
+
+    with pytest.raises(GatewayError) as caught:
+        expire_key(registry, clock, key_id, clock.now_micro() + 2 * DAY_MICRO)
+
+    assert caught.value.code == "key.expires_sooner"
 
 
 @pytest.mark.parametrize("how", ["revoked", "expired"])
@@ -153,11 +188,11 @@ def test_an_ended_key_is_not_rotated_back_to_life(
     request = KeyRequest("acme", expires_at_micro=clock.now_micro() + DAY_MICRO)
     key_id = create_key(registry, pricing(), clock, request).key.key_id
     if how == "revoked":
-        revoke_key(registry, clock, key_id)
+        revoke_key(registry, key_id)
     clock.advance(2 * 86_400)
 
     with pytest.raises(GatewayError) as caught:
-        rotate_key(registry, pricing(), clock, key_id, overlap_seconds=0)
+        rotate_key(registry, clock, key_id, overlap_seconds=0)
 
     assert caught.value.code == "key.ended"
     assert len(registry.by_key) == 1

@@ -1,6 +1,7 @@
 """Workspaces and keys in both databases: rotation, revocation, and a feed that misses nothing."""
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -88,6 +89,38 @@ def test_a_planned_end_may_be_moved_an_end_that_has_come_may_not(
     clock.advance(3 * 3600)
     ended = store.revoke_key(key.key_id, at_micro=NOW_MICRO + 9 * HOUR_MICRO)
     assert ended.revoked_at_micro == NOW_MICRO + 2 * HOUR_MICRO
+
+
+def test_a_key_ends_now_by_the_clock_that_is_behind(database: Engine) -> None:
+    """B2: an operator's clock that is ahead by an hour must not leave the key that hour."""
+    ahead = FakeClock(time.time_ns() // 1000 + HOUR_MICRO)
+    store = SqlKeyStore(database, ahead)
+    store.create_workspace(Workspace("other", "STARTER", WorkspaceStatus.ACTIVE, NOW_MICRO))
+    key = add_key(store, "other")
+
+    ended = store.revoke_key(key.key_id, at_micro=None)
+
+    assert ended.revoked_at_micro is not None
+    told_micro = (
+        time.time_ns() // 1000 if database.dialect.name == "postgresql" else ahead.now_micro()
+    )
+    assert 0 <= told_micro - ended.revoked_at_micro < 60 * MICRO
+
+
+def test_a_key_is_replaced_whole_or_not_at_all(store: SqlKeyStore) -> None:
+    old = add_key(store)
+    made = generate()
+    new = replace(old, key_id=made.key_id, key_hash=made.key_hash, prefix=made.prefix)
+    with pytest.raises(GatewayError) as caught:
+        store.replace_key("absent", new, ends_at_micro=None)
+    assert code_of(caught) == "key.unknown"
+    assert store.key(new.key_id) is None
+
+    ended = store.replace_key(old.key_id, new, ends_at_micro=NOW_MICRO + HOUR_MICRO)
+
+    assert ended == store.key(old.key_id)
+    assert ended.revoked_at_micro == NOW_MICRO + HOUR_MICRO
+    assert store.load(new.key_hash) is not None
 
 
 def test_mistakes_have_codes(store: SqlKeyStore) -> None:

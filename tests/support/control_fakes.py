@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from gateway.clock import Clock
 from gateway.config.matcher import RouteMatcher
 from gateway.config.snapshot import (
     AccessLog,
@@ -30,6 +31,7 @@ from gateway.rules.limits import Ladder
 from gateway.rules.plan import Aggregation, Currency, Grace, GracePolicy, Meter, Pricing, Tier
 from gateway.rules.record import Record
 from gateway.rules.units import MICRO, UNLIMITED
+from tests.support.fake_clock import FakeClock
 from tests.support.plans import ANSWERS, BILLING, monthly, rpm
 
 MARCH_2026_MICRO = 1_772_323_200 * MICRO
@@ -38,7 +40,8 @@ MARCH_2026_MICRO = 1_772_323_200 * MICRO
 class MemoryRegistry:
     """Keys and workspaces in dictionaries."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or FakeClock()
         self.by_workspace: dict[str, Workspace] = {}
         self.by_key: dict[str, KeyDescription] = {}
         self.hashes: dict[str, bytes] = {}
@@ -76,13 +79,24 @@ class MemoryRegistry:
             key.networks,
         )
 
+    def key(self, key_id: str) -> KeyDescription | None:
+        return self.by_key.get(key_id)
+
+    def replace_key(self, key_id: str, new: NewKey, *, ends_at_micro: int | None) -> KeyDescription:
+        self.create_key(new)
+        return self.revoke_key(key_id, at_micro=ends_at_micro)
+
     def keys(self, workspace_id: str | None, *, limit: int) -> Sequence[KeyDescription]:
         found = [key for key in self.by_key.values() if workspace_id in (None, key.workspace_id)]
         return found[:limit]
 
-    def revoke_key(self, key_id: str, *, at_micro: int) -> KeyDescription:
-        key = self.by_key[key_id] = replace(self.by_key[key_id], revoked_at_micro=at_micro)
-        return key
+    def revoke_key(self, key_id: str, *, at_micro: int | None) -> KeyDescription:
+        known = self.by_key[key_id]
+        now_micro = self.clock.now_micro()
+        if known.revoked_at_micro is None or known.revoked_at_micro > now_micro:
+            ends_at_micro = now_micro if at_micro is None else at_micro
+            known = self.by_key[key_id] = replace(known, revoked_at_micro=ends_at_micro)
+        return known
 
     def touch_keys(self, used_at_micro: dict[str, int]) -> None:
         for key_id, at_micro in used_at_micro.items():

@@ -50,12 +50,11 @@ def test_revocation_is_in_force_within_a_second(gateway: GatewayProcess) -> None
     assert gateway.call(key).status_code == 200
     registry, clock = gateway.registry(), SystemClock()
     (described,) = registry.keys("acme", limit=10)
-    pricing = gateway.loaded().snapshot.pricings[-1]
-    fresh = rotate_key(registry, pricing, clock, described.key_id, overlap_seconds=3600)
+    fresh = rotate_key(registry, clock, described.key_id, overlap_seconds=3600)
     assert gateway.call(fresh.created.secret).status_code == 200
     assert gateway.call(key).status_code == 200
 
-    revoke_key(registry, clock, described.key_id)
+    revoke_key(registry, described.key_id)
 
     refused = wait_until(lambda: (a := gateway.call(key)).status_code == 401 and a, 1.0)
     assert body_of(refused)["code"] == "key_revoked"
