@@ -93,7 +93,8 @@ async def _ask(desk: Desk, question: Question, caller: AskedCaller | None) -> Ex
     if settings.counters == "memory":
         with desk.ledger() as ledger:
             key_id = caller.key.key_id if caller and caller.key else ""
-            reader = counts.from_ledger(ledger, key_id=key_id)
+            now_micro = desk.clock.now_micro()
+            reader = counts.from_ledger(ledger, desk.snapshot, now_micro, key_id=key_id)
             return await explain(desk.snapshot, desk.clock, question, caller, reader, runs)
     store = wiring.open_store(settings, desk.clock, StoreStats())
     await store.start()

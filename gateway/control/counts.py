@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
+from gateway.config.snapshot import Snapshot
 from gateway.control.explain import CountReader, RunReader
+from gateway.control.quotas import quotas_of
 from gateway.counters.port import CounterStore
 from gateway.ledger.port import ChargedTotal, Ledger
 from gateway.rules.charge import ChargeTemplate, Entry
@@ -27,18 +29,25 @@ def from_store(store: CounterStore) -> CountReader:
     return read
 
 
-def from_ledger(ledger: Ledger, *, key_id: str) -> CountReader:
+def from_ledger(ledger: Ledger, snapshot: Snapshot, now_micro: int, *, key_id: str) -> CountReader:
     """Return a reader of what the ledger has been told, a little behind the running gateway.
 
     Args:
         ledger: The ledger.
+        snapshot: Says which routes charge a quota.
+        now_micro: When.
         key_id: Whose counters the limits per key are; empty if no key was named.
     """
+    free = {quota.ladder: quota.free_routes for quota in quotas_of(snapshot, now_micro)}
+
+    def charged(template: ChargeTemplate) -> list[int | None]:
+        return [
+            _charged(ledger, entry, template.tag, key_id, free.get(entry.ladder, frozenset()))
+            for entry in template.entries
+        ]
 
     async def read(template: ChargeTemplate) -> Sequence[int | None]:
-        return await asyncio.to_thread(
-            lambda: [_charged(ledger, entry, template.tag, key_id) for entry in template.entries]
-        )
+        return await asyncio.to_thread(charged, template)
 
     return read
 
@@ -56,7 +65,9 @@ def billed_runs(open_ledger: Callable[[], AbstractContextManager[Ledger]]) -> Ru
     return read
 
 
-def _charged(ledger: Ledger, entry: Entry, workspace_id: str, key_id: str) -> int | None:
+def _charged(
+    ledger: Ledger, entry: Entry, workspace_id: str, key_id: str, free_routes: frozenset[str]
+) -> int | None:
     ladder = entry.ladder
     if ladder.kind is LimitKind.RATE or ladder.scope is Scope.ADDRESS:
         return None
@@ -65,7 +76,9 @@ def _charged(ledger: Ledger, entry: Entry, workspace_id: str, key_id: str) -> in
         for total in ledger.charged_between(
             entry.period.start_micro, entry.period.end_micro, meter=ladder.meter
         )
-        if total.workspace_id == workspace_id and _is_counted(entry, total, key_id)
+        if total.workspace_id == workspace_id
+        and total.route not in free_routes
+        and _is_counted(entry, total, key_id)
     )
 
 

@@ -20,8 +20,6 @@ from gateway.rules.plan import Pricing
 from gateway.rules.units import MICRO
 from gateway.rules.windows import Period, Window, period_at
 
-USAGE_ROWS_MAX = 10_000
-
 
 @dataclass(frozen=True, slots=True)
 class PeriodStatement:
@@ -76,9 +74,7 @@ def usage_of(
     ledger: Ledger, *, workspace_id: str | None, period: str | None, hourly: bool
 ) -> Sequence[UsageRow]:
     """Return rollups. Raises ``LedgerUnavailable``."""
-    return ledger.usage(
-        workspace_id=workspace_id, period=period, hourly=hourly, limit=USAGE_ROWS_MAX
-    )
+    return ledger.usage(workspace_id=workspace_id, period=period, hourly=hourly)
 
 
 def statement_of(
@@ -93,21 +89,34 @@ def statement_of(
     """Return the bill of one workspace and month.
 
     Raises:
-        GatewayError: no such workspace, plan or period; no price list was in force in it.
+        GatewayError: no such workspace, plan or period; no price list was in force in it, or the
+            workspace was not there yet.
         LedgerUnavailable: the ledger can't be asked.
     """
     workspace = find_workspace(registry, workspace_id)
     now_micro = clock.now_micro()
     pricing, month = _pricing_of(snapshot, period_id, now_micro)
-    rows = ledger.usage(workspace_id=workspace_id, period=month.id, limit=USAGE_ROWS_MAX)
+    is_final = month.end_micro <= now_micro
+    rows = ledger.usage(workspace_id=workspace_id, period=month.id)
+    plan: str | None = workspace.plan
+    if is_final:
+        plan = registry.plan_at(workspace_id, month.end_micro - 1)
+    if plan is None and rows:
+        plan = workspace.plan  # its keys were kept elsewhere then, and nobody noted the plan
+    if plan is None:
+        raise GatewayError(
+            "period.before_workspace",
+            f"the workspace {workspace_id!r} was not there in {period_id}",
+            "choose the month in which it was created, or a later one",
+        )
     usage = _billed_usage(rows, pricing, workspace_id, month.id)
     try:
-        statement = settle_period(pricing, tier_of(pricing, workspace.plan), usage)
+        statement = settle_period(pricing, tier_of(pricing, plan), usage)
     except ValueError as error:
         raise GatewayError(
             "statement.impossible", str(error), "compare the ledger's events with its rollups"
         ) from error
-    return PeriodStatement(statement, pricing, is_final=month.end_micro <= now_micro)
+    return PeriodStatement(statement, pricing, is_final=is_final)
 
 
 def _pricing_of(snapshot: Snapshot, period_id: str, now_micro: int) -> tuple[Pricing, Period]:

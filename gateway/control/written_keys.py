@@ -39,6 +39,12 @@ class WrittenRegistry:
                 return _workspace(entry)
         return None
 
+    def plan_at(self, workspace_id: str, at_micro: int) -> str | None:
+        """Return the plan that stands in the file now: it tells nothing of former ones."""
+        del at_micro
+        workspace = self.workspace(workspace_id)
+        return None if workspace is None else workspace.plan
+
     def workspaces(self, *, limit: int, after: str = "") -> Sequence[Workspace]:
         """Return the workspaces that have keys in the file, by id."""
         found = {entry.workspace_id: _workspace(entry) for entry in self._entries}

@@ -44,6 +44,15 @@ workspaces = Table(
     comment="Tenants: who is limited and billed.",
 )
 
+workspace_plans = Table(
+    "workspace_plans",
+    metadata,
+    Column("workspace_id", Name, ForeignKey(workspaces.c.workspace_id), primary_key=True),
+    Column("from_micro", BigInteger, primary_key=True),
+    Column("plan", Name, nullable=False),
+    comment="Plans of tenants and since when; bills of past months are made by them.",
+)
+
 api_keys = Table(
     "api_keys",
     metadata,

@@ -16,7 +16,8 @@ from sqlalchemy import (
 )
 from sqlalchemy import text as sql_text
 
-from gateway.database.tables import api_keys, key_changes, workspaces
+from gateway.database.statements import ConflictInsert, insert_into
+from gateway.database.tables import api_keys, key_changes, workspace_plans, workspaces
 
 TOUCH_INTERVAL_MICRO: Final = 3_600_000_000
 """T16: a key's last use is written at most once an hour, whoever and however many write it."""
@@ -91,6 +92,17 @@ UPDATE_WORKSPACE: Final = update(workspaces).where(
 )
 """Another plan or status; the values are given at execution."""
 
+PLAN_AT: Final = (
+    select(workspace_plans.c.plan)
+    .where(
+        workspace_plans.c.workspace_id == bindparam("wanted_id"),
+        workspace_plans.c.from_micro <= bindparam("at_micro"),
+    )
+    .order_by(workspace_plans.c.from_micro.desc())
+    .limit(1)
+)
+"""The plan that a tenant had at an instant."""
+
 KEY: Final = select(api_keys).where(api_keys.c.key_id == bindparam("wanted_id"))
 """One key, by id."""
 
@@ -119,6 +131,15 @@ TOUCH: Final = (
     .values(last_used_at_micro=bindparam("used_at_micro"))
 )
 """Note a last use unless one within the hour is noted already (T16)."""
+
+
+def note_plan(dialect: str) -> ConflictInsert:
+    """Note a tenant's plan from an instant on."""
+    note = insert_into(workspace_plans, dialect)
+    return note.on_conflict_do_update(
+        index_elements=list(workspace_plans.primary_key.columns),
+        set_={"plan": note.excluded.plan},
+    )
 
 
 def announce_workspace(workspace_id: str, at_micro: int) -> Insert:

@@ -98,6 +98,9 @@ class SqlKeyStore:
                     f"there is a workspace {workspace.workspace_id!r} already",
                     "choose another id, or update that workspace",
                 ) from error
+            self._note_plan(
+                connection, workspace.workspace_id, workspace.plan, workspace.created_at_micro
+            )
 
     def update_workspace(
         self, workspace_id: str, *, plan: str | None, status: WorkspaceStatus | None
@@ -121,9 +124,24 @@ class SqlKeyStore:
                 connection.execute(queries.announce_workspace(workspace_id, now_micro))
                 self._shorten_feed(connection, now_micro)
             row = connection.execute(queries.WORKSPACE, {"wanted_id": workspace_id}).one_or_none()
-        if row is None:
-            raise _workspace_unknown(workspace_id)
+            if row is None:
+                raise _workspace_unknown(workspace_id)
+            if plan is not None:
+                self._note_plan(connection, workspace_id, plan, self._now_micro(connection))
         return _workspace(row)
+
+    def _note_plan(
+        self, connection: Connection, workspace_id: str, plan: str, from_micro: int
+    ) -> None:
+        noted = {"workspace_id": workspace_id, "from_micro": from_micro, "plan": plan}
+        connection.execute(queries.note_plan(self._engine.dialect.name), noted)
+
+    def plan_at(self, workspace_id: str, at_micro: int) -> str | None:
+        """Return the plan that a tenant had at an instant, None before it was there."""
+        with self._reading() as connection:
+            asked = {"wanted_id": workspace_id, "at_micro": at_micro}
+            plan: str | None = connection.scalar(queries.PLAN_AT, asked)
+        return plan
 
     def workspace(self, workspace_id: str) -> Workspace | None:
         """Return a tenant, or None."""

@@ -47,9 +47,9 @@ class Ledger(Protocol):
         workspace_id: str | None,
         period: str | None,
         hourly: bool = False,
-        limit: int = 1000,
+        limit: int | None = None,
     ) -> Sequence[UsageRow]:
-        """Return rollups, ordered by workspace, meter, bucket."""
+        """Return rollups, ordered by workspace, meter, bucket; all of them without a limit."""
         ...
 
     def events(

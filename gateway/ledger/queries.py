@@ -134,7 +134,7 @@ def add_to_rollups(dialect: str) -> ConflictInsert:
     )
 
 
-def usage(workspace_id: str | None, period: str | None, *, hourly: bool, limit: int) -> Rows:
+def usage(workspace_id: str | None, period: str | None, *, hourly: bool, limit: int | None) -> Rows:
     """Rollups of a workspace or all, a billing period or all."""
     granularity = Granularity.HOUR if hourly else Granularity.MONTH
     statement = select(usage_rollups).where(usage_rollups.c.granularity == granularity.value)

@@ -98,7 +98,7 @@ class SqlLedger:
         workspace_id: str | None,
         period: str | None,
         hourly: bool = False,
-        limit: int = 1000,
+        limit: int | None = None,
     ) -> Sequence[UsageRow]:
         """Return rollups; what their numbers count is said in ``gateway.ledger.rollups``."""
         statement = queries.usage(workspace_id, period, hourly=hourly, limit=limit)

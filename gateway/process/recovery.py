@@ -16,11 +16,11 @@ from typing import Final, Protocol
 import structlog
 
 from gateway.config.snapshot import Snapshot
+from gateway.control.quotas import Quota, quotas_of
 from gateway.ledger.port import ChargedTotal, Ledger
 from gateway.metering.journal import Journal
 from gateway.metering.shipper import Shipper
 from gateway.rules.charging import REQUESTS_METER, counter_key, run_key
-from gateway.rules.limits import Ladder, LimitKind, Scope
 from gateway.rules.record import Record
 from gateway.rules.units import MICRO
 from gateway.rules.windows import Period, period_at
@@ -71,14 +71,6 @@ class Rebuilt:
     runs: list[Run] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Charging:
-    """A quota and the routes that do not charge it, though they are configured."""
-
-    ladder: Ladder
-    free_routes: frozenset[str]
-
-
 async def rebuild_memory(
     store: RestorableStore,
     ledger: Ledger,
@@ -124,8 +116,8 @@ def compute(ledger: Ledger, journal: Journal, snapshot: Snapshot, now_micro: int
         return rebuilt
     left_behind = journal.read_unshipped(_LEFT_BEHIND_MAX).records
     asked: dict[tuple[Period, str], list[ChargedTotal]] = {}
-    for charging in _quotas(snapshot, now_micro):
-        ladder = charging.ladder
+    for quota in quotas_of(snapshot, now_micro):
+        ladder = quota.ladder
         period = period_at(ladder.window, now_micro)
         totals = asked.get((period, ladder.meter))
         if totals is None:
@@ -133,7 +125,7 @@ def compute(ledger: Ledger, journal: Journal, snapshot: Snapshot, now_micro: int
                 *ledger.charged_between(period.start_micro, period.end_micro, meter=ladder.meter),
                 *_totals_of(left_behind, period, ladder.meter),
             ]
-        for key, value_micro in _counts(charging, period, totals).items():
+        for key, value_micro in _counts(quota, period, totals).items():
             known = rebuilt.counters.get(key)
             if known is None or known.value_micro < value_micro:
                 rebuilt.counters[key] = Counter(
@@ -144,34 +136,14 @@ def compute(ledger: Ledger, journal: Journal, snapshot: Snapshot, now_micro: int
     return rebuilt
 
 
-def _quotas(snapshot: Snapshot, now_micro: int) -> list[_Charging]:
-    """Return every quota that some route charges. Addresses are not recorded: theirs are lost."""
-    pricing = snapshot.pricing_at(now_micro)
-    tiers = () if pricing is None else pricing.tiers.values()
-    names = frozenset(route.name for route in snapshot.routes)
-    found: dict[Ladder, frozenset[str]] = {}
-    for tier in tiers:
-        for limit_id, ladder in tier.ladders.items():
-            charged_by = {route.name for route in snapshot.routes if limit_id in route.limits}
-            found[ladder] = found.get(ladder, names) - charged_by
-    for route in snapshot.routes:
-        for ladder in route.own_limits:
-            found[ladder] = found.get(ladder, names) - {route.name}
-    return [
-        _Charging(ladder, free_routes)
-        for ladder, free_routes in found.items()
-        if ladder.kind is LimitKind.QUOTA and ladder.scope is not Scope.ADDRESS
-    ]
-
-
-def _counts(charging: _Charging, period: Period, totals: Iterable[ChargedTotal]) -> dict[str, int]:
+def _counts(quota: Quota, period: Period, totals: Iterable[ChargedTotal]) -> dict[str, int]:
     """Return the values of one quota's counters, of all workspaces, by key."""
-    ladder = charging.ladder
+    ladder = quota.ladder
     by_calls = ladder.counts_calls or ladder.meter == REQUESTS_METER
     counts: dict[str, int] = {}
     for total in totals:
         value_micro = total.events * MICRO if by_calls else total.charged_micro
-        if total.route in charging.free_routes or not value_micro:
+        if total.route in quota.free_routes or not value_micro:
             continue
         key = counter_key(
             ladder, total.workspace_id, period, key_id=total.key_id, route=total.route

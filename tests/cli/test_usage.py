@@ -24,6 +24,15 @@ def test_usage_is_told_per_workspace_and_meter(desk: OperatorDesk) -> None:
     assert "WORKSPACE" in desk.run("usage", "--period", "2020-02")
 
 
+def test_all_that_was_used_is_told(desk: OperatorDesk) -> None:
+    count = 10_001
+    desk.ship(*(record_of(number, workspace=f"ws-{number:05}") for number in range(count)))
+
+    rows = desk.json("usage", "--period", "2020-02")
+
+    assert len({row["workspace_id"] for row in rows}) == count
+
+
 def test_the_present_period_is_the_default(desk: OperatorDesk) -> None:
     desk.ship(record_of(1, period=this_month()))
 

@@ -1,7 +1,8 @@
 """Where a dry run reads its counts: the shared store, or what the ledger was told."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
+from gateway.config.snapshot import Snapshot
 from gateway.control.counts import from_ledger, from_store
 from gateway.counters.memory import MemoryCounterStore
 from gateway.ledger.port import ChargedTotal
@@ -10,7 +11,7 @@ from gateway.rules.limits import Ladder, Scope
 from gateway.rules.units import MICRO
 from gateway.rules.windows import Window, WindowKind
 from gateway.telemetry.metrics import StoreStats
-from tests.support.control_fakes import MemoryLedger
+from tests.support.control_fakes import RUNS, MemoryLedger, pricing, route, snapshot
 from tests.support.fake_clock import FakeClock
 from tests.support.plans import NOW_MICRO, charge_of, extra, monthly, rpm
 
@@ -22,9 +23,10 @@ TOTALS = [
 ]
 
 
-async def read_from_ledger(*ladders: Ladder) -> Sequence[int | None]:
+async def read_from_ledger(*ladders: Ladder, among: Snapshot | None = None) -> list[int | None]:
     template = build_template(ladders, "acme", NOW_MICRO, key_id="key_a", route="runs")
-    return await from_ledger(MemoryLedger(totals=TOTALS), key_id="key_a")(template)
+    read = from_ledger(MemoryLedger(totals=TOTALS), among or snapshot(), NOW_MICRO, key_id="key_a")
+    return list(await read(template))
 
 
 async def test_the_ledger_tells_quotas_of_one_workspace_but_no_rates() -> None:
@@ -37,6 +39,15 @@ async def test_the_ledger_tells_limits_of_a_key_and_of_a_route() -> None:
     per_address = extra("per_address", 10, MONTH, scope=Scope.ADDRESS)
 
     assert await read_from_ledger(per_key, per_route, per_address) == [5 * MICRO, 5 * MICRO, None]
+
+
+async def test_what_a_route_uses_counts_where_it_is_charged_alone() -> None:
+    """C17: as in the gateway, a quota knows nothing of routes that it does not limit."""
+    own = extra("runs_only", 10, MONTH)
+    routes = [route("runs", RUNS, own_limits=(own,)), replace(route("chat", RUNS), limits=())]
+    quota = pricing().tiers["STARTER"].ladders["monthly_dc"]
+
+    assert await read_from_ledger(own, quota, among=snapshot(*routes)) == [5 * MICRO, 5 * MICRO]
 
 
 async def test_a_meter_that_counts_calls_counts_events() -> None:

@@ -1,5 +1,7 @@
 """Usage and bills come from the ledger and the pricing file alone (A3, A17, A18, A22, A23)."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.control.statements import (
@@ -9,9 +11,10 @@ from gateway.control.statements import (
     statement_of,
     usage_of,
 )
-from gateway.control.workspaces import create_workspace
+from gateway.control.workspaces import change_workspace, create_workspace
 from gateway.errors import GatewayError
 from gateway.ledger.port import UsageRow
+from gateway.rules.billing import Statement
 from gateway.rules.units import MICRO
 from tests.support.control_fakes import (
     MemoryLedger,
@@ -31,8 +34,9 @@ def row(charged: int, *, meter: str = "dc", workspace: str = "acme") -> UsageRow
 
 @pytest.fixture
 def registry() -> MemoryRegistry:
-    registry = MemoryRegistry()
-    create_workspace(registry, pricing(), FakeClock(NOW_MICRO), workspace_id="acme", plan="STARTER")
+    clock = FakeClock(NOW_MICRO)
+    registry = MemoryRegistry(clock)
+    create_workspace(registry, pricing(), clock, workspace_id="acme", plan="STARTER")
     return registry
 
 
@@ -58,6 +62,39 @@ def test_a_period_without_usage_costs_the_base_price(registry: MemoryRegistry) -
 
     assert bill.statement.amount_minor == 29_000
     assert bill.is_final
+
+
+def test_a_final_bill_stays_what_it_is_when_the_plan_changes_later(
+    registry: MemoryRegistry,
+) -> None:
+    """A17: the plan is that of the month's last instant, whatever it is when one asks."""
+    ledger = MemoryLedger([row(1_500)])
+    registry.clock = clock = FakeClock(DECEMBER_MICRO)
+
+    def bill() -> Statement:
+        return statement_of(
+            registry, ledger, snapshot(), clock, workspace_id="acme", period_id="2026-11"
+        ).statement
+
+    before = bill()
+    change_workspace(registry, pricing(), "acme", plan="SANDBOX")
+
+    assert bill() == before
+    assert before.amount_minor == 29_000 + 500 * 39
+
+
+def test_a_month_before_the_workspace_is_not_billed(registry: MemoryRegistry) -> None:
+    """Unless it was used: then its keys were kept elsewhere, and it has one plan that is known."""
+    clock = FakeClock(DECEMBER_MICRO)
+    asked = {"workspace_id": "acme", "period_id": "2026-10"}
+    with pytest.raises(GatewayError) as caught:
+        statement_of(registry, MemoryLedger(), snapshot(), clock, **asked)
+    assert caught.value.code == "period.before_workspace"
+
+    used = MemoryLedger([replace(row(1_500), bucket="2026-10")])
+    bill = statement_of(registry, used, snapshot(), clock, **asked)
+
+    assert bill.statement.amount_minor == 29_000 + 500 * 39
 
 
 def test_a_bill_is_made_by_the_price_list_in_force_at_the_periods_end(

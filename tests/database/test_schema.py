@@ -51,6 +51,16 @@ def test_rows_survive_the_way_down_to_the_unguarded_tables_and_up_again(database
         connection.execute(text("DELETE FROM usage_events"))
 
 
+def test_workspaces_keep_the_plan_that_they_had_before_plans_were_noted(database: Engine) -> None:
+    migrate_to(database, "00.01.00_03")
+    with database.begin() as connection:
+        connection.execute(text("INSERT INTO workspaces VALUES ('ws', 'STARTER', 'active', 7)"))
+    migrate(database)
+    with database.connect() as connection:
+        noted = connection.execute(text("SELECT * FROM workspace_plans")).all()
+    assert noted == [("ws", 7, "STARTER")]
+
+
 def test_all_the_way_down_leaves_nothing_and_up_works_again(database: Engine) -> None:
     with database.begin() as connection:
         connection.execute(text(EVENT))

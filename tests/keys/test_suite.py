@@ -15,6 +15,7 @@ from gateway.keys.format import NewSecret, generate
 from gateway.keys.port import KeyDirectory, NewKey, Workspace, WorkspaceStatus
 from gateway.keys.sql import SqlKeyStore
 from gateway.keys.yaml_file import YamlKeyDirectory
+from gateway.rules.units import MICRO
 from gateway.telemetry.metrics import DirectoryStats
 from tests.support.fake_clock import NOW_MICRO, FakeClock
 
@@ -103,6 +104,19 @@ def test_registry_keeps_workspaces_and_keys(store: SqlKeyStore, made: NewSecret)
         store.create_workspace(Workspace("acme", "X", WorkspaceStatus.ACTIVE, NOW_MICRO))
     with pytest.raises(GatewayError):
         store.create_key(new_key(generate(), workspace_id="nobody"))
+
+
+def test_a_plan_is_known_for_any_instant(store: SqlKeyStore) -> None:
+    """A17: bills of past months are made by the plan of then."""
+    created_micro = NOW_MICRO - 60 * MICRO
+    store.create_workspace(Workspace("acme", "STARTER", WorkspaceStatus.ACTIVE, created_micro))
+    store.update_workspace("acme", plan="SANDBOX", status=None)
+    store.update_workspace("acme", plan="GROWTH", status=None)
+    store.update_workspace("acme", plan=None, status=WorkspaceStatus.SUSPENDED)
+
+    instants = (created_micro - 1, created_micro, NOW_MICRO - 1, NOW_MICRO)
+    assert [store.plan_at("acme", at) for at in instants] == [None, "STARTER", "STARTER", "GROWTH"]
+    assert store.plan_at("absent", NOW_MICRO) is None
 
 
 def test_every_change_is_announced(store: SqlKeyStore, made: NewSecret) -> None:

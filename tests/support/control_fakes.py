@@ -43,11 +43,13 @@ class MemoryRegistry:
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or FakeClock()
         self.by_workspace: dict[str, Workspace] = {}
+        self.plans: dict[str, list[tuple[int, str]]] = {}
         self.by_key: dict[str, KeyDescription] = {}
         self.hashes: dict[str, bytes] = {}
 
     def create_workspace(self, workspace: Workspace) -> None:
         self.by_workspace[workspace.workspace_id] = workspace
+        self.plans[workspace.workspace_id] = [(workspace.created_at_micro, workspace.plan)]
 
     def update_workspace(
         self, workspace_id: str, *, plan: str | None, status: WorkspaceStatus | None
@@ -55,10 +57,15 @@ class MemoryRegistry:
         old = self.by_workspace[workspace_id]
         new = replace(old, plan=plan or old.plan, status=status or old.status)
         self.by_workspace[workspace_id] = new
+        self.plans[workspace_id].append((self.clock.now_micro(), new.plan))
         return new
 
     def workspace(self, workspace_id: str) -> Workspace | None:
         return self.by_workspace.get(workspace_id)
+
+    def plan_at(self, workspace_id: str, at_micro: int) -> str | None:
+        known = [plan for since, plan in self.plans[workspace_id] if since <= at_micro]
+        return known[-1] if known else None
 
     def workspaces(self, *, limit: int, after: str = "") -> Sequence[Workspace]:
         later = sorted(name for name in self.by_workspace if name > after)
@@ -119,7 +126,7 @@ class MemoryLedger:
         workspace_id: str | None,
         period: str | None,
         hourly: bool = False,
-        limit: int = 1000,
+        limit: int | None = None,
     ) -> Sequence[UsageRow]:
         return [
             row
