@@ -6,8 +6,9 @@ What is known of a charge that was not answered in time:
   its request was refused (or counted elsewhere). Source: "a refused request changes no counter".
   If it names a run, its caller may try again before the answer comes, and must not find the run
   taken: what gives it back follows at once on the same connection, so ahead of the retry.
-- The connection breaks first: nobody can know. It is neither repeated nor given back, so a counter
-  may hold one charge too many per request in flight; ``reconcile`` finds it.
+- The connection breaks first: nobody can know, but of a run, which Redis can be asked about: it is
+  given back if it was taken. Others are neither repeated nor given back, so a counter may hold one
+  charge too many per request in flight; ``reconcile`` finds it.
 """
 
 import asyncio
@@ -115,8 +116,11 @@ class RedisCounterStore:
             reply = await link.send(charge_command(charge), charge)
         if isinstance(reply, list):
             return reply
-        if reply is Unanswered.TIMED_OUT and charge.run_key is not None:
-            link.tell(_give_back_command(charge, is_repeat=False, only_if_run_taken=True))
+        if charge.run_key is not None:
+            if reply is Unanswered.TIMED_OUT:
+                link.tell(_untake_command(charge))
+            elif reply is Unanswered.LOST:
+                self._owe(_untake_command(charge))
         raise self._failure(link, reply)
 
     async def correct(self, corrections: Sequence[Correction]) -> None:
@@ -208,14 +212,20 @@ class RedisCounterStore:
 
     def _answered_late(self, owner: object, reply: Reply) -> None:
         """Give back a charge that was admitted after its caller had been told otherwise."""
-        if not isinstance(owner, Charge) or not isinstance(reply, list):
+        if not isinstance(owner, Charge):
             return
-        if reply[0] not in (ADMITTED, REPEAT_ADMITTED):
-            return
+        if isinstance(reply, list):
+            if reply[0] in (ADMITTED, REPEAT_ADMITTED):
+                self._owe(_give_back_command(owner, is_repeat=reply[0] == REPEAT_ADMITTED))
+        elif reply is Unanswered.LOST and owner.run_key is not None:
+            self._owe(_untake_command(owner))
+
+    def _owe(self, command: bytes) -> None:
+        """Keep what gives a charge back until Redis has taken it."""
         if len(self._give_backs) >= GIVE_BACKS_MAX:
             _log.error("counters.give_backs_lost", count=1)
             return
-        self._give_backs.append(_give_back_command(owner, is_repeat=reply[0] == REPEAT_ADMITTED))
+        self._give_backs.append(command)
         self._give_back()
 
     def _give_back(self) -> None:
@@ -263,6 +273,11 @@ def _give_back_command(
         correction_id=f"{charge.hold_id}:late",
         only_if_run_taken=only_if_run_taken,
     )
+
+
+def _untake_command(charge: Charge) -> bytes:
+    """Return what gives a charge back if it took its run, which nobody was told."""
+    return _give_back_command(charge, is_repeat=False, only_if_run_taken=True)
 
 
 def _is_script_missing(reply: Reply) -> bool:

@@ -74,7 +74,8 @@ class RedisLink(asyncio.Protocol):
     Args:
         deadline_seconds: Until when a command's future is done, come what may.
         clock: Monotonic time.
-        on_late: Given the owner and the reply of a command whose caller no longer waits.
+        on_late: Given the owner and the reply, or ``LOST``, of a command whose caller no longer
+            waits.
         on_timeout: Called after a sweep that found overdue commands.
         on_lost: Called once when the connection is gone.
 
@@ -212,9 +213,11 @@ class RedisLink(asyncio.Protocol):
     def _lose_pending(self) -> None:
         self._buffer.clear()
         pending, self._pending = self._pending, deque()
-        for waiter, _ in pending:
+        for waiter, owner in pending:
             if not waiter.done():
                 waiter.set_result(Unanswered.LOST)
+            elif owner is not None:
+                self._on_late(owner, Unanswered.LOST)
 
     def _flush(self) -> None:
         if self._transport is None or self.is_lost:

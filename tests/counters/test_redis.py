@@ -225,6 +225,31 @@ async def test_charges_in_flight_when_the_connection_breaks_are_not_repeated() -
             assert (await store.charge(charged)).after_micro == (MICRO, MICRO)
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_run_whose_charge_nobody_heard_of_is_free_again(*, is_told: bool) -> None:
+    """A7: Redis counted it while the connection broke; its request was refused, so it is undone."""
+    with running() as server:
+        deadline_seconds = DEADLINE_SECONDS if is_told else 5
+        async with opened(server.url, deadline_seconds) as (store, stats):
+            unheard, other = charging(store, "same"), charging(store, "other")
+            await store.charge(other)
+            server.stall()
+            waiting = asyncio.ensure_future(unavailable(store, unheard))
+            if is_told:
+                assert await waiting == "counters.timeout"
+            await asyncio.sleep(0.01)
+            assert store._connection._open_link is not None
+            store._connection._open_link.abort()
+            server.resume()
+            code = "counters.timeout" if is_told else "counters.connection_lost"
+            assert await waiting == code
+            await until(lambda: stats.corrections == 1)
+
+            assert await store.read("ws", keys_of(other)) == (MICRO, MICRO)
+            assert (await store.charge(charge(other.template, run="other"))).repeat
+            assert not (await store.charge(charge(other.template, run="same"))).repeat
+
+
 async def test_scripts_that_redis_forgot_are_loaded_again(redis_server: RedisServer) -> None:
     async with opened(redis_server.url) as (store, stats):
         with redis_server.client() as client:
