@@ -5,6 +5,7 @@ those that read configurations. The configuration comes through an inherited fil
 """
 
 import os
+import signal
 import sys
 
 import orjson
@@ -17,12 +18,24 @@ sys.modules["rich"] = None  # type: ignore[assignment]
 CANNOT_START = 3
 
 
+def _stop_early() -> None:
+    """Heed signals from the first moment on: the first process of a container has no defaults.
+
+    The worker's own handlers follow. What ``become_worker`` held back meanwhile comes now.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the files are about to be read
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: sys.exit(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+
+
 def main(arguments: list[str]) -> int:
     """Serve until SIGTERM; return the exit code.
 
     Args:
         arguments: Number of the descriptor that holds ``{"configuration", "overrides"}``.
     """
+    _stop_early()
     compiled.use()
     from gateway.config.transfer import restore  # noqa: PLC0415 - after Rich is out of the way
     from gateway.errors import GatewayError  # noqa: PLC0415

@@ -5,10 +5,12 @@ Source: docs/decisions/0009-configuration-in-a-child.md.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -36,13 +38,34 @@ def become_worker(path: Path, overrides: Mapping[str, str]) -> NoReturn:
         ConfigError: with every fault found; this program goes on.
         GatewayError: see ``load_in_child``.
     """
-    text = _read_in_child(path, overrides, version=1)
-    _answered(text)
+    with _heeding_signals():
+        text = _read_in_child(path, overrides, version=1)
+        _answered(text)
+        _execute(text, overrides)
+
+
+@contextmanager
+def _heeding_signals() -> Iterator[None]:
+    """End at SIGTERM and ignore SIGHUP: the first process of a container has no defaults."""
+    former = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0)),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _execute(text: bytes, overrides: Mapping[str, str]) -> NoReturn:
     handed = tempfile.TemporaryFile()  # noqa: SIM115 - the worker closes it
     handed.write(orjson.dumps({"configuration": text.decode(), "overrides": dict(overrides)}))
     handed.seek(0)
     os.set_inheritable(handed.fileno(), True)  # noqa: FBT003 - it has no name
     command = [sys.executable, "-m", "gateway.process", str(handed.fileno())]
+    # A signal that comes between the programs would meet nobody.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     os.execve(sys.executable, command, ALLOCATOR | os.environ)  # noqa: S606 - no shell; itself
 
 

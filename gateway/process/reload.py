@@ -5,7 +5,8 @@ Source: design section 11; requirement A3.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -53,24 +54,52 @@ class Reloader:
         self._stop = asyncio.Event()
         self._turn = asyncio.Lock()
         self._seen = loaded.snapshot.source_digest
+        self._refused: list[str] | None = None
+        self._is_blind = False
 
     async def watch(self) -> None:
         """Reload at every change until ``close``; a reload may add folders to watch."""
         while not self._stop.is_set():
             folders = self._folders()
-            async for changes in watchfiles.awatch(
-                *folders,
-                watch_filter=self._concerns,
-                stop_event=self._stop,
-                step=SETTLE_MILLISECONDS,
-                rust_timeout=LOOK_MILLISECONDS,
-                yield_on_timeout=True,
-                recursive=False,
-            ):
-                if changes or await self._differs_from_what_was_seen():
-                    await self.reload()
-                if self._folders() != folders:
-                    break
+            try:
+                async for changes in self._changes(folders):
+                    await self._look(bool(changes))
+                    if self._folders() != folders:
+                        break
+            except Exception as error:  # noqa: BLE001 - no more inotify instances, a folder gone ...
+                if not self._is_blind:
+                    self._is_blind = True
+                    _log.warning("config.not_watched", error=str(error) or repr(error))
+                await self._pause(LOOK_MILLISECONDS / 1000)
+                await self._look(is_changed=False)
+            else:
+                self._is_blind = False
+
+    def _changes(self, folders: Iterable[Path]) -> AsyncIterator[set[watchfiles.main.FileChange]]:
+        return watchfiles.awatch(
+            *folders,
+            watch_filter=self._concerns,
+            stop_event=self._stop,
+            step=SETTLE_MILLISECONDS,
+            rust_timeout=LOOK_MILLISECONDS,
+            yield_on_timeout=True,
+            recursive=False,
+        )
+
+    async def _look(self, is_changed: bool) -> None:  # noqa: FBT001 - its only parameter
+        """Reload what changed, or try again what was refused: it may name a file that came since.
+
+        Which files that are, nobody knows before it compiles.
+        """
+        is_retry = self._refused is not None
+        if is_changed or is_retry or await self._differs_from_what_was_seen():
+            await self.reload(is_retry=is_retry and not is_changed)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not beyond ``close``."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
 
     def _folders(self) -> frozenset[Path]:
         return frozenset(file.parent for file in self._loaded.files)
@@ -90,11 +119,16 @@ class Reloader:
         """Stop watching."""
         self._stop.set()
 
-    async def reload(self) -> bool:
-        """Compile the files as they are now; return whether a new snapshot is in force."""
+    async def reload(self, *, is_retry: bool = False) -> bool:
+        """Compile the files as they are now; return whether a new snapshot is in force.
+
+        Args:
+            is_retry: Nobody asked for it: the same faults need not be told again.
+        """
         async with self._turn:
             self._seen = await self._digest()
             if self._seen == self._loaded.snapshot.source_digest:
+                self._refused = None
                 return False
             version = self._loaded.snapshot.version + 1
             path = self._loaded.files[0]
@@ -103,8 +137,7 @@ class Reloader:
                     load_in_child, path, self._overrides, version, self._counters()
                 )
             except GatewayError as error:
-                self._stats.reload_errors += 1
-                _log.error("config.reload_refused", faults=error.message.splitlines())
+                self._refuse(error.message, is_retry=is_retry)
                 return False
             self._seen = loaded.snapshot.source_digest
             if self._seen == self._loaded.snapshot.source_digest:
@@ -112,14 +145,21 @@ class Reloader:
             try:
                 self._swap(loaded.snapshot)
             except OSError as error:  # a certificate was replaced since it was read
-                self._stats.reload_errors += 1
-                _log.error("config.reload_refused", faults=[str(error)])
+                self._refuse(str(error), is_retry=is_retry)
                 return False
             self._loaded = loaded
+            self._refused = None
             self._tell_restart_needed()
             self._stats.reloads += 1
             _log.info("config.reloaded", version=version, routes=len(loaded.snapshot.routes))
             return True
+
+    def _refuse(self, message: str, *, is_retry: bool) -> None:
+        faults = message.splitlines()
+        if not is_retry or faults != self._refused:
+            self._stats.reload_errors += 1
+            _log.error("config.reload_refused", faults=faults)
+        self._refused = faults
 
     def _counters(self) -> dict[str, RouteCounters]:
         """Return what routes counted so far: whoever reads metrics knows a route by its name."""

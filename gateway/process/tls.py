@@ -28,6 +28,9 @@ Signature = tuple[tuple[int, int, int], ...]
 class ListenerCertificate:
     """The listener's context, kept up to date with its files.
 
+    A handshake begins with ``context`` and goes on with one of its own for each renewal: a context
+    that is given another pair keeps the old one for clients that ask for the old kind of key.
+
     Raises:
         GatewayError: ``tls.unusable``; the files can't be read or don't fit together.
     """
@@ -35,7 +38,8 @@ class ListenerCertificate:
     def __init__(self, files: ListenerTls) -> None:
         self._files = files
         self._signature = self._look()
-        self.context = self._made()
+        self.context = self._newest = self._made()
+        self.context.sni_callback = self._choose
         if files.key.stat().st_mode & _OTHERS:
             _log.warning("tls.key_readable", file=str(files.key), hint="chmod 600")
 
@@ -51,22 +55,29 @@ class ListenerCertificate:
             signature = self._look()
             if signature == self._signature:
                 return False
-            self._made()  # on trial: the context in use must never be half of two pairs
-            self.context.load_cert_chain(self._files.certificate, self._files.key, password="")
+            self._newest = self._made()
         except GatewayError as error:
             _log.error("tls.certificate_refused", reason=error.message)
-            return False
-        except (OSError, ssl.SSLError) as error:
-            _log.error("tls.certificate_refused", reason=str(error))
             return False
         self._signature = signature
         _log.info("tls.certificate_renewed", file=str(self._files.certificate))
         return True
 
+    def _choose(
+        self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
+    ) -> None:
+        """Go on with the newest files; OpenSSL calls this with and without a server name."""
+        handshake.context = self._newest
+
     def _look(self) -> Signature:
         """Return what tells a changed file; symbolic links are followed (Kubernetes swaps them)."""
+        files = self._files
         try:
-            found = [path.stat() for path in (self._files.certificate, self._files.key)]
+            found = [
+                path.stat()
+                for path in (files.certificate, files.key, files.client_ca)
+                if path is not None
+            ]
         except OSError as error:
             raise _unusable(Path(error.filename), error.strerror or str(error)) from error
         return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)

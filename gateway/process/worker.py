@@ -7,8 +7,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 import structlog
@@ -82,7 +81,7 @@ class Worker:
     certificate: ListenerCertificate | None
     server: asyncio.Server | None = None
     admin: web.AppRunner | None = None
-    background: list[asyncio.Task[None]] | None = None
+    background: list[asyncio.Task[None]] = field(default_factory=list)
     journal_is_open: bool = False
 
 
@@ -106,12 +105,15 @@ async def _live(loaded: Loaded, overrides: Mapping[str, str], courier: Courier) 
     except BaseException:
         await courier.close()
         raise
+    _on_signals(worker, stopping)
     try:
-        await start(worker)
+        is_started = await _start_unless(stopping, worker)
     except BaseException:
         await stop(worker)
         raise
-    _on_signals(worker, stopping)
+    if not is_started:
+        await stop(worker)
+        return 0
     _log.info(
         "worker.started",
         listen=str(worker.settings.listen),
@@ -127,6 +129,25 @@ async def _live(loaded: Loaded, overrides: Mapping[str, str], courier: Courier) 
     await stop(worker)
     _log.info("worker.stopped")
     return 0
+
+
+async def _start_unless(stopping: asyncio.Event, worker: Worker) -> bool:
+    """Start; return False if that was cut short: a ledger that is away is waited for for long."""
+    starting = spawn(start(worker), name="start", on_error=_raised_below)
+    stopped = spawn(stopping.wait(), name="stopping")
+    await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+    if starting.cancelled():
+        return False
+    starting.result()
+    return True
+
+
+def _raised_below(_name: str, _error: BaseException) -> None:
+    """Whoever waits for the task raises it."""
 
 
 def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None = None) -> Worker:
@@ -269,7 +290,7 @@ async def start(worker: Worker) -> None:
         worker.corrections.start(replay=True)
     await worker.directory.start()
     worker.shipper.start()
-    worker.background = [
+    worker.background += [
         spawn(sweep(worker.ports, worker.ports.clock), name="sweep"),
         spawn(worker.reloader.watch(), name="reload"),
         spawn(_write_key_use(worker), name="key-use"),
@@ -328,19 +349,25 @@ def readiness(worker: Worker) -> list[str]:
 
 
 async def _write_key_use(worker: Worker) -> None:
+    while True:
+        await asyncio.sleep(KEY_USE_EVERY_SECONDS)
+        await _note_key_use(worker)
+
+
+async def _note_key_use(worker: Worker) -> None:
+    """Write down which keys were used when; a database that is away is told of it later."""
     registry = worker.key_registry
     if registry is None:
         return
-    while True:
-        await asyncio.sleep(KEY_USE_EVERY_SECONDS)
-        due = worker.key_use.due(worker.ports.clock.now_micro())
-        if not due:
-            continue
-        try:
+    due = worker.key_use.due(worker.ports.clock.now_micro())
+    if not due:
+        return
+    try:
+        async with asyncio.timeout(SHIP_AT_STOP_SECONDS):
             await asyncio.to_thread(registry.touch_keys, due)
-        except GatewayError as error:
-            worker.key_use.failed(due)
-            _log.warning("keys.use_not_noted", reason=error.message)
+    except (GatewayError, TimeoutError) as error:
+        worker.key_use.failed(due)
+        _log.warning("keys.use_not_noted", reason=str(error) or "the database does not answer")
 
 
 def _on_signals(worker: Worker, stopping: asyncio.Event) -> None:
@@ -389,10 +416,11 @@ async def stop(worker: Worker) -> None:
             connection.cut()
     await asyncio.sleep(0)
     worker.reloader.close()
-    for task in worker.background or ():
+    for task in worker.background:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    if worker.background:
+        await asyncio.wait(worker.background)
+    await _note_key_use(worker)
     if worker.journal_is_open:
         await worker.journal.flush()
         await worker.corrections.drain(SHIP_AT_STOP_SECONDS)

@@ -1,11 +1,13 @@
 """The child tells what it read, or what is wrong; it never tells a secret to the process list."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import ConfigError, GatewayError
-from gateway.process.loading import load_in_child
+from gateway.process.loading import _heeding_signals, load_in_child
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,3 +31,15 @@ def test_faults_come_with_their_places(tmp_path: Path) -> None:
     assert "2:11: nonsense" in caught.value.message
     with pytest.raises(GatewayError, match="can't be read"):
         load_in_child(tmp_path / "gone.yaml", {})
+
+
+def test_signals_are_heeded_while_the_configuration_is_read() -> None:
+    """B11: the first process of a container has no handlers by default: they would be lost."""
+    former = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    with _heeding_signals():
+        os.kill(os.getpid(), signal.SIGHUP)
+        with pytest.raises(SystemExit) as ended:
+            signal.raise_signal(signal.SIGTERM)
+
+    assert ended.value.code == 0
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == former

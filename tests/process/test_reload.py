@@ -3,12 +3,17 @@
 import asyncio
 import shutil
 import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from gateway.config.loaded import Loaded
 from gateway.config.settings import load
 from gateway.config.snapshot import Snapshot
+from gateway.process.loading import load_in_child
 from gateway.process.reload import Reloader
 from gateway.telemetry.metrics import WorkerStats
 from tests.support.pricing_files import write_pricing
@@ -130,6 +135,80 @@ async def test_what_can_not_be_put_in_force_leaves_the_old_one(box: Box, tmp_pat
     box.reloader._swap = swap
     assert await box.reloader.reload()
     assert box.names() == ["b"]
+
+
+@asynccontextmanager
+async def watched(reloader: Reloader) -> AsyncIterator[None]:
+    watching = asyncio.get_running_loop().create_task(reloader.watch())
+    try:
+        yield
+    finally:
+        reloader.close()
+        await asyncio.wait_for(watching, 10)
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():
+            await asyncio.sleep(0.01)
+
+
+async def test_what_was_refused_for_a_file_that_was_not_there_is_tried_again(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A3: new prices may come after the route file that names them, and faults are told once."""
+    monkeypatch.setattr("gateway.process.reload.LOOK_MILLISECONDS", 50)
+    both = TEXT.replace("pricing: pricing.json", "pricing: [pricing.json, next.json]")
+    with capture_logs() as lines:
+        async with watched(box.reloader):
+            (tmp_path / "gateway.yaml").write_text(both.replace("NAME", "b"))
+            await until(lambda: box.stats.reload_errors)
+            reads = count_of_reads(monkeypatch)
+            await until(lambda: len(reads) > 2)
+            write_pricing(
+                tmp_path / "next.json",
+                lambda d: d.update(
+                    pricing_version="2030-01-01.v9.9.9", effective_from="2030-01-01T00:00:00Z"
+                ),
+            )
+            await until(lambda: box.snapshots)
+
+    assert [len(snapshot.pricings) for snapshot in box.snapshots] == [2]
+    assert box.stats.reload_errors == 1
+    assert [line["event"] for line in lines].count("config.reload_refused") == 1
+
+
+def count_of_reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    reads: list[Path] = []
+
+    def read(path: Path, *others: object) -> Loaded:
+        reads.append(path)
+        return load_in_child(path, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("gateway.process.reload.load_in_child", read)
+    return reads
+
+
+async def test_without_a_watch_the_files_are_looked_at(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine may be out of inotify instances, or a watched folder be gone for a moment."""
+
+    async def none_left(*_: object, **__: object) -> AsyncIterator[set[object]]:
+        raise OSError(24, "Too many open files")
+        yield set()
+
+    monkeypatch.setattr("gateway.process.reload.LOOK_MILLISECONDS", 10)
+    monkeypatch.setattr("watchfiles.awatch", none_left)
+    with capture_logs() as lines:
+        async with watched(box.reloader):
+            (tmp_path / "gateway.yaml").write_text(TEXT.replace("NAME", "b"))
+            await until(lambda: box.snapshots)
+            (tmp_path / "gateway.yaml").write_text(TEXT.replace("NAME", "c"))
+            await until(lambda: len(box.snapshots) == 2)
+
+    assert box.names() == ["b", "c"]
+    assert [line["event"] for line in lines].count("config.not_watched") == 1
 
 
 async def test_config_map_swap_is_seen(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import ssl
 from pathlib import Path
 
@@ -17,28 +16,40 @@ from tests.support.redis_tls import make_certificate
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 
 
-def files_in(folder: Path, prefix: str = "", *, client_ca: Path | None = None) -> ListenerTls:
-    key, certificate = make_certificate(folder, prefix)
+def files_in(
+    folder: Path, prefix: str = "", *, client_ca: Path | None = None, kind: str = "ec"
+) -> ListenerTls:
+    key, certificate = make_certificate(folder, prefix, kind=kind)
     return ListenerTls(certificate, key, client_ca)
 
 
-def shown_by(context: ssl.SSLContext) -> str:
-    """Return the certificate that a handshake gets, PEM."""
-    ours, theirs = socket.socketpair()
+def shown_by(
+    context: ssl.SSLContext, ciphers: str = "", client: tuple[Path, Path] | None = None
+) -> str:
+    """Return the certificate that a handshake gets, PEM.
+
+    Args:
+        context: The listener's.
+        ciphers: What the client takes, with TLS 1.2; empty for anything.
+        client: Certificate and key that it shows.
+    """
     asking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     asking.check_hostname, asking.verify_mode = False, ssl.CERT_NONE
+    if ciphers:
+        asking.maximum_version = ssl.TLSVersion.TLSv1_2
+        asking.set_ciphers(ciphers)
+    if client is not None:
+        asking.load_cert_chain(*client)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = context.wrap_bio(outgoing, incoming, server_side=True)
-    client = asking.wrap_bio(incoming, outgoing)
-    ours.close()
-    theirs.close()
+    caller = asking.wrap_bio(incoming, outgoing)
     for _ in range(10):
-        for side in (client, server):
+        for side in (caller, server):
             try:
                 side.do_handshake()
             except ssl.SSLWantReadError:
                 continue
-    der = client.getpeercert(binary_form=True)
+    der = caller.getpeercert(binary_form=True)
     assert der is not None
     return ssl.DER_cert_to_PEM_cert(der)
 
@@ -74,6 +85,60 @@ def test_half_a_renewal_is_refused_and_the_old_pair_stays(tmp_path: Path) -> Non
     shutil.copy(newer.key, files.key)
     assert served.renew()
     assert shown_by(served.context) == newer.certificate.read_text()
+
+
+@pytest.mark.parametrize("kinds", [("ec", "rsa"), ("rsa", "ec")])
+def test_a_renewed_pair_of_another_kind_takes_the_place_of_the_old(
+    tmp_path: Path, kinds: tuple[str, str]
+) -> None:
+    """Certbot changed from RSA to ECDSA: nobody must get the old certificate any more."""
+    files = files_in(tmp_path, kind=kinds[0])
+    served = ListenerCertificate(files)
+    make_certificate(tmp_path, kind=kinds[1])
+
+    assert served.renew()
+
+    for ciphers in ("ECDHE+AESGCM", f"ECDHE+a{'RSA' if kinds[1] == 'rsa' else 'ECDSA'}+AESGCM"):
+        assert shown_by(served.context, ciphers) == files.certificate.read_text()
+    old = f"ECDHE+a{'RSA' if kinds[0] == 'rsa' else 'ECDSA'}+AESGCM"
+    with pytest.raises(ssl.SSLError):
+        shown_by(served.context, old)
+
+
+def test_files_that_change_while_they_are_read_leave_no_half_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = files_in(tmp_path)
+    served = ListenerCertificate(files)
+    make_certificate(tmp_path)
+    made = served._made
+
+    def changed_behind() -> ssl.SSLContext:
+        context = made()
+        files.key.write_text(make_certificate(tmp_path, "late-")[0].read_text())
+        return context
+
+    monkeypatch.setattr(served, "_made", changed_behind)
+    assert served.renew()
+    assert shown_by(served.context) == files.certificate.read_text()
+
+
+def test_renewed_authorities_of_clients_are_in_force(tmp_path: Path) -> None:
+    authorities = tmp_path / "ca.pem"
+    key, old = make_certificate(tmp_path, "old-")
+    new_key, new = make_certificate(tmp_path, "new-")
+    shutil.copy(old, authorities)
+    served = ListenerCertificate(files_in(tmp_path, client_ca=authorities))
+    shown_by(served.context, client=(old, key))
+    with pytest.raises(ssl.SSLError):
+        shown_by(served.context, client=(new, new_key))
+
+    shutil.copy(new, authorities)
+    assert served.renew()
+
+    shown_by(served.context, client=(new, new_key))
+    with pytest.raises(ssl.SSLError):
+        shown_by(served.context, client=(old, key))
 
 
 async def test_files_are_looked_at_now_and_then(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ What happens to requests meanwhile is proved in tests/system.
 """
 
 import asyncio
+import os
+import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,9 +18,12 @@ import uvloop
 
 from gateway.config.loaded import Address
 from gateway.errors import GatewayError
+from gateway.metering.courier import ThreadCourier
 from gateway.metering.journal_segments import SegmentWriter
+from gateway.process import wiring
 from gateway.process import worker as life
 from gateway.process.worker import Worker
+from gateway.tasks import spawn
 from tests.process.configurations import loaded_in
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -72,6 +77,49 @@ async def test_what_was_answered_is_in_the_ledger_when_it_has_stopped(tmp_path: 
     records = again.ledger.events(workspace_id=None, period=None)
     assert [record.code for record in records] == ["key_missing"] * 3
     assert again.journal.unshipped_records == 0
+    await life.stop(again)
+
+
+async def test_a_background_task_that_died_does_not_keep_it_from_stopping(tmp_path: Path) -> None:
+    loaded = loaded_in(tmp_path)
+    made = life.build(loaded, {})
+    await life.start(made)
+
+    async def dies() -> None:
+        raise RuntimeError("a bug")
+
+    made.background.append(spawn(dies(), name="dies", on_error=lambda *_: None))
+    async with httpx.AsyncClient() as client:
+        await client.get(f"{url_of(made)}/one")
+
+    await life.stop(made)
+
+    ledger = wiring.open_ledger(loaded.settings)
+    assert len(ledger.events(workspace_id=None, period=None)) == 1
+    ledger.close()
+
+
+async def test_a_start_that_waits_is_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B11: SIGTERM ends a gateway that waits for its ledger, and leaves nothing locked."""
+    loaded = loaded_in(tmp_path)
+    waiting = asyncio.Event()
+
+    async def waits(*_: object) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as changed:
+        changed.setattr(life, "rebuild_memory", waits)
+        courier = ThreadCourier(wiring.open_carrier(loaded.settings))
+        living = asyncio.get_running_loop().create_task(life._live(loaded, {}, courier))
+        await waiting.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await asyncio.wait_for(living, 20) == 0
+
+    again = life.build(loaded, {})
+    await life.start(again)
     await life.stop(again)
 
 
