@@ -17,6 +17,7 @@ import structlog
 
 from gateway.config.snapshot import Snapshot
 from gateway.control.quotas import Quota, quotas_of
+from gateway.errors import LedgerUnavailable
 from gateway.ledger.port import ChargedTotal, Ledger
 from gateway.metering.journal import Journal
 from gateway.metering.shipper import Shipper
@@ -90,9 +91,10 @@ async def rebuild_memory(
         now_micro: The instant whose periods are rebuilt, by the store's clock.
 
     Raises:
-        LedgerUnavailable: the ledger can't be asked: hard caps can't be trusted yet.
+        LedgerUnavailable: the ledger can't be asked, or does not take what the journal holds: hard
+            caps can't be trusted yet.
     """
-    await shipper.flush(_SHIP_SECONDS)
+    await _ship_backlog(journal, shipper)
     rebuilt = await asyncio.to_thread(compute, ledger, journal, snapshot, now_micro)
     for key, counter in rebuilt.counters.items():
         store.restore(key, counter.value_micro, counter.expires_at_seconds)
@@ -101,6 +103,27 @@ async def rebuild_memory(
         store.restore_run(run.key, "", run.expires_at_seconds)
     _log.info("recovery.memory_rebuilt", counters=len(rebuilt.counters), runs=len(rebuilt.runs))
     return rebuilt
+
+
+async def _ship_backlog(journal: Journal, shipper: Shipper) -> None:
+    """Ship for as long as it gets on: what is not shipped is not counted.
+
+    Raises:
+        LedgerUnavailable: it does not, and more is left than the journal is searched for.
+    """
+    before = journal.unshipped_records
+    while not await shipper.flush(_SHIP_SECONDS):
+        left = journal.unshipped_records
+        if left >= before:
+            break
+        _log.info("recovery.shipping", left=left)
+        before = left
+    if journal.unshipped_records > _LEFT_BEHIND_MAX:
+        raise LedgerUnavailable(
+            "recovery.backlog",
+            f"{journal.unshipped_records} records can't be brought to the ledger",
+            "counters would begin too low: see the log for what the ledger says, then start again",
+        )
 
 
 def compute(ledger: Ledger, journal: Journal, snapshot: Snapshot, now_micro: int) -> Rebuilt:

@@ -57,14 +57,14 @@ def memory() -> MemoryCounterStore:
     return MemoryCounterStore(FixedClock(), stats=StoreStats())
 
 
-def shipper_of(journal: Journal, ledger: SqlLedger) -> Shipper:
+def shipper_of(journal: Journal, ledger: SqlLedger, batch: int = 100) -> Shipper:
     return Shipper(
         journal,
         ThreadCourier(LedgerCarrier(ledger, FixedClock())),
         clock=FixedClock(),
         stats=ShipperStats(),
         interval_seconds=0.002,
-        batch=100,
+        batch=batch,
     )
 
 
@@ -180,6 +180,43 @@ async def test_what_the_ledger_refuses_counts_from_the_journal(
     rebuilt = await rebuild_memory(store, ledger, journal, shipper, snapshot(), NOW_MICRO)
     assert await store.read("ws_acme", [MONTH_KEY]) == (2 * MICRO,)
     assert [run.key for run in rebuilt.runs] == [run_key("ws_acme", "run")]
+    await journal.close()
+
+
+async def test_a_long_backlog_is_shipped_whole_before_anything_is_counted(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A5: patience is with a ledger that does not answer, not with one that has much to do."""
+    monkeypatch.setattr(recovery, "_SHIP_SECONDS", 0.0)
+    monkeypatch.setattr(recovery, "_LEFT_BEHIND_MAX", 2)
+    ledger = Ledger(engine)
+    journal = journal_in(tmp_path / "journal")
+    await keep(journal, [record(number) for number in range(9)])
+    store = memory()
+    shipper = shipper_of(journal, ledger, batch=1)
+
+    await rebuild_memory(store, ledger, journal, shipper, snapshot(), NOW_MICRO)
+
+    assert await store.read("ws_acme", [MONTH_KEY]) == (9 * MICRO,)
+    await journal.close()
+
+
+async def test_more_than_can_be_searched_is_no_start(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "_SHIP_SECONDS", 0.01)
+    monkeypatch.setattr(recovery, "_LEFT_BEHIND_MAX", 2)
+    ledger = Ledger(engine)
+    ledger.refuses = True
+    journal = journal_in(tmp_path / "journal")
+    await keep(journal, [record(number) for number in range(3)])
+
+    with pytest.raises(LedgerUnavailable) as caught:
+        await rebuild_memory(
+            memory(), ledger, journal, shipper_of(journal, ledger), snapshot(), NOW_MICRO
+        )
+
+    assert caught.value.code == "recovery.backlog"
     await journal.close()
 
 
