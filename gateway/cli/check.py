@@ -1,6 +1,5 @@
 """``gateway check``: are route file, pricing file and keys file right? Starts nothing."""
 
-import os
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -11,10 +10,9 @@ import typer
 from gateway.cli import output
 from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, Keys
 from gateway.cli.context import ENVIRONMENT, FILE, load
-from gateway.control.written_keys import plan_faults, read_entries
+from gateway.control.written_keys import plan_faults, read_variable, read_written
 from gateway.errors import ConfigError, Fault, GatewayError
-from gateway.keys.environment import EnvKeyDirectory
-from gateway.telemetry.metrics import DirectoryStats
+from gateway.process.clock import SystemClock
 
 if TYPE_CHECKING:
     from gateway.config.loaded import Loaded
@@ -69,19 +67,26 @@ def run(
 def _check_keys(loaded: "Loaded") -> int | None:
     """Return how many keys are written by hand; None where a database has them."""
     place = loaded.settings.keys
-    pricing = loaded.snapshot.pricings[-1]
     if place.startswith(FILE):
-        path = Path(place.removeprefix(FILE))
-        entries = read_entries(path)
-        if faults := plan_faults(entries, pricing, str(path)):
-            raise ConfigError(faults)
-        return len(entries)
-    if place.startswith(ENVIRONMENT):
-        name = place.removeprefix(ENVIRONMENT)
-        stats = DirectoryStats()
-        EnvKeyDirectory.parse(os.environ.get(name, ""), variable=name, stats=stats)
-        return stats.cached
-    return None
+        name = place.removeprefix(FILE)
+        keys, workspaces = read_written(Path(name))
+    elif place.startswith(ENVIRONMENT):
+        name = f"${place.removeprefix(ENVIRONMENT)}"
+        keys, workspaces = read_variable(place.removeprefix(ENVIRONMENT))
+    else:
+        return None
+    snapshot, now_micro = loaded.snapshot, SystemClock().now_micro()
+    present = snapshot.pricing_at(now_micro)
+    if present is not None and (faults := plan_faults(workspaces, present, name)):
+        raise ConfigError(faults)
+    for pricing in snapshot.pricings:
+        if pricing.effective_from_micro > now_micro:
+            for fault in plan_faults(workspaces, pricing, name):
+                output.note(
+                    f"warning: {fault.file}: {fault.path}: {fault.message} in {pricing.version}, "
+                    f"from {output.instant(pricing.effective_from_micro)} on"
+                )
+    return len(keys)
 
 
 def _faults(error: GatewayError, config: Path) -> list[dict[str, object]]:

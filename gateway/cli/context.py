@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from gateway.clock import Clock
 from gateway.config.snapshot import Snapshot
 from gateway.control.statements import current_period, pricing_now
-from gateway.errors import GatewayError
 from gateway.keys.port import KeyRegistry
 from gateway.ledger.port import Ledger
 from gateway.process.clock import SystemClock
@@ -75,22 +74,21 @@ class Desk:
 
     @property
     def registry(self) -> KeyRegistry:
-        """Keys and workspaces.
-
-        Raises:
-            GatewayError: they stand in an environment variable, or can't be opened.
-        """
+        """Keys and workspaces. Raises ``GatewayError``: they can't be opened or hold mistakes."""
         keys = self.loaded.settings.keys
         if keys.startswith(FILE):
-            from gateway.control.written_keys import WrittenRegistry  # noqa: PLC0415 - brings yaml
+            from gateway.control import written_keys  # noqa: PLC0415 - brings yaml
 
-            return WrittenRegistry(Path(keys.removeprefix(FILE)))
+            path = Path(keys.removeprefix(FILE))
+            written = written_keys.read_written(path)
+            return written_keys.WrittenRegistry(written, str(path), is_watched=True)
         if keys.startswith(ENVIRONMENT):
-            raise GatewayError(
-                "keys.read_only",
-                f"the keys stand in the environment variable {keys.removeprefix(ENVIRONMENT)}",
-                "`gateway keys create` prints an entry for it; the variable itself is the list",
-            )
+            from gateway.control import written_keys  # noqa: PLC0415 - brings yaml
+
+            name = keys.removeprefix(ENVIRONMENT)
+            written = written_keys.read_variable(name)
+            place = f"the environment variable {name}"
+            return written_keys.WrittenRegistry(written, place, is_watched=False)
         from gateway.process import wiring  # noqa: PLC0415 - brings SQLAlchemy
 
         return wiring.open_registry(self.loaded.settings)

@@ -7,7 +7,8 @@ from typing import NoReturn
 import yaml
 
 from gateway.errors import ConfigError, Fault, GatewayError
-from gateway.keys.document import parse_document
+from gateway.keys.document import Keys, parse_workspaces
+from gateway.keys.environment import parse_variable, value_of
 from gateway.keys.port import (
     KeyDescription,
     KeyEntry,
@@ -17,27 +18,29 @@ from gateway.keys.port import (
 )
 from gateway.rules.plan import Pricing
 
+Written = tuple[Keys, list[Workspace]]
+"""What is written: keys, and workspaces with and without keys."""
+
 
 class WrittenRegistry:
-    """A read-only ``KeyRegistry`` over a key file; what would change it says how to.
+    """A read-only ``KeyRegistry`` over what is written by hand; what would change it says how to.
 
     Args:
-        path: The file.
-
-    Raises:
-        ConfigError: the file is missing or wrong.
+        written: See there.
+        place: Where it is written, for people.
+        is_watched: Whether running gateways see a change.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._entries = read_entries(path)
+    def __init__(self, written: Written, place: str, *, is_watched: bool) -> None:
+        keys, workspaces = written
+        self._entries = list(keys.values())
+        self._workspaces = {workspace.workspace_id: workspace for workspace in workspaces}
+        self._place = place
+        self._is_watched = is_watched
 
     def workspace(self, workspace_id: str) -> Workspace | None:
-        """Return a workspace that has a key in the file."""
-        for entry in self._entries:
-            if entry.workspace_id == workspace_id:
-                return _workspace(entry)
-        return None
+        """Return a workspace, or None."""
+        return self._workspaces.get(workspace_id)
 
     def plan_at(self, workspace_id: str, at_micro: int) -> str | None:
         """Return the plan that stands in the file now: it tells nothing of former ones."""
@@ -46,8 +49,8 @@ class WrittenRegistry:
         return None if workspace is None else workspace.plan
 
     def workspaces(self, *, limit: int, after: str = "") -> Sequence[Workspace]:
-        """Return the workspaces that have keys in the file, by id."""
-        found = {entry.workspace_id: _workspace(entry) for entry in self._entries}
+        """Return the workspaces by id."""
+        found = self._workspaces
         return [found[name] for name in sorted(found) if name > after][:limit]
 
     def keys(self, workspace_id: str | None, *, limit: int) -> Sequence[KeyDescription]:
@@ -96,13 +99,14 @@ class WrittenRegistry:
     def _refuse(self, how: str) -> NoReturn:
         raise GatewayError(
             "keys.read_only",
-            f"the keys are kept in {self._path}, which is changed by hand",
-            f"{how}; running gateways see it within a second",
+            f"the keys are kept in {self._place}, which is changed by hand",
+            f"{how}; running gateways "
+            f"{'see it within a second' if self._is_watched else 'must be started again'}",
         )
 
 
-def read_entries(path: Path) -> list[KeyEntry]:
-    """Return the keys of a file.
+def read_written(path: Path) -> Written:
+    """Return what a key file holds.
 
     Raises:
         ConfigError: the file is missing or wrong.
@@ -112,17 +116,26 @@ def read_entries(path: Path) -> list[KeyEntry]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError([Fault(str(path), 1, 1, "$", f"can't be read: {reason}")]) from error
-    return list(parse_document(text, str(path)).values())
+    return parse_workspaces(text, str(path))
 
 
-def plan_faults(entries: Sequence[KeyEntry], pricing: Pricing, file: str) -> list[Fault]:
+def read_variable(name: str) -> Written:
+    """Return what an environment variable holds.
+
+    Raises:
+        ConfigError: it is wrong.
+        GatewayError: it is not set.
+    """
+    return parse_variable(value_of(name), name)
+
+
+def plan_faults(workspaces: Sequence[Workspace], pricing: Pricing, file: str) -> list[Fault]:
     """Return a fault for each workspace whose plan the pricing file lacks."""
-    plans = {entry.workspace_id: entry.plan for entry in entries}
     expected = f"one of: {', '.join(pricing.tiers)}"
     return [
-        Fault(file, 1, 1, f"workspaces[{workspace}].plan", f"no plan is called {plan}", expected)
-        for workspace, plan in plans.items()
-        if plan not in pricing.tiers
+        Fault(file, 1, 1, _at(known), f"no plan is called {known.plan}", expected)
+        for known in workspaces
+        if known.plan not in pricing.tiers
     ]
 
 
@@ -144,8 +157,8 @@ def entry_text(key: NewKey, expires_at: str | None) -> str:
     return yaml.safe_dump([entry], sort_keys=False, allow_unicode=True)
 
 
-def _workspace(entry: KeyEntry) -> Workspace:
-    return Workspace(entry.workspace_id, entry.plan, entry.workspace_status, created_at_micro=0)
+def _at(workspace: Workspace) -> str:
+    return f"workspaces[{workspace.workspace_id}].plan"
 
 
 def _description(entry: KeyEntry) -> KeyDescription:

@@ -26,7 +26,7 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
-from gateway.keys.port import KeyEntry, WorkspaceStatus
+from gateway.keys.port import KeyEntry, Workspace, WorkspaceStatus
 from gateway.keys.yaml_events import YamlEvents
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}").fullmatch
@@ -59,9 +59,22 @@ def parse_document(text: str, file: str) -> Keys:
     Raises:
         ConfigError: with file, line and column of every fault.
     """
+    return parse_workspaces(text, file)[0]
+
+
+def parse_workspaces(text: str, file: str) -> tuple[Keys, list[Workspace]]:
+    """Return the keys of a YAML text and its workspaces, those without keys included.
+
+    Args:
+        text: See ``parse_document``.
+        file: See ``parse_document``.
+
+    Raises:
+        ConfigError: see ``parse_document``.
+    """
     reader = _DocumentReader(text, file)
     reader.events.read(reader.document)
-    return reader.keys
+    return reader.keys, reader.workspaces
 
 
 class _DocumentReader:
@@ -70,6 +83,7 @@ class _DocumentReader:
     def __init__(self, text: str, file: str) -> None:
         self.events = YamlEvents(text, file)
         self.keys: Keys = {}
+        self.workspaces: list[Workspace] = []
         self._workspace_ids: set[str] = set()
         self._key_ids: set[str] = set()
 
@@ -110,6 +124,7 @@ class _DocumentReader:
             self._missing(path, id=workspace_id, plan=plan)
             return
         plan = sys.intern(plan)
+        self.workspaces.append(Workspace(workspace_id, plan, status, created_at_micro=0))
         for entry in found:
             entry.workspace_id, entry.plan, entry.workspace_status = workspace_id, plan, status
 

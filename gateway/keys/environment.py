@@ -3,12 +3,13 @@
 Either ``workspace:PLAN:sha256,workspace:PLAN:sha256`` or the YAML of ``gateway.keys.document``.
 """
 
+import os
 from typing import Final, Self
 
-from gateway.errors import ConfigError, Fault
-from gateway.keys.document import NAME, NAME_EXPECTED, Keys, parse_document
+from gateway.errors import ConfigError, Fault, GatewayError
+from gateway.keys.document import NAME, NAME_EXPECTED, Keys, parse_workspaces
 from gateway.keys.format import is_same_hash
-from gateway.keys.port import KeyEntry
+from gateway.keys.port import KeyEntry, Workspace
 from gateway.telemetry.metrics import DirectoryStats
 
 _HASH_DIGITS: Final = 64
@@ -37,10 +38,7 @@ class EnvKeyDirectory:
         Raises:
             ConfigError: with every fault.
         """
-        file = f"${variable}"
-        is_document = text.lstrip().startswith(("version", "{", "#", "---", "workspaces"))
-        keys = parse_document(text, file) if is_document else _parse_list(text, file)
-        return cls(keys, stats)
+        return cls(parse_variable(text, variable)[0], stats)
 
     def known(self, key_hash: bytes) -> KeyEntry | None:
         """Return the entry of a key; None for ``find`` to say that there is none."""
@@ -62,6 +60,42 @@ class EnvKeyDirectory:
 
     async def close(self) -> None:
         """Do nothing."""
+
+
+def value_of(variable: str) -> str:
+    """Return a variable's value.
+
+    Raises:
+        GatewayError: it is not set.
+    """
+    if variable not in os.environ:
+        raise GatewayError(
+            "keys.variable_missing",
+            f"the environment variable {variable} is not set",
+            "set it to keys as the configuration reference describes them",
+        )
+    return os.environ[variable]
+
+
+def parse_variable(text: str, variable: str) -> tuple[Keys, list[Workspace]]:
+    """Return the keys and workspaces that a variable's value describes.
+
+    Args:
+        text: The value.
+        variable: Its name, for faults.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    file = f"${variable}"
+    if text.lstrip().startswith(("version", "{", "#", "---", "workspaces")):
+        return parse_workspaces(text, file)
+    keys = _parse_list(text, file)
+    found = {
+        entry.workspace_id: Workspace(entry.workspace_id, entry.plan, entry.workspace_status, 0)
+        for entry in keys.values()
+    }
+    return keys, list(found.values())
 
 
 def _parse_list(text: str, file: str) -> Keys:

@@ -3,7 +3,6 @@
 That an adapter fits its port is proved here by the type checker.
 """
 
-import os
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -97,16 +96,10 @@ def open_directory(settings: Settings, clock: Clock, stats: DirectoryStats) -> K
 
         return YamlKeyDirectory(Path(keys.removeprefix(FILE_PREFIX)), stats=stats)
     if keys.startswith(ENVIRONMENT_PREFIX):
-        from gateway.keys.environment import EnvKeyDirectory  # noqa: PLC0415 - brings YAML
+        from gateway.keys.environment import EnvKeyDirectory, value_of  # noqa: PLC0415 - brings YAML
 
         variable = keys.removeprefix(ENVIRONMENT_PREFIX)
-        if variable not in os.environ:
-            raise GatewayError(
-                "keys.variable_missing",
-                f"the environment variable {variable} is not set",
-                "set it to keys as the configuration reference describes them",
-            )
-        return EnvKeyDirectory.parse(os.environ[variable], variable=variable, stats=stats)
+        return EnvKeyDirectory.parse(value_of(variable), variable=variable, stats=stats)
     store = SqlKeyStore(migrated_engine(settings, keys), clock)
     return CachingKeyDirectory(store, clock=clock, stats=stats)
 

@@ -1,11 +1,13 @@
 """``gateway check`` finds every mistake at once and starts nothing."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.support.operator_desk import OperatorDesk
+from tests.support.pricing_files import Document, write_pricing
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,3 +83,31 @@ def test_keys_in_a_variable_are_checked_as_well(
 
     monkeypatch.setenv("GATEWAY_TEST_KEYS", "acme")
     desk.run("check", "--keys", "env:GATEWAY_TEST_KEYS", expect=1)
+
+
+@pytest.mark.parametrize("place", ["file:keys.yaml", "env:GATEWAY_TEST_KEYS"])
+@pytest.mark.parametrize(("plan", "code"), [("STARTER", 0), ("BASIC", 1)])
+def test_plans_are_those_of_the_prices_in_force(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch, place: str, plan: str, code: int
+) -> None:
+    """A3: prices that begin later are no reason to refuse what works today, but one to warn."""
+
+    def later(document: Document) -> None:
+        text = json.dumps(document).replace("STARTER", "BASIC")
+        document.clear()
+        document.update(json.loads(text))
+        document.update(pricing_version="2098-01-01.v9.9.9", effective_from="2098-01-01T00:00:00Z")
+
+    write_pricing(desk.folder / "later.json", later)
+    routes = desk.config.read_text()
+    desk.config.write_text(routes.replace("pricing.json", "[pricing.json, later.json]"))
+    digest = hashlib.sha256(b"x").hexdigest()
+    monkeypatch.setenv("GATEWAY_TEST_KEYS", f"acme:{plan}:{digest}")
+    (desk.folder / "keys.yaml").write_text(
+        f"version: 1\nworkspaces:\n  - {{id: acme, plan: {plan}}}\n"
+    )
+
+    told = desk.run("check", "--keys", place, expect=code) + desk.told
+
+    assert ("no plan is called STARTER in 2098-01-01.v9.9.9" in told) is (plan == "STARTER")
+    assert ("no plan is called BASIC" in told) is (plan == "BASIC")

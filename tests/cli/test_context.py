@@ -33,11 +33,16 @@ def test_keys_in_a_file_are_read_from_it(desk: OperatorDesk) -> None:
     assert opened.written_keys is not None
 
 
-def test_keys_in_a_variable_have_no_registry(desk: OperatorDesk) -> None:
+def test_keys_in_a_variable_are_read_like_a_file(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = open_desk(desk.config, keys="env:KEYS")
-
-    with pytest.raises(GatewayError, match="environment variable KEYS"):
+    monkeypatch.delenv("KEYS", raising=False)
+    with pytest.raises(GatewayError, match="environment variable KEYS is not set"):
         _ = opened.registry
+    monkeypatch.setenv("KEYS", f"acme:STARTER:{'1' * 64}")
+
+    assert opened.registry.workspace("acme") is not None
 
 
 def test_a_wrong_file_is_not_opened(desk: OperatorDesk, tmp_path: Path) -> None:

@@ -121,7 +121,12 @@ def test_a_key_for_a_file_is_printed_not_stored(desk: OperatorDesk) -> None:
     assert desk.json("keys", "list", "--keys", "file:keys.yaml") == []
 
 
-def test_keys_in_a_variable_can_not_be_listed(desk: OperatorDesk) -> None:
-    desk.run("keys", "list", "--keys", "env:SOME_KEYS", expect=1)
+def test_keys_in_a_variable_are_listed_and_not_changed(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_KEYS", f"acme:STARTER:{'1' * 64}")
+    (key,) = desk.json("keys", "list", "--keys", "env:SOME_KEYS")
+
+    desk.run("keys", "revoke", key["key_id"], "--keys", "env:SOME_KEYS", expect=1)
 
     assert "[keys.read_only]" in desk.told

@@ -1,6 +1,7 @@
 """Keys in a YAML file are listed like any others and changed by hand (B3)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from gateway.control.written_keys import (
     WrittenRegistry,
     entry_text,
     plan_faults,
-    read_entries,
+    read_variable,
+    read_written,
 )
 from gateway.errors import ConfigError, GatewayError
 from gateway.keys.document import parse_document
@@ -42,8 +44,12 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+def registry_of(path: Path) -> WrittenRegistry:
+    return WrittenRegistry(read_written(path), str(path), is_watched=True)
+
+
 def test_the_file_is_listed_like_a_registry(path: Path) -> None:
-    registry = WrittenRegistry(path)
+    registry = registry_of(path)
 
     assert [entry.workspace_id for entry in registry.workspaces(limit=10)] == ["acme", "globex"]
     assert [entry.workspace_id for entry in registry.workspaces(limit=1, after="acme")] == [
@@ -68,7 +74,10 @@ def test_the_file_is_listed_like_a_registry(path: Path) -> None:
         lambda registry: registry.update_workspace(
             "acme", plan=None, status=WorkspaceStatus.SUSPENDED
         ),
-        lambda registry: registry.revoke_key("key_a", at_micro=1),
+        lambda registry: registry.revoke_key("key_a", at_micro=None),
+        lambda registry: registry.replace_key(
+            "key_a", prepare_key(pricing(), FakeClock(), KeyRequest("acme")).key, ends_at_micro=1
+        ),
         lambda registry: registry.create_key(
             prepare_key(pricing(), FakeClock(), KeyRequest("acme")).key
         ),
@@ -77,7 +86,7 @@ def test_the_file_is_listed_like_a_registry(path: Path) -> None:
 def test_what_would_change_the_file_says_how_to(
     path: Path, change: Callable[[KeyRegistry], Any]
 ) -> None:
-    registry = WrittenRegistry(path)
+    registry = registry_of(path)
     registry.touch_keys({"key_a": 1})
 
     with pytest.raises(GatewayError) as caught:
@@ -88,8 +97,35 @@ def test_what_would_change_the_file_says_how_to(
     assert path.read_text() == FILE
 
 
+def test_a_workspace_is_there_before_its_first_key_and_after_its_last(tmp_path: Path) -> None:
+    """A17: it has a bill all the same."""
+    path = tmp_path / "keys.yaml"
+    path.write_text("version: 1\nworkspaces:\n  - {id: new, plan: STARTER}\n")
+    registry = registry_of(path)
+
+    assert [known.workspace_id for known in registry.workspaces(limit=9)] == ["new"]
+    assert registry.plan_at("new", 0) == "STARTER"
+    assert registry.key("key_a") is None
+    assert plan_faults(read_written(path)[1], replace(pricing(), tiers={}), "keys.yaml")
+
+
+def test_a_variable_is_listed_like_a_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYS", f"acme:STARTER:{'1' * 64},acme:STARTER:{'2' * 64}")
+    registry = WrittenRegistry(read_variable("KEYS"), "KEYS", is_watched=False)
+
+    assert registry.plan_at("acme", 0) == "STARTER"
+    (first, second) = registry.keys("acme", limit=9)
+    assert registry.key(first.key_id) == first != second
+    with pytest.raises(GatewayError) as caught:
+        registry.revoke_key(first.key_id, at_micro=None)
+    assert caught.value.hint.endswith("running gateways must be started again")
+    monkeypatch.delenv("KEYS")
+    with pytest.raises(GatewayError, match="not set"):
+        read_variable("KEYS")
+
+
 def test_a_plan_that_nobody_sells_is_found(path: Path) -> None:
-    faults = plan_faults(read_entries(path), pricing(), str(path))
+    faults = plan_faults(read_written(path)[1], pricing(), str(path))
 
     assert [(fault.path, fault.message) for fault in faults] == [
         ("workspaces[globex].plan", "no plan is called GOLD")
@@ -106,7 +142,7 @@ def test_a_file_that_can_not_be_used_is_a_fault_of_the_configuration(
         path.write_bytes(content)
 
     with pytest.raises(ConfigError):
-        read_entries(path)
+        read_written(path)
 
 
 def test_a_printed_entry_can_be_pasted_into_the_file() -> None:
