@@ -176,12 +176,12 @@ class RedisCounterStore:
 
     async def close(self) -> None:
         """Stop. Late charges that are not given back yet are logged."""
+        await self._connection.close()  # first: what is under way may have to be given back, too
         if self._giver is not None:
             self._giver.cancel()
             await asyncio.wait([self._giver])
         if self._give_backs:
             _log.error("counters.give_backs_lost", count=len(self._give_backs))
-        await self._connection.close()
 
     def _failure(self, link: RedisLink, reply: Reply) -> StoreUnavailable:
         """Count a failed call and say what it means."""
