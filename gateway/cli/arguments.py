@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from gateway.rules.units import MICRO
+from gateway.rules.windows import NEVER_MICRO
 
 DEFAULT_CONFIG: Final = Path("policies/gateway.yaml")
 
@@ -48,10 +49,18 @@ def instant_micro(text: str, now_micro: int) -> int:
     """Return the instant that a duration from now, a date or an RFC 3339 time names.
 
     Raises:
-        typer.BadParameter: none of these.
+        typer.BadParameter: none of these, or not before 2100.
     """
     if _DURATION.fullmatch(text):
-        return now_micro + duration_seconds(text) * MICRO
+        at_micro = now_micro + duration_seconds(text) * MICRO
+    else:
+        at_micro = _named_instant_micro(text)
+    if at_micro >= NEVER_MICRO:
+        raise typer.BadParameter(f"{text!r} is not before 2100")
+    return at_micro
+
+
+def _named_instant_micro(text: str) -> int:
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:

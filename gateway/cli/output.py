@@ -22,6 +22,10 @@ Columns = Mapping[str, str]
 
 WIDTH = 100
 
+_FIRST_SECOND = -62_135_596_800
+_LAST_SECOND = 253_402_300_799
+"""The ends of the calendar: one stored instant beyond them must not hide a whole list."""
+
 
 def line(text: str = "") -> None:
     """Write a line of the answer."""
@@ -132,10 +136,11 @@ def failure(error: GatewayError) -> None:
 
 
 def instant(at_micro: int | None) -> str | None:
-    """Return an instant in UTC, to the second."""
+    """Return an instant in UTC, to the second; the nearest one where the calendar has none."""
     if at_micro is None:
         return None
-    return f"{datetime.fromtimestamp(at_micro // MICRO, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    second = min(max(at_micro // MICRO, _FIRST_SECOND), _LAST_SECOND)
+    return f"{datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()}Z"
 
 
 def money(currency: Currency, amount_minor: int) -> str:

@@ -34,6 +34,12 @@ def test_an_instant_is_a_duration_from_now_or_a_date(text: str, micro: int) -> N
     assert instant_micro(text, NOW_MICRO) == micro
 
 
+@pytest.mark.parametrize("text", ["2100-01-01", "9999-12-31T23:59:59-05:00", "999999d"])
+def test_an_instant_lies_before_2100(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="is not before 2100"):
+        instant_micro(text, NOW_MICRO)
+
+
 def test_what_is_neither_is_wrong_usage() -> None:
     with pytest.raises(typer.BadParameter, match="neither a duration"):
         instant_micro("tomorrow", NOW_MICRO)

@@ -127,3 +127,16 @@ def test_a_limit_that_is_none_is_called_unlimited() -> None:
 def test_instants_are_told_in_utc() -> None:
     assert output.instant(1_795_132_800 * MICRO) == "2026-11-20T00:00:00Z"
     assert output.instant(None) is None
+
+
+@pytest.mark.parametrize(
+    ("at_micro", "told"),
+    [
+        (10**18, "9999-12-31T23:59:59Z"),
+        (-(10**18), "0001-01-01T00:00:00Z"),
+        (-1, "1969-12-31T23:59:59Z"),
+    ],
+)
+def test_an_instant_beyond_the_calendar_is_told_as_its_end(at_micro: int, told: str) -> None:
+    """One row must not take the whole list with it."""
+    assert output.instant(at_micro) == told
