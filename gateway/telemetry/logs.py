@@ -13,7 +13,7 @@ import select
 import sys
 import threading
 from asyncio import AbstractEventLoop
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO, Final, cast
 
@@ -36,6 +36,8 @@ _KEY_MARK: Final = b"egw_"
 _URL_PASSWORD: Final = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(@)")
 _CREDENTIALS: Final = re.compile(r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}")
 _NESTING_MAX: Final = 6
+_JSON_INTEGERS: Final = range(-(2**63), 2**64)
+"""What orjson writes; others become text."""
 
 QUEUE_BYTES_MAX: Final = 4 * 1024 * 1024
 """About 10,000 access lines: a reader may stall for a moment, not for good."""
@@ -68,16 +70,16 @@ def configure(
         structlog.processors.format_exc_info,
         redact,
     ]
-    renderer = _console if console else _json
+    render = _total([*shared, _console if console else _json])
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.BytesLoggerFactory(file=target),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(
         level=max(number, logging.WARNING),
-        handlers=[_StandardLogging(target, shared, renderer)],
+        handlers=[_StandardLogging(target, render)],
         force=True,
     )
 
@@ -103,24 +105,39 @@ class Unfailing:
 class _StandardLogging(logging.Handler):
     """Turn what libraries log by ``logging`` into the same lines."""
 
-    def __init__(self, stream: BinaryIO, shared: list[Processor], renderer: Processor) -> None:
+    def __init__(self, stream: BinaryIO, render: Callable[..., bytes]) -> None:
         super().__init__()
         self._stream = stream
-        self._processors = [*shared, renderer]
+        self._render = render
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Render and write one record; a broken stderr can't be reported anywhere."""
-        event: Any = {"event": "library.logged", "logger": record.name}
-        event["message"] = record.getMessage()
+        """Render and write one record."""
+        event: EventDict = {"event": "library.logged", "logger": record.name}
+        try:
+            event["message"] = record.getMessage()
+        except Exception:  # noqa: BLE001 - the library's arguments don't fit its own text
+            event["message"] = record.msg
         if record.exc_info:
             event["exc_info"] = record.exc_info
+        self._stream.write(self._render(None, record.levelname.lower(), event) + b"\n")
+        self._stream.flush()
+
+
+def _total(processors: list[Processor]) -> Callable[..., bytes]:
+    """Return the processors as one that loses facts rather than raise into whoever logs."""
+
+    def render(logger: WrappedLogger, method: str, event: EventDict) -> bytes:
+        name = event["event"]
         try:
-            for processor in self._processors:
-                event = processor(None, record.levelname.lower(), event)
-            self._stream.write(event + b"\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            self.handleError(record)
+            line: Any = event
+            for processor in processors:
+                line = processor(logger, method, line)
+        except Exception as error:  # noqa: BLE001 - a fact may be of any type and fail in any way
+            reason = type(error).__name__
+            line = orjson.dumps({"event": str(name), "level": method, "unrendered": reason})
+        return cast("bytes", line)
+
+    return render
 
 
 def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
@@ -144,17 +161,22 @@ def _clean(name: object, value: object, depth: int) -> object:
     """Return a value that JSON can hold and that shows no secret."""
     if isinstance(name, str) and name.lower().replace("-", "_") in SECRET_FIELDS:
         return REDACTED
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | float):
         return value
+    if isinstance(value, int):
+        return value if value in _JSON_INTEGERS else str(value)
     if isinstance(value, str):
-        return clean_text(value)
+        # A file's name may hold bytes that are no UTF-8: Python keeps them as lone surrogates.
+        return clean_text(value.encode("utf-8", "backslashreplace").decode())
     if isinstance(value, bytes):
         return clean_text(value.decode("utf-8", "replace"))
     if depth and isinstance(value, Mapping):
-        return {str(key): _clean(key, item, depth - 1) for key, item in value.items()}
+        return {
+            str(_clean(None, key, 0)): _clean(key, item, depth - 1) for key, item in value.items()
+        }
     if depth and isinstance(value, list | tuple | set | frozenset):
         return [_clean(None, item, depth - 1) for item in value]
-    return clean_text(str(value))
+    return _clean(None, str(value), 0)
 
 
 def clean_text(text: str) -> str:

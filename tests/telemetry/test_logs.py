@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO, cast
 
 import orjson
@@ -116,6 +117,59 @@ def test_libraries_that_log_by_the_standard_library_give_the_same_lines(
     assert line["message"] == "failed with egw_live_[redacted]"
 
 
+class Broken:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("fact", "told"),
+    [
+        ("/etc/k\udcff.yaml", "/etc/k\\udcff.yaml"),
+        ({"k\udcff": "\ud800"}, {"k\\udcff": "\\ud800"}),
+        (ValueError("\udcff"), "\\udcff"),
+        (2**70, str(2**70)),
+        (2**64 - 1, 2**64 - 1),
+    ],
+)
+def test_what_json_can_not_hold_is_told_as_text(
+    stream: io.BytesIO, fact: object, told: object
+) -> None:
+    logs.configure("info", stream=stream)
+
+    structlog.get_logger("x").info("x.happened", fact=fact)
+
+    (line,) = lines(stream)
+    assert line["fact"] == told
+
+
+@pytest.mark.parametrize("console", [False, True])
+def test_a_line_that_can_not_be_rendered_does_not_end_whoever_logs(
+    stream: io.BytesIO, console: bool
+) -> None:
+    logs.configure("info", console=console, stream=stream)
+
+    structlog.get_logger("x").info("x.happened", fact=Broken())
+    structlog.get_logger("x").info("x.happened", fact="k\udcff")
+    logging.getLogger("library").error("%s", Broken())
+    logging.getLogger("library").error("k\udcff")
+
+    first, *others = stream.getvalue().splitlines()
+    assert orjson.loads(first) == {
+        "event": "x.happened", "level": "info", "unrendered": "RuntimeError",
+    }  # fmt: skip
+    assert len(others) == 3
+
+
+def test_a_library_whose_arguments_do_not_fit_its_text_is_still_told(stream: io.BytesIO) -> None:
+    logs.configure("info", stream=stream)
+
+    logging.getLogger("library").error("failed %d times", "many")
+
+    (line,) = lines(stream)
+    assert line["message"] == "failed %d times"
+
+
 def test_the_console_form_is_for_people(stream: io.BytesIO) -> None:
     logs.configure("info", console=True, stream=stream)
 
@@ -169,8 +223,10 @@ async def test_a_reader_that_stalls_costs_lines_and_never_time() -> None:
     thread = log._thread
     log.close(timeout_seconds=0)
     received = bytearray()
+    os.set_blocking(reader, False)
     while thread is not None and thread.is_alive():
-        received += os.read(reader, 65536)
+        with suppress(BlockingIOError):  # it has written all and is about to end
+            received += os.read(reader, 65536)
     os.close(reader)
     os.close(writer)
 
