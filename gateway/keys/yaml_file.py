@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from gateway.errors import ConfigError, Fault
+from gateway.errors import ConfigError, Fault, GatewayError
 from gateway.keys.document import Keys, parse_document
 from gateway.keys.format import is_same_hash
 from gateway.keys.port import KeyEntry
@@ -52,7 +52,8 @@ class YamlKeyDirectory:
         self._signature: Signature | None = None
         self._digest = b""
         self._unconfirmed = False
-        self._is_missing = False
+        self._refused = ""
+        """What the last look found wrong."""
         self._watching: asyncio.Task[None] | None = None
 
     def known(self, key_hash: bytes) -> KeyEntry | None:
@@ -90,10 +91,10 @@ class YamlKeyDirectory:
         """Read the file again if it is another one; a wrong one is reported and changes nothing."""
         try:
             changed = await asyncio.to_thread(self._load_if_changed)
-        except ConfigError as error:
-            self._stats.errors += 1
-            _log.error("keys.file_refused", file=str(self._path), faults=error.message)
+        except Exception as error:  # noqa: BLE001 - whatever it is: unwatched, keys stay valid
+            self._refuse(error.message if isinstance(error, GatewayError) else repr(error))
             return False
+        self._refused = ""
         if changed:
             self._stats.invalidations += 1
             _log.info("keys.file_loaded", file=str(self._path), keys=len(self._keys))
@@ -104,15 +105,19 @@ class YamlKeyDirectory:
             await self._wait(POLL_SECONDS)
             await self.reload_if_changed()
 
+    def _refuse(self, faults: str) -> None:
+        """Tell what is wrong, once: a file that can't be read is tried again at each look."""
+        if faults == self._refused:
+            return
+        self._refused = faults
+        self._stats.errors += 1
+        _log.error("keys.file_refused", file=str(self._path), faults=faults)
+
     def _load_if_changed(self) -> bool:
         try:
             signature = self._stat()
         except OSError as error:
-            if not self._is_missing:
-                self._is_missing = True
-                raise _unreadable(self._path, error) from error
-            return False
-        self._is_missing = False
+            raise _unreadable(self._path, error) from error
         if signature == self._signature and not self._unconfirmed:
             return False
         return self._load()

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -128,3 +129,37 @@ async def test_a_broken_file_is_told_once_and_not_parsed_again(
     (tmp_path / "keys.yaml").write_text(document(ONE))
     await directory.reload_if_changed()
     assert await directory.find(ONE) is not None
+
+
+async def test_a_file_that_can_not_be_read_is_told_once_until_that_changes(
+    directory: YamlKeyDirectory, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.yaml"
+    for errors in (1, 2):
+        file.unlink()
+        file.mkdir()
+        for _ in range(3):
+            assert not await directory.reload_if_changed()
+        assert directory._stats.errors == errors
+        file.rmdir()
+        file.write_text(document(ONE))
+        await directory.reload_if_changed()
+
+
+async def test_the_watch_outlives_whatever_goes_wrong(
+    directory: YamlKeyDirectory, ticks: "asyncio.Queue[None]", tmp_path: Path
+) -> None:
+    """A directory that no longer follows its file would keep revoked keys valid."""
+    told = directory._path
+    directory._path = cast("Path", None)
+    ticks.put_nowait(None)
+    async with asyncio.timeout(5):
+        while not directory._stats.errors:
+            await asyncio.sleep(0)
+    directory._path = told
+
+    (tmp_path / "keys.yaml").write_text(document(TWO))
+    ticks.put_nowait(None)
+    async with asyncio.timeout(5):
+        while await directory.find(TWO) is None:
+            await asyncio.sleep(0)
