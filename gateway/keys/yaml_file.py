@@ -1,6 +1,7 @@
 """A key directory in a file, read again when it changes: GitOps, sidecars, no database (B3).
 
-The file's form is in ``gateway.keys.document``. A new file is taken whole or not at all.
+The file's form is in ``gateway.keys.document``. A new file is taken whole or not at all; whoever
+replaces it renames a whole one onto it, for a file that is written in place can be read half.
 """
 
 import asyncio
@@ -18,9 +19,10 @@ from gateway.keys.port import KeyEntry
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import DirectoryStats
 
-POLL_SECONDS: Final = 0.5
-"""A change is in force within a second. One ``stat`` each time; polling also sees the symlink swaps
-of a Kubernetes ConfigMap and network file systems, which notify nobody."""
+POLL_SECONDS: Final = 0.4
+"""A change is taken by the second look that finds it: in force within a second. One ``stat`` each
+time; polling also sees the symlink swaps of a Kubernetes ConfigMap and network file systems, which
+notify nobody."""
 
 _log = structlog.get_logger("keys")
 
@@ -50,7 +52,10 @@ class YamlKeyDirectory:
         self._wait = wait
         self._keys: Keys = {}
         self._signature: Signature | None = None
+        self._found = b""
+        """Digest of what the last look read."""
         self._digest = b""
+        """Of what is in force, or was refused."""
         self._unconfirmed = False
         self._refused = ""
         """What the last look found wrong."""
@@ -77,7 +82,7 @@ class YamlKeyDirectory:
         Raises:
             ConfigError: the file is missing or wrong.
         """
-        await asyncio.to_thread(self._load)
+        await asyncio.to_thread(lambda: self._take(self._read()))
         self._watching = spawn(self._watch(), name="keys.watch_file")
 
     async def close(self) -> None:
@@ -114,30 +119,36 @@ class YamlKeyDirectory:
         _log.error("keys.file_refused", file=str(self._path), faults=faults)
 
     def _load_if_changed(self) -> bool:
+        """Take what two looks found alike: somebody may be writing the file in place just now."""
         try:
-            signature = self._stat()
+            if self._stat() == self._signature and not self._unconfirmed:
+                return False
         except OSError as error:
             raise _unreadable(self._path, error) from error
-        if signature == self._signature and not self._unconfirmed:
-            return False
-        return self._load()
+        before = self._found
+        content = self._read()
+        return self._found == before and self._take(content)
 
-    def _load(self) -> bool:
-        """Take the file's keys; False if its content is the one in force."""
+    def _read(self) -> bytes:
+        """Return the file's content; a look by which all later ones are compared."""
         try:
             # The signature is taken first: a write during the reading is seen by the next look.
             signature = self._stat()
             content = self._path.read_bytes()
         except OSError as error:
             raise _unreadable(self._path, error) from error
-        digest = hashlib.sha256(content).digest()
+        found = hashlib.sha256(content).digest()
         # A second write within one tick of the file system's clock would have the same signature:
         # after each change the content is compared once more.
-        self._unconfirmed = digest != self._digest
-        self._signature = signature
-        if not self._unconfirmed:
+        self._unconfirmed = (signature, found) != (self._signature, self._found)
+        self._signature, self._found = signature, found
+        return content
+
+    def _take(self, content: bytes) -> bool:
+        """Put keys in force; False if they are."""
+        if self._found == self._digest:
             return False
-        self._digest = digest
+        self._digest = self._found
         self._keys = parse_document(_decoded(content, self._path), str(self._path))
         self._stats.cached = len(self._keys)
         return True

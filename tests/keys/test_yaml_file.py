@@ -15,6 +15,7 @@ from gateway.telemetry.metrics import DirectoryStats
 
 ONE = hashlib.sha256(b"one").digest()
 TWO = hashlib.sha256(b"two").digest()
+THREE = hashlib.sha256(b"three").digest()
 
 
 def document(key_hash: bytes, *, revoked_at: str = "~") -> str:
@@ -22,6 +23,12 @@ def document(key_hash: bytes, *, revoked_at: str = "~") -> str:
         "version: 1\nworkspaces:\n- id: w\n  plan: P\n  keys:\n"
         f"  - {{id: k, sha256: {key_hash.hex()}, revoked_at: {revoked_at}}}\n"
     )
+
+
+async def look_twice(directory: YamlKeyDirectory) -> bool:
+    """Return whether the second look took what the first one found."""
+    assert not await directory.reload_if_changed()
+    return await directory.reload_if_changed()
 
 
 @pytest.fixture
@@ -61,6 +68,7 @@ async def test_the_watch_takes_a_change(
 ) -> None:
     (tmp_path / "keys.yaml").write_text(document(TWO))
     ticks.put_nowait(None)
+    ticks.put_nowait(None)
     async with asyncio.timeout(5):
         while await directory.find(TWO) is None:
             await asyncio.sleep(0)
@@ -77,7 +85,7 @@ async def test_a_symlink_swap_is_a_change(tmp_path: Path) -> None:
     await directory.start()
     (tmp_path / "swap").symlink_to("v2")
     (tmp_path / "swap").rename(tmp_path / "data")
-    assert await directory.reload_if_changed()
+    assert await look_twice(directory)
     assert await directory.find(TWO) is not None
     await directory.close()
 
@@ -87,14 +95,30 @@ async def test_a_second_write_within_one_tick_of_the_file_clock_is_seen(
 ) -> None:
     file = tmp_path / "keys.yaml"
     file.write_text(document(TWO))
-    assert await directory.reload_if_changed()
+    assert not await directory.reload_if_changed()
     before = file.stat()
     with file.open("r+") as same_inode:
-        same_inode.write(document(ONE))
+        same_inode.write(document(THREE))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert await directory.reload_if_changed()
-    assert await directory.find(ONE) is not None
+    assert await look_twice(directory)
+    assert await directory.find(THREE) is not None
     assert not await directory.reload_if_changed()
+
+
+async def test_a_file_that_is_being_written_in_place_is_taken_when_it_is_whole(
+    directory: YamlKeyDirectory, tmp_path: Path
+) -> None:
+    """Half of it may be a document too: one that says of no key that it is revoked."""
+    file = tmp_path / "keys.yaml"
+    part = document(ONE, revoked_at="2025-01-01T00:00:00Z").replace("- {", "- ").replace("}", "")
+    whole = part.replace(", ", "\n    ")
+    file.write_text(whole[: whole.index("    revoked_at")])
+    assert not await directory.reload_if_changed()
+    file.write_text(whole)
+    assert await look_twice(directory)
+    entry = await directory.find(ONE)
+    assert entry is not None
+    assert entry.revoked_at_micro is not None
 
 
 async def test_a_file_that_vanishes_keeps_its_keys_and_is_told_once(
@@ -106,14 +130,14 @@ async def test_a_file_that_vanishes_keeps_its_keys_and_is_told_once(
     assert await directory.find(ONE) is not None
     assert directory._stats.errors == 1
     (tmp_path / "keys.yaml").write_text(document(TWO))
-    assert await directory.reload_if_changed()
+    assert await look_twice(directory)
 
 
-async def test_a_revocation_in_the_file_is_in_force_after_the_next_look(
+async def test_a_revocation_in_the_file_is_in_force_after_two_looks(
     directory: YamlKeyDirectory, tmp_path: Path
 ) -> None:
     (tmp_path / "keys.yaml").write_text(document(ONE, revoked_at="2025-01-01T00:00:00Z"))
-    await directory.reload_if_changed()
+    assert await look_twice(directory)
     entry = await directory.find(ONE)
     assert entry is not None
     assert entry.revoked_at_micro == 1_735_689_600_000_000
@@ -159,6 +183,7 @@ async def test_the_watch_outlives_whatever_goes_wrong(
     directory._path = told
 
     (tmp_path / "keys.yaml").write_text(document(TWO))
+    ticks.put_nowait(None)
     ticks.put_nowait(None)
     async with asyncio.timeout(5):
         while await directory.find(TWO) is None:
