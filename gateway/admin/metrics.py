@@ -9,7 +9,12 @@ def add_routes(app: web.Application, registry: CollectorRegistry) -> None:
     """Serve ``/metrics``."""
 
     async def metrics(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+        try:
+            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+            body = encode(registry)
+        except TypeError:  # prometheus_client compares a version's words with numbers
+            encode, content_type = choose_encoder("")
+            body = encode(registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     app.router.add_get("/metrics", metrics)

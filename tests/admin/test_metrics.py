@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
@@ -29,6 +30,27 @@ async def test_metrics_speak_both_dialects(aiohttp_client: Client) -> None:
     assert 'gateway_build_info{version="1.2.3"} 1.0' in await plain.text()
     assert open_metrics.content_type == "application/openmetrics-text"
     assert (await open_metrics.text()).endswith("# EOF\n")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=abc",
+        'application/openmetrics-text; version="1.0.0"',
+        "text/plain; version=1.x, application/openmetrics-text",
+        "application/openmetrics-text; version=" + "9" * 5000,
+        ";;;=,,",
+    ],
+)
+async def test_an_accept_that_makes_no_sense_gets_the_text_form(
+    aiohttp_client: Client, accept: str
+) -> None:
+    client = await aiohttp_client(app(Stats()))
+
+    answer = await client.get("/metrics", headers={"Accept": accept})
+
+    assert answer.status == 200
+    assert answer.content_type == "text/plain"
 
 
 async def test_a_scrape_shows_the_numbers_of_its_moment(aiohttp_client: Client) -> None:
