@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from gateway.admin import health, metrics
+from gateway.admin.listener import AdminSite
 from gateway.errors import GatewayError
 
 SHUTDOWN_SECONDS = 1.0
@@ -48,10 +49,10 @@ async def start_admin(
         GatewayError: the address can't be bound.
     """
     app = create_app(readiness, registry)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await AdminSite(runner, host, port).start()
     except OSError as error:
         await runner.cleanup()
         raise GatewayError(
