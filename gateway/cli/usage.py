@@ -9,7 +9,7 @@ import typer
 from gateway.cli import output
 from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, DataDir, Month
 from gateway.cli.context import open_desk
-from gateway.control.statements import usage_of
+from gateway.control.statements import month_of, usage_of
 from gateway.ledger.port import Ledger, UsageRow
 from gateway.rules.plan import Meter
 from gateway.rules.record import Record
@@ -52,7 +52,8 @@ def show(
 ) -> None:
     """Show usage per workspace, meter and period; --export csv writes the events themselves."""
     desk = open_desk(config, data_dir=data_dir)
-    chosen = period or desk.period
+    # A month has the same name in every time zone.
+    chosen = month_of(period, "UTC").id if period else desk.period
     with desk.ledger() as ledger:
         if export is not None:
             _export(ledger, desk.pricing.meter, workspace, chosen)

@@ -42,11 +42,11 @@ def month_of(period_id: str, timezone: str) -> Period:
     """
     try:
         middle = datetime.strptime(period_id, "%Y-%m").replace(day=15, tzinfo=UTC)
+        return period_at(Window(MONTH, timezone=timezone), int(middle.timestamp()) * MICRO)
     except ValueError as error:
         raise GatewayError(
             "period.invalid", f"{period_id!r} is not a period", "write a month as 2026-11"
         ) from error
-    return period_at(Window(MONTH, timezone=timezone), int(middle.timestamp()) * MICRO)
 
 
 def pricing_now(snapshot: Snapshot, clock: Clock) -> Pricing:

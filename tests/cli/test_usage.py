@@ -3,6 +3,8 @@
 import csv
 import io
 
+import pytest
+
 from gateway.cli.usage import PAGE
 from tests.support.operator_desk import OperatorDesk, record_of, this_month
 
@@ -42,6 +44,21 @@ def test_the_present_period_is_the_default(desk: OperatorDesk) -> None:
 def test_nothing_used_is_said(desk: OperatorDesk) -> None:
     assert desk.run("usage", "--period", "2020-01") == ""
     assert desk.told == "Nothing was used in 2020-01.\n"
+
+
+@pytest.mark.parametrize("period", ["garbage", "2020-13", "1969-12", "2100-01"])
+@pytest.mark.parametrize("export", [[], ["--export", "csv"]])
+def test_what_is_no_month_is_refused(desk: OperatorDesk, period: str, export: list[str]) -> None:
+    """Nothing was used in it, which is no answer to somebody who mistyped it."""
+    assert desk.run("usage", "--period", period, *export, expect=1) == ""
+    assert "[period.invalid]" in desk.told
+
+
+def test_a_month_may_be_written_short(desk: OperatorDesk) -> None:
+    desk.ship(record_of(1))
+
+    assert {row["bucket"] for row in desk.json("usage", "--period", "2020-2")} == {"2020-02"}
+    assert "run-1" in desk.run("usage", "--period", "2020-2", "--export", "csv")
 
 
 def test_an_export_names_its_columns_as_the_pricing_file_does(desk: OperatorDesk) -> None:

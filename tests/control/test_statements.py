@@ -119,6 +119,8 @@ def test_a_bill_is_made_by_the_price_list_in_force_at_the_periods_end(
     [
         ("2026-13", "period.invalid"),
         ("November", "period.invalid"),
+        ("1969-12", "period.invalid"),
+        ("2100-01", "period.invalid"),
         ("2026-12", "period.in_future"),
         ("2026-01", "pricing.none_in_force"),
     ],
