@@ -121,15 +121,19 @@ def statement_of(
 
 def _pricing_of(snapshot: Snapshot, period_id: str, now_micro: int) -> tuple[Pricing, Period]:
     """Return the newest price list in force at the last instant of a month that has passed."""
+    has_begun = True
     for pricing in reversed(snapshot.pricings):
         month = month_of(period_id, pricing.timezone)
         if month.start_micro > now_micro:
-            raise GatewayError(
-                "period.in_future", f"the period {period_id} has not begun", "choose a past month"
-            )
+            has_begun = False  # in this version's time zone
+            continue
         last_micro = min(month.end_micro - 1, now_micro)
         if snapshot.pricing_at(last_micro) is pricing:
             return pricing, month
+    if not has_begun:
+        raise GatewayError(
+            "period.in_future", f"the period {period_id} has not begun", "choose a past month"
+        )
     raise GatewayError(
         "pricing.none_in_force",
         f"no pricing version was in force at the end of {period_id}",

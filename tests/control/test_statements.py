@@ -114,6 +114,24 @@ def test_a_bill_is_made_by_the_price_list_in_force_at_the_periods_end(
     assert versions == ["v1", "v2"]
 
 
+def test_a_later_price_list_in_a_zone_further_west_does_not_hide_the_month_that_runs(
+    registry: MemoryRegistry,
+) -> None:
+    """In Seoul it is December, in UTC it is not yet."""
+    seoul = replace(pricing("v1"), timezone="Asia/Seoul")
+    both = snapshot(
+        pricings=(seoul, pricing("v2", effective_from_micro=DECEMBER_MICRO + 31 * 86_400 * MICRO))
+    )
+    clock = FakeClock(DECEMBER_MICRO - 3_600 * MICRO)
+
+    bill = statement_of(
+        registry, MemoryLedger(), both, clock, workspace_id="acme", period_id="2026-12"
+    )
+
+    assert current_period(both, clock) == "2026-12"
+    assert bill.statement.pricing_version == "v1"
+
+
 @pytest.mark.parametrize(
     ("period", "code"),
     [
