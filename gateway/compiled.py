@@ -35,6 +35,7 @@ MODULES: Final = (
     "gateway.http.paths",
     "gateway.http.problems",
     "gateway.http.ratelimit",
+    "gateway.http.run_ids",
     "gateway.http.usage",
     "gateway.rules.access",
     "gateway.rules.billing",

@@ -1,7 +1,9 @@
 """``gateway explain``: what would happen to a request, and why. Counts and forwards nothing."""
 
 import asyncio
+import os
 from dataclasses import asdict
+from ipaddress import ip_address
 from typing import Annotated
 
 import typer
@@ -54,9 +56,12 @@ def show(
     Exit code 0 if it would be forwarded, 1 if it would be refused.
     """
     desk = open_desk(config, data_dir=data_dir)
-    headers = dict(map(_header, header or ()))
+    headers: dict[str, list[bytes]] = {}
+    for name, value in map(_header, header or ()):
+        headers.setdefault(name, []).append(value)
+    host = headers.get("host", [b""])[0].decode("latin-1")
     question = Question(
-        method, path, headers.get("host", ""), headers, body.encode(), address or None
+        method, path, host, headers, os.fsencode(body), _address(address) if address else None
     )
     caller = _caller(desk, key, workspace)
     found = asyncio.run(_ask(desk, question, caller))
@@ -67,11 +72,19 @@ def show(
     raise typer.Exit(0 if found.forwards else 1)
 
 
-def _header(text: str) -> tuple[str, str]:
+def _header(text: str) -> tuple[str, bytes]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise typer.BadParameter(f"{text!r} is not a header; write 'Name: value'")
-    return name.strip().lower(), value.strip()
+    return name.strip().lower(), os.fsencode(value.strip())
+
+
+def _address(text: str) -> str:
+    """Return an address as the gateway writes it in the names of counters."""
+    try:
+        return str(ip_address(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not an address; write 203.0.113.7") from error
 
 
 def _caller(desk: Desk, key: str | None, workspace: str | None) -> AskedCaller | None:

@@ -14,6 +14,7 @@ from gateway.control.workspaces import find_workspace
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.paths import AmbiguousPath, canonical, require_spelling
 from gateway.http.problems import TITLES, describe, status_of
+from gateway.http.run_ids import checked_run_id, run_id_of_fields
 from gateway.http.usage import (
     UnreadableQuantity,
     at_pointer,
@@ -49,16 +50,20 @@ class Question:
 
     Attributes:
         path: Request target: a path, with or without a query.
-        headers: By lower-case name.
+        headers: Values by lower-case name, in their order.
         address: The client's address; None skips checks of networks.
     """
 
     method: str
     path: str
     host: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
     body: bytes = b""
     address: str | None = None
+
+    def values(self, name: bytes) -> Sequence[bytes]:
+        """Return what a header field says, once for each time that it was sent."""
+        return self.headers.get(name.decode(), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +189,10 @@ async def _walk(
         ladders = [tier.ladders[name] for name in route.limits if name in tier.ladders]
     else:
         found.note("caller", "the route is open: no key is asked for")
-        ladders = []
+        ladders, asked = [], None
     cost_micro = _read_cost(found, route, question)
     run_id = _read_run_id(route, question)
-    if run_id is not None and route.auth.places:
+    if run_id is not None and asked is not None:
         await _look_run_up(found, run_id, pricing, asked, now_micro, read_run)
     template = build_template(
         [*ladders, *route.own_limits],
@@ -293,8 +298,10 @@ def _reserve(reading: CostReading, question: Question) -> int:
     where = reading.header.decode() or "/" + "/".join(reading.pointer)
     try:
         if reading.source is CostSource.HEADER:
-            value = question.headers.get(reading.header.decode())
-            quantity = None if value is None else quantity_from_field(value.encode())
+            values = question.values(reading.header)
+            if len(values) > 1:
+                raise UnreadableQuantity("expected a single value")  # noqa: TRY301
+            quantity = quantity_from_field(values[0]) if values else None
         elif reading.source is CostSource.JSON:
             member = at_pointer(_document(question), reading.pointer)
             quantity = None if member is None else quantity_from_json(member)
@@ -321,21 +328,11 @@ def _read_run_id(route: Route, question: Question) -> str | None:
     if reading is None or reading.source is RunIdSource.RESPONSE_HEADER:
         return None
     if reading.source is RunIdSource.HEADER:
-        value = question.headers.get(reading.header.decode())
-        run_id = None if value is None else _unquoted(value.strip())
+        value = run_id_of_fields(question.values(reading.header))
     else:
         member = at_pointer(_document(question), reading.pointer)
-        run_id = member if isinstance(member, str) else None
-    if run_id is None and reading.required:
-        raise Refusal(RefusalCode.BAD_REQUEST, detail="This route requires a run id.")
-    return run_id
-
-
-def _unquoted(value: str) -> str:
-    """Return what a structured-field string holds, or the bare value."""
-    if len(value) >= 2 and value[0] == value[-1] == '"':
-        return value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
-    return value
+        value = member.encode() if isinstance(member, str) else None
+    return checked_run_id(value, required=reading.required)
 
 
 async def _look_run_up(

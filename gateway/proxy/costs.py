@@ -4,10 +4,11 @@ Source: design section 3 (steps 4 and 8); requirement A7.
 """
 
 from collections.abc import Mapping
-from typing import Final, assert_never
+from typing import assert_never
 
 from gateway.config.snapshot import CostReading, CostSource, RunIdReading, RunIdSource
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.run_ids import RUN_ID_BYTES_MAX, checked_run_id, run_id_of_fields
 from gateway.http.usage import (
     UnreadableQuantity,
     at_pointer,
@@ -18,9 +19,6 @@ from gateway.http.usage import (
 from gateway.proxy.active import RoutePlan
 from gateway.proxy.answer import Answer
 from gateway.proxy.exchange import Exchange
-
-RUN_ID_BYTES_MAX: Final = 255
-"""As Stripe's; longer ones would let a caller fill the store."""
 
 
 async def read_cost(plan: RoutePlan, exchange: Exchange, json_bytes_max: int) -> dict[str, int]:
@@ -114,38 +112,11 @@ async def read_run_id(
         return None
     value: bytes | None = None
     if reading.source is RunIdSource.HEADER:
-        values = exchange.special.get(reading.header)
-        if values is not None:
-            if len(values) > 1:
-                raise Refusal(RefusalCode.BAD_REQUEST, detail="More than one run id was sent.")
-            value = unquote(values[0].strip())
+        value = run_id_of_fields(exchange.special.get(reading.header, ()))
     elif reading.source is RunIdSource.JSON:
         member = at_pointer(_document(await exchange.read_body(json_bytes_max)), reading.pointer)
         value = member.encode() if isinstance(member, str) else None
-    if value is None:
-        if reading.required:
-            raise Refusal(RefusalCode.BAD_REQUEST, detail="This route requires a run id.")
-        return None
-    if not 0 < len(value) <= RUN_ID_BYTES_MAX or not value.isascii() or not _is_visible(value):
-        raise Refusal(
-            RefusalCode.BAD_REQUEST,
-            detail=f"A run id has 1 to {RUN_ID_BYTES_MAX} printable ASCII characters.",
-        )
-    return value.decode("ascii")
-
-
-def _is_visible(value: bytes) -> bool:
-    return value.decode("ascii").isprintable()
-
-
-def unquote(value: bytes) -> bytes:
-    """Return the run id within a structured-field string, or the bare value as Stripe's users send.
-
-    Source: draft-ietf-httpapi-idempotency-key-header-07 2.1.
-    """
-    if len(value) >= 2 and value[:1] == value[-1:] == b'"':
-        return value[1:-1].replace(b'\\"', b'"').replace(b"\\\\", b"\\")
-    return value
+    return checked_run_id(value, required=reading.required)
 
 
 def run_id_of_answer(reading: RunIdReading | None, answer: Answer) -> str | None:

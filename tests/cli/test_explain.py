@@ -88,7 +88,23 @@ def test_fields_of_the_request_are_heeded(acme: OperatorDesk) -> None:
     assert "run id" in [step["name"] for step in found["steps"]]
 
 
-@pytest.mark.parametrize("arguments", [["-H", "no colon"], ["--key", "k", "-w", "acme"]])
+def test_a_field_may_be_given_twice_as_a_client_may_send_it(acme: OperatorDesk) -> None:
+    twice = ["-H", "Idempotency-Key: run-1", "-H", "idempotency-key: run-2"]
+
+    found = acme.json("explain", "POST", "/v1/runs", "-w", "acme", *twice, expect=1)
+
+    assert (found["status"], found["code"]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-H", "no colon"],
+        ["--key", "k", "-w", "acme"],
+        ["--address", "notanip"],
+        ["--address", "10.0.0.1:80"],
+    ],
+)
 def test_a_question_that_makes_no_sense_is_wrong_usage(
     acme: OperatorDesk, arguments: list[str]
 ) -> None:

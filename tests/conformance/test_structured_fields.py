@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.http.ratelimit import prepare, render
-from gateway.proxy.costs import unquote
+from gateway.http.run_ids import unquote
 from gateway.rules.charging import build_template
 from gateway.rules.units import MICRO
 from tests.support.plans import ANSWERS, NOW_MICRO, rpm

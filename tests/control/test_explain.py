@@ -5,7 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.config.snapshot import KeyPlace, Segment, Snapshot
+from gateway.config.snapshot import (
+    CostReading,
+    CostSource,
+    KeyPlace,
+    MeterCost,
+    RunIdReading,
+    RunIdSource,
+    Segment,
+    Snapshot,
+)
 from gateway.control.explain import (
     AskedCaller,
     CountReader,
@@ -35,6 +44,7 @@ STARTER = Workspace("acme", "STARTER", WorkspaceStatus.ACTIVE, 0)
 SANDBOX = replace(STARTER, plan="SANDBOX")
 KEY = KeyDescription("key_a", "egw_live_abcd", "acme", "", 0, None, None, None, None, ())
 RUN = Question("POST", "/v1/runs")
+RUN_ID_FIELD = RunIdReading(RunIdSource.HEADER, header=b"idempotency-key")
 
 
 def reader(counts: Mapping[str, int | None]) -> CountReader:
@@ -195,9 +205,9 @@ async def test_an_address_in_the_keys_networks_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "forwards"), [({}, False), ({"idempotency-key": "run-1"}, True)]
+    ("headers", "forwards"), [({}, False), ({"idempotency-key": [b"run-1"]}, True)]
 )
-async def test_a_run_id_may_be_required(headers: dict[str, str], forwards: bool) -> None:
+async def test_a_run_id_may_be_required(headers: dict[str, list[bytes]], forwards: bool) -> None:
     found = snapshot(route("create-run", RUNS, cost=(DC_FROM_BODY,), run_id_required=True))
 
     answer = await ask(replace(RUN, headers=headers), found=found)
@@ -205,6 +215,28 @@ async def test_a_run_id_may_be_required(headers: dict[str, str], forwards: bool)
     assert answer.forwards is forwards
     if forwards:
         assert "run id" in [step.name for step in answer.steps]
+
+
+@pytest.mark.parametrize(
+    "sent", [[b""], [b'""'], ["é".encode()], [b"x" * 256], [b"run-1", b"run-1"]]
+)
+async def test_a_run_id_is_refused_as_the_gateway_refuses_it(sent: list[bytes]) -> None:
+    found = snapshot(replace(route("create-run", RUNS), run_id=RUN_ID_FIELD))
+
+    answer = await ask(replace(RUN, headers={"idempotency-key": sent}), found=found)
+
+    assert (answer.status, answer.code) == (400, "bad_request")
+
+
+async def test_a_cost_that_is_told_twice_is_refused_as_the_gateway_refuses_it() -> None:
+    told = CostReading(CostSource.HEADER, MICRO, header=b"x-cost")
+    found = snapshot(route("create-run", RUNS, cost=(MeterCost("dc", told, None),)))
+
+    once = await ask(replace(RUN, headers={"x-cost": [b"3"]}), found=found)
+    twice = await ask(replace(RUN, headers={"x-cost": [b"3", b"3"]}), found=found)
+
+    assert once.cost == {"dc": "3"}
+    assert (twice.status, twice.code) == (400, "cost_invalid")
 
 
 def runs(**events: int) -> RunReader:
@@ -219,7 +251,7 @@ def runs(**events: int) -> RunReader:
 
 async def ask_run(run_id: str, known: RunReader | None, **counts: int) -> Explanation:
     found = snapshot(route("create-run", RUNS, cost=(DC_FROM_BODY,), run_id_required=True))
-    question = replace(RUN, headers={"idempotency-key": run_id})
+    question = replace(RUN, headers={"idempotency-key": [run_id.encode()]})
     caller = AskedCaller(STARTER, None)
     return await explain(found, FakeClock(NOW_MICRO), question, caller, reader(counts), known)
 
@@ -277,6 +309,25 @@ async def test_an_open_route_asks_for_no_key_and_may_limit_addresses() -> None:
 
     assert passed.forwards
     assert refused.status == 429
+
+
+async def test_an_open_route_counts_an_address_whoever_asks() -> None:
+    per_address = extra(
+        "burst", 5, Window(WindowKind.SECONDS, 60), kind=LimitKind.RATE, meter="requests"
+    )
+    found = snapshot(route("status", (Segment(b"status"),), places=(), own_limits=(per_address,)))
+    asked: list[str] = []
+
+    async def read(template: ChargeTemplate) -> Sequence[int | None]:
+        asked.extend(entry.key for entry in template.entries)
+        return [0 for _ in template.entries]
+
+    question = Question("POST", "/status", address="192.0.2.1")
+    for caller in (None, AskedCaller(STARTER, KEY)):
+        await explain(found, FakeClock(NOW_MICRO), question, caller, read)
+
+    assert "{address-192.0.2.1}" in asked[0]
+    assert asked[0] == asked[1]
 
 
 async def test_no_price_list_in_force_means_no_plan_is_known() -> None:

@@ -9,8 +9,9 @@ import pytest
 from gateway.config.snapshot import CostReading, CostSource, RunIdReading, RunIdSource
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.field_lines import Field
+from gateway.http.run_ids import RUN_ID_BYTES_MAX
 from gateway.proxy.answer import Answer
-from gateway.proxy.costs import RUN_ID_BYTES_MAX, _reserve, read_run_id, run_id_of_answer, unquote
+from gateway.proxy.costs import _reserve, read_run_id, run_id_of_answer
 from gateway.proxy.exchange import ClientSide, Exchange
 from gateway.rules.units import MICRO
 from tests.support.data_plane import DATE, KEY, DataPlane, answered, snapshot_in
@@ -254,11 +255,6 @@ def test_an_answer_may_name_the_run() -> None:
     assert run_id_of_answer(reading, answer_of((b"X-Run", b"\xff"))) is None
     assert run_id_of_answer(reading, answer_of((b"X-Run", b"x" * 300))) is None
     assert run_id_of_answer(IN_HEADER, answer_of((b"Idempotency-Key", b"r"))) is None
-
-
-def test_only_whole_quotes_are_taken_off() -> None:
-    assert unquote(b'"a') == b'"a'
-    assert unquote(b'"a\\\\"') == b"a\\"
 
 
 @pytest.mark.parametrize("is_plain", [True, False])
