@@ -26,6 +26,7 @@ STORE_DEADLINE_SECONDS_MAX: Final = 10.0
 _OWNED_BY_HTTP: Final = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"te", b"trailer"}
 )
+_SECRET: Final = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"})
 _NAMES_TOLD_MAX: Final = 12
 
 
@@ -111,9 +112,27 @@ def check_route(work: Compilation, at: Path, model: RouteModel, route: Route) ->
             work.fault((*at, "auth", "key", index), f"{header.decode()} is given twice")
         if header in _OWNED_BY_HTTP:
             work.fault((*at, "auth", "key", index), f"{header.decode()} belongs to HTTP")
+    _check_readings(work, at, route)
     _check_limits(work, at, model, route)
     _check_prefix(work, at, model, route)
     _check_tunnel(work, (*at, "tunnel"), model)
+
+
+def _check_readings(work: Compilation, at: Path, route: Route) -> None:
+    """Refuse to read what lets somebody in: a run id is stored and shown as it came."""
+    secret = _SECRET | {place.header for place in route.auth.places}
+    read: list[tuple[Path, bytes]] = []
+    if route.run_id is not None:
+        read.append(((*at, "run_id"), route.run_id.header))
+    for cost in route.cost:
+        where: Path = (*at, "cost", cost.meter)
+        read.append(((*where, "reserve"), cost.reserve.header))
+        if cost.settle is not None:
+            read.append(((*where, "settle"), cost.settle.header))
+    for place, header in read:
+        if header in secret:
+            message = f"{header.decode()} holds a secret: nothing else is read from it"
+            work.fault(place, message, "another field")
 
 
 def _check_limits(work: Compilation, at: Path, model: RouteModel, route: Route) -> None:
