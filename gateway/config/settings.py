@@ -18,7 +18,7 @@ from gateway.config.loaded import Address, ListenerTls, Loaded, Settings
 from gateway.config.pricing import load_pricings
 from gateway.config.routes import FORMS, RouteFile
 from gateway.config.sources import read_all, read_bounded
-from gateway.config.yaml_positions import Document, dotted, parse
+from gateway.config.yaml_positions import NOT_UTF8, Document, dotted, parse
 from gateway.counters.redis_url import parse_redis_url
 from gateway.errors import ConfigError, Fault, GatewayError
 
@@ -153,12 +153,26 @@ class _Reading:
     given: Mapping[str, tuple[str, str]]
     faults: list[Fault]
 
-    def text(self, name: str, in_file: str) -> str:
-        """Return a setting: what was given for it, else what the file says."""
-        return self.given[name][0] if name in self.given else in_file
+    def text(self, name: str, in_file: str | None) -> str:
+        """Return a setting: what was given for it, else what the file says, else nothing.
+
+        Given but empty is a fault: a variable that was not filled must turn nothing off.
+        """
+        text = self.given[name][0] if name in self.given else in_file
+        if text == "":
+            self.fault(name, "given, but empty", "a value; or leave it out")
+        elif text is not None and NOT_UTF8.search(text):
+            self.fault(name, "not UTF-8")
+            return ""
+        return text or ""
 
     def fault(self, name: str, message: str, expected: str = "") -> None:
-        """Note a fault where the setting comes from. Never repeat a URL: it holds a password."""
+        """Note the first fault of a setting where it comes from.
+
+        Never repeat a URL: it holds a password.
+        """
+        if any(known.path == name for known in self.faults):
+            return
         if name in self.given:
             fault = Fault(self.given[name][1], 1, 1, name, message, expected)
         else:
@@ -170,7 +184,7 @@ def _given(environ: Mapping[str, str], overrides: Mapping[str, str]) -> dict[str
     found = {}
     for name in OVERRIDABLE:
         variable = f"GATEWAY_{name.upper()}"
-        if environ.get(variable):
+        if variable in environ:
             found[name] = (environ[variable], f"${variable}")
         if name in overrides:
             found[name] = (overrides[name], f"--{name.replace('_', '-')}")
@@ -179,9 +193,11 @@ def _given(environ: Mapping[str, str], overrides: Mapping[str, str]) -> dict[str
 
 def _settings(file: RouteFile, reading: _Reading) -> Settings:
     data_dir = Path(reading.text("data_dir", file.data_dir))
-    ledger = reading.text("ledger", file.ledger or f"sqlite:///{data_dir}/ledger.db")
+    ledger = reading.text(
+        "ledger", f"sqlite:///{data_dir}/ledger.db" if file.ledger is None else file.ledger
+    )
     counters = reading.text("counters", file.counters)
-    keys = reading.text("keys", file.keys or "")
+    keys = reading.text("keys", file.keys)
     level = reading.text("log_level", file.log_level)
     _check_counters(counters, reading)
     _check_database("ledger", ledger, reading)
@@ -217,9 +233,9 @@ def _settings(file: RouteFile, reading: _Reading) -> Settings:
 
 
 def _tls(file: RouteFile, reading: _Reading) -> ListenerTls | None:
-    certificate = reading.text("tls_certificate", file.tls_certificate or "")
-    key = reading.text("tls_key", file.tls_key or "")
-    client_ca = reading.text("tls_client_ca", file.tls_client_ca or "")
+    certificate = reading.text("tls_certificate", file.tls_certificate)
+    key = reading.text("tls_key", file.tls_key)
+    client_ca = reading.text("tls_client_ca", file.tls_client_ca)
     if not certificate and not key:
         if client_ca:
             reading.fault("tls_client_ca", "without tls_certificate there is no TLS")

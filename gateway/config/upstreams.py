@@ -150,13 +150,16 @@ class UpstreamModel(Model):
         bool, Field(description="Send the client's Host; off, the endpoint's.")
     ] = True
     tls_ca_file: Annotated[
-        str | None, Field(description="CA certificates for https endpoints.")
+        str | None, Field(min_length=1, description="CA certificates for https endpoints.")
     ] = None
-    tls_server_name: Annotated[str | None, Field(description="Name to ask for and verify.")] = None
+    tls_server_name: Annotated[
+        str | None, Field(min_length=1, description="Name to ask for and verify.")
+    ] = None
     tls_client_certificate: Annotated[
-        str | None, Field(description="Chain shown to https endpoints that ask for one, PEM.")
+        str | None,
+        Field(min_length=1, description="Chain shown to https endpoints that ask for one, PEM."),
     ] = None
-    tls_client_key: Annotated[str | None, Field(description="Its key, PEM.")] = None
+    tls_client_key: Annotated[str | None, Field(min_length=1, description="Its key, PEM.")] = None
     health_check: Annotated[
         HealthCheckModel | None,
         Field(description="Probes of the endpoints; without it only requests tell."),

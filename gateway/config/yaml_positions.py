@@ -20,6 +20,8 @@ Path = tuple[str | int, ...]
 NODES_MAX: Final = 500_000
 """A route file of 5,000 routes has about 100,000 nodes."""
 DEPTH_MAX: Final = 32
+NOT_UTF8: Final = re.compile("[\ud800-\udfff]")
+"""What variables and arguments hold in place of bytes that are no UTF-8."""
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TAG: Final = "tag:yaml.org,2002:"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -158,7 +160,7 @@ class _Builder:
             case "int" | "float":
                 return self._number(text, node, path)
             case "str" | "timestamp":
-                return _VARIABLE.sub(lambda found: self._variable(found[1], node, path), text)
+                return self._string(text, node, path)
             case other:
                 self._note(path, node, f"values of the type {other} have no place here")
                 return None
@@ -177,9 +179,18 @@ class _Builder:
         self._note(path, node, f"{text[:40]} is not a plain decimal number")
         return None
 
+    def _string(self, text: str, node: yaml.Node, path: Path) -> str:
+        # What is left of ${ was meant to be filled. Never repeat it: it may be half a password.
+        if "${" in _VARIABLE.sub(" ", text):
+            self._note(path, node, "${ begins no variable here: ${NAME} is one")
+        return _VARIABLE.sub(lambda found: self._variable(found[1], node, path), text)
+
     def _variable(self, name: str, node: yaml.Node, path: Path) -> str:
         value = self._environ.get(name)
         if value is None:
             self._note(path, node, f"the environment variable {name} is not set")
+            return ""
+        if NOT_UTF8.search(value):
+            self._note(path, node, f"the environment variable {name} is not UTF-8")
             return ""
         return value

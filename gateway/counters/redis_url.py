@@ -72,8 +72,10 @@ def parse_redis_url(url: str) -> RedisAddress:
     path = unquote(parts.path)
     if is_unix and not path:
         raise _invalid("names no socket")
+    if not is_unix and not parts.hostname:
+        raise _invalid("names no host")
     return RedisAddress(
-        host="" if is_unix else (parts.hostname or "localhost"),
+        host="" if is_unix else (parts.hostname or ""),
         port=port or DEFAULT_PORT,
         unix_path=path if is_unix else None,
         database=_database(options.get("db") or ("" if is_unix else path.strip("/"))),

@@ -107,6 +107,45 @@ def test_mistake_outside_the_file_is_told_where_it_was_made(
     assert caught.value.message.startswith(origin)
 
 
+EMPTY_ONES = (
+    "ledger", "keys", "counters", "data_dir", "listen", "log_level", "tls_certificate", "tls_key",
+    "tls_client_ca",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", EMPTY_ONES)
+def test_a_setting_that_is_given_but_empty_turns_nothing_off(tmp_path: Path, setting: str) -> None:
+    """A variable that was not filled is a mistake, wherever it stands."""
+    listener = {"tls_certificate": "c.pem", "tls_key": "k.pem"} | {setting: ""}
+    for given, origin in (
+        ({"environ": {f"GATEWAY_{setting.upper()}": ""}}, f"$GATEWAY_{setting.upper()}:1:1"),
+        (listener, f"--{setting.replace('_', '-')}:1:1"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            loaded(tmp_path, GOOD, **given)  # type: ignore[arg-type]
+        assert f"{origin}: {setting}: given, but empty" in caught.value.message
+
+
+@pytest.mark.parametrize("setting", [name for name in EMPTY_ONES if name != "log_level"])
+def test_a_setting_that_an_empty_variable_fills_is_told(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, f"{GOOD}{setting}: ${{NAME}}\n", {"NAME": ""})
+
+    (fault,) = caught.value.faults
+    assert (fault.path, fault.message) == (setting, "given, but empty")
+    assert fault.line == GOOD.count("\n") + 1
+
+
+def test_a_store_without_a_host_is_not_the_one_at_hand(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="counters: the counter store's URL names no host"):
+        loaded(tmp_path, GOOD + "counters: redis://${REDIS_HOST}:6379/0\n", {"REDIS_HOST": ""})
+
+
+def test_a_setting_that_is_no_text_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\$GATEWAY_DATA_DIR:1:1: data_dir: not UTF-8"):
+        loaded(tmp_path, GOOD, {"GATEWAY_DATA_DIR": "\udcff"})
+
+
 def test_change_while_the_files_are_read_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

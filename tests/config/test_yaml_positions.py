@@ -29,6 +29,9 @@ def test_variables_fill_strings_only() -> None:
         ("a: 1\na: 2\n", "f:2:1: a: this key is given twice"),
         ("a:\n\tb: 1\n", "f:2:1: (file): not valid YAML"),
         ("a: ${GONE}", "f:1:4: a: the environment variable GONE is not set"),
+        ("a: u:${DB-PASS}@h", "f:1:4: a: ${ begins no variable here"),
+        ("a: [b, '${PASS:-x}']", "f:1:8: a[1]: ${ begins no variable here"),
+        ("a: ${GONE", "f:1:4: a: ${ begins no variable here"),
         ("? [1]\n: 2\n", "f:1:3: (file): a key has to be a plain string"),
         ("a: !!binary aGk=\n", "have no place here"),
         ("a: !!python/object:os.system x\n", "have no place here"),
@@ -51,12 +54,22 @@ def test_what_a_configuration_must_not_hold_is_told(text: str, told: str) -> Non
     assert told in caught.value.message
 
 
+def test_what_fills_a_string_is_taken_as_it_is() -> None:
+    """A password may hold what would mean a variable in the file."""
+    assert parse("a: ${PW}", "f", {"PW": "${x"}).data == {"a": "${x"}
+
+
+def test_bytes_of_a_variable_that_are_no_text_are_told() -> None:
+    with pytest.raises(ConfigError, match="f:1:4: a: the environment variable PW is not UTF-8"):
+        parse("a: ${PW}", "f", {"PW": "secret\udcff"})
+
+
 @pytest.mark.parametrize(
     ("text", "data"),
     [
         ("off", "off"), ("Yes", "Yes"), ("!!bool maybe", "maybe"), ("1:30", "1:30"),
         ("1e3", "1e3"), ("2026-02-14", "2026-02-14"), ("true", True), ("False", False),
-        ("~", None), ("-7", -7), (".5", Decimal("0.5")), ("${GONE", "${GONE"), ("$5", "$5"),
+        ("~", None), ("-7", -7), (".5", Decimal("0.5")), ("$5", "$5"),
     ],
 )  # fmt: skip
 def test_plain_values_mean_what_they_look_like(text: str, data: object) -> None:

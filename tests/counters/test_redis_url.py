@@ -11,7 +11,7 @@ from gateway.errors import GatewayError
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("redis://", ("localhost", 6379, None, 0, None, None)),
+        ("redis://localhost", ("localhost", 6379, None, 0, None, None)),
         ("redis://cache:7000/3", ("cache", 7000, None, 3, None, None)),
         ("redis://cache?db=4", ("cache", 6379, None, 4, None, None)),
         ("redis://:s%23cret@cache", ("cache", 6379, None, 0, None, "s#cret")),
@@ -54,6 +54,9 @@ def test_tls_verifies_unless_told_otherwise() -> None:
         ("redis://:secret@cache?ssl_ca_certs=x", "unknown options: ssl_ca_certs"),
         ("redis://:sec#ret@cache", "fragment"),
         ("unix://:secret@", "names no socket"),
+        ("redis://", "names no host"),
+        ("redis://:secret@:6379/0", "names no host"),
+        ("rediss:///0", "names no host"),
         ("rediss://:secret@cache?ssl_cert_reqs=optional", "ssl_cert_reqs=required|none"),
         ("rediss://:secret@cache?ssl_ca_certs=/nowhere.pem", "names TLS files that can't be used"),
     ],
