@@ -17,6 +17,7 @@ from gateway.config.compile_checks import (
     check_route,
 )
 from gateway.config.matcher import RouteMatcher, without_port
+from gateway.config.pricing_checks import POLICY_COUNTER
 from gateway.config.routes import (
     AuthModel,
     MeterCostModel,
@@ -58,7 +59,7 @@ from gateway.errors import ConfigError
 from gateway.http.paths import AmbiguousPath, canonical, require_spelling
 from gateway.rules.charging import REQUESTS_METER
 from gateway.rules.limits import Action, Ladder, LimitKind, PolicyName, Scope
-from gateway.rules.plan import Pricing
+from gateway.rules.plan import Aggregation, Pricing
 from gateway.rules.units import MICRO
 from gateway.rules.windows import Window, WindowKind
 
@@ -246,20 +247,13 @@ def _policy(work: Compilation, index: int, model: PolicyModel) -> Ladder:
         work.fault(
             ("policies", index, "meter"), f"no meter is called {model.meter}", any_of(work.meters)
         )
-    zone = work.pricings[0].timezone if work.pricings else "UTC"
-    if isinstance(model.window, str):
-        window = Window(WindowKind(model.window), timezone=zone)
-    else:
-        if model.window < 1 or model.window != int(model.window):
-            work.fault(("policies", index, "window"), "a window is whole seconds, at least one")
-        window = Window(WindowKind.SECONDS, max(1, int(model.window)))
     cap_micro = model.cap * MICRO
     return Ladder(
         id=model.name,
-        counter=f"policy-{model.name}",
+        counter=f"{POLICY_COUNTER}{model.name}",
         kind=LimitKind(model.kind),
         meter=model.meter,
-        window=window,
+        window=_window(work, ("policies", index, "window"), model),
         scope=Scope(model.scope),
         soft=PolicyName(model.name, cap_micro),
         hard=None,
@@ -267,8 +261,35 @@ def _policy(work: Compilation, index: int, model: PolicyModel) -> Ladder:
         grace_from_micro=None,
         retention_seconds=0,
         alerts=False,
+        counts_calls=_counts_calls(work, ("policies", index, "meter"), model),
         action=Action(model.action),
     )
+
+
+def _window(work: Compilation, at: Path, model: PolicyModel) -> Window:
+    if not isinstance(model.window, str):
+        if model.window < 1 or model.window != int(model.window):
+            work.fault(at, "a window is whole seconds, at least one")
+        return Window(WindowKind.SECONDS, max(1, int(model.window)))
+    # One policy is in force with every version: it can't follow several of their clocks.
+    zones = sorted({pricing.timezone for pricing in work.pricings})
+    if model.window != "none" and len(zones) > 1:
+        message = f"the versions of the pricing have several time zones: {', '.join(zones)}"
+        work.fault(at, message, "one timezone in all of them, or a window such as 60s")
+    return Window(WindowKind(model.window), timezone=zones[0] if zones else "UTC")
+
+
+def _counts_calls(work: Compilation, at: Path, model: PolicyModel) -> bool:
+    """Return whether every call counts as one unit of the billed meter, as in the plans' limits."""
+    found = {
+        pricing.meter.aggregation for pricing in work.pricings if pricing.meter.name == model.meter
+    }
+    if Aggregation.MAX in found:
+        work.fault(at, "a peak can't be limited (meter.aggregation is max)")
+    elif len(found) > 1:
+        message = f"the versions of the pricing add {model.meter} up in several ways"
+        work.fault(at, message, "one meter.aggregation in all of them")
+    return found == {Aggregation.COUNT}
 
 
 def _route(

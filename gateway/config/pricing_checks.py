@@ -34,8 +34,10 @@ BILLED_METER = "dc"
 LADDER_IDS = ("rpm", "monthly_dc", "hard_overage_cap")
 """Limits that every tier may have, under the names that route files use."""
 
-RESERVED_LIMITS = frozenset({*LADDER_IDS, "usage", "idempotency", "lease", "hold"})
+RESERVED_LIMITS = frozenset({*LADDER_IDS, "usage", "idempotency", "settled", "lease", "hold"})
 """Names that counter keys begin with already."""
+POLICY_COUNTER = "policy-"
+"""What the counters of the route file's policies begin with, before the policy's name."""
 
 _PROBLEM_MEMBERS = frozenset(
     "type title status detail instance code next_plan upgrade_url renews_at".split()  # noqa: SIM905
@@ -288,7 +290,7 @@ def _check_extra_limits(root: Mapping[str, JsonValue], sections: Sections, fault
     for index, tier in enumerate(sections.tiers):
         for position, extra in enumerate(tier.limits_extra if tier else ()):
             path: JsonPath = ("tiers", index, "limits_extra", position)
-            if extra.name in RESERVED_LIMITS:
+            if extra.name in RESERVED_LIMITS or extra.name.startswith(POLICY_COUNTER):
                 faults.add((*path, "name"), f"the name {extra.name!r} is taken by the gateway")
             if extra.meter not in known:
                 faults.add(

@@ -1,6 +1,7 @@
 """Every field of the route file arrives in the snapshot; versions of prices switch over in time."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -21,9 +22,10 @@ from gateway.config.snapshot import (
     TunnelRules,
     TunnelUnit,
 )
+from gateway.errors import ConfigError
 from gateway.rules.limits import LimitKind, Scope
 from gateway.rules.units import MICRO
-from tests.support.pricing_files import write_pricing
+from tests.support.pricing_files import Document, pricing_document, tier_of, write_pricing
 
 ROOT = Path(__file__).parents[2]
 FULL = """\
@@ -137,14 +139,19 @@ def test_schema_for_editors_is_published_and_knows_the_sample() -> None:
     assert list(validator.iter_errors(good | {"nonsense": 1}))
 
 
-def two_versions(folder: Path) -> Snapshot:
+def two_versions(
+    folder: Path, change: Callable[[Document], object] = lambda _: None, text: str = FULL
+) -> Snapshot:
+    """Return the snapshot of two versions, the second one changed."""
     for name, version, start in (
         ("old", "2026-01-01.v1.0.0", "2026-01-01T00:00:00Z"),
         ("new", "2026-06-01.v2.0.0", "2026-06-01T00:00:00Z"),
     ):
-        facts = {"pricing_version": version, "effective_from": start}
-        write_pricing(folder / f"{name}.json", lambda d, facts=facts: d.update(facts))
-    (folder / "g.yaml").write_text(FULL.replace("pricing.json", "[new.json, old.json]"))
+        document = pricing_document() | {"pricing_version": version, "effective_from": start}
+        if name == "new":
+            change(document)
+        (folder / f"{name}.json").write_text(json.dumps(document))
+    (folder / "g.yaml").write_text(text.replace("pricing.json", "[new.json, old.json]"))
     return load(folder / "g.yaml", environ={}, overrides={}).snapshot
 
 
@@ -163,3 +170,70 @@ def test_version_in_force_is_chosen_by_time(versions: Snapshot, at_micro: int) -
 
     expected = None if at_micro < JANUARY else "2026-01-01" if at_micro < JUNE else "2026-06-01"
     assert (found.version[:10] if found else None) == expected
+
+
+def seoul(document: Document) -> None:
+    document["timezone"] = "Asia/Seoul"
+
+
+def count(document: Document) -> None:
+    document["meter"]["aggregation"] = "count"
+
+
+def peak(document: Document) -> None:
+    document["meter"]["aggregation"] = "max"
+    for name in ("SANDBOX", "STARTER", "GROWTH"):
+        tier_of(document, name)["limits"] |= {"monthly_quota_dc": 0, "hard_overage_dc_cap": 0}
+
+
+@pytest.mark.parametrize("window", ["hour", "day", "calendar_month"])
+def test_a_policy_follows_one_clock(tmp_path: Path, window: str) -> None:
+    """A period of the route file can't be that of two zones."""
+    with pytest.raises(ConfigError) as caught:
+        two_versions(tmp_path, seoul, FULL.replace("window: day", f"window: {window}"))
+
+    (fault,) = caught.value.faults
+    assert fault.path == "policies[0].window"
+    assert fault.message == "the versions of the pricing have several time zones: Asia/Seoul, UTC"
+
+
+@pytest.mark.parametrize("window", ["60s", "none"])
+def test_a_policy_without_a_calendar_needs_no_zone(tmp_path: Path, window: str) -> None:
+    two_versions(tmp_path, seoul, FULL.replace("window: day", f"window: {window}"))
+
+
+def test_a_policy_follows_the_zone_of_the_pricing(tmp_path: Path) -> None:
+    write_pricing(tmp_path / "pricing.json", seoul)
+    (tmp_path / "g.yaml").write_text(FULL)
+    snapshot = load(tmp_path / "g.yaml", environ={}, overrides={}).snapshot
+
+    assert snapshot.routes[0].own_limits[0].window.timezone == "Asia/Seoul"
+
+
+@pytest.mark.parametrize(("meter", "counts_calls"), [("dc", True), ("requests", False)])
+def test_a_policy_on_the_billed_meter_counts_as_it_is_billed(
+    tmp_path: Path, meter: str, *, counts_calls: bool
+) -> None:
+    write_pricing(tmp_path / "pricing.json", count)
+    (tmp_path / "g.yaml").write_text(FULL.replace("kind: quota, meter: dc", f"meter: {meter}"))
+    snapshot = load(tmp_path / "g.yaml", environ={}, overrides={}).snapshot
+
+    assert snapshot.routes[0].own_limits[0].counts_calls is counts_calls
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (count, "the versions of the pricing add dc up in several ways"),
+        (peak, "a peak can't be limited (meter.aggregation is max)"),
+    ],
+)
+def test_a_policy_on_the_billed_meter_is_refused_where_it_can_not_count_so(
+    tmp_path: Path, change: Callable[[Document], object], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        two_versions(tmp_path, change)
+
+    assert [(fault.path, fault.message) for fault in caught.value.faults] == [
+        ("policies[0].meter", message)
+    ]
