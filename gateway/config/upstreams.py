@@ -92,7 +92,8 @@ class CircuitModel(Model):
         list[Literal["connect", "timeout", "closed", "protocol", "5xx"]],
         Field(
             min_length=1,
-            description="What counts: no connection, no answer in time, cut off, no HTTP, 5xx.",
+            description="What counts: no connection, no answer in time, cut off, no HTTP, 5xx. A "
+            "request that is let through while it is open must get an answer.",
         ),
     ] = ["connect", "timeout", "closed", "protocol"]
     percent: Annotated[

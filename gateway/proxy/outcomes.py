@@ -76,11 +76,10 @@ class Outcomes:
         circuit = self._circuit
         if circuit is None:
             return
-        failed = "connect" in circuit.rules.failures
         if is_probe:
-            self._probed(circuit, now, failed=failed)
+            self._probed(circuit, now, failed=True)
         else:
-            self._note(circuit, now, failed=failed)
+            self._note(circuit, now, failed="connect" in circuit.rules.failures)
 
     def answered(self, connection: UpstreamConnection, status: int, now: float) -> None:
         """Note the head of the answer to a trial or a probe."""
@@ -111,16 +110,14 @@ class Outcomes:
             self._completed(state, status, now)
         if circuit is None:
             return
-        failed = kind in circuit.rules.failures or (
-            status >= _SERVER_ERROR and "5xx" in circuit.rules.failures
-        )
+        is_bad = status >= _SERVER_ERROR and "5xx" in circuit.rules.failures
         if not (kind or status):
             if is_probe:
                 circuit.told_nothing()
-        elif is_probe:
-            self._probed(circuit, now, failed=failed)
+        elif is_probe:  # what did not answer is not well, whatever opened the circuit
+            self._probed(circuit, now, failed=bool(kind) or is_bad)
         else:
-            self._note(circuit, now, failed=failed)
+            self._note(circuit, now, failed=is_bad or kind in circuit.rules.failures)
 
     def close(self) -> None:
         """Forget the state: the upstream is no longer configured."""

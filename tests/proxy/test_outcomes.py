@@ -233,6 +233,34 @@ async def test_one_probe_at_a_time_closes_it_again(
     assert plane.ports.stats.worker.upstream_circuit_openings == 1
 
 
+@pytest.mark.parametrize("failing", [reset, fall_silent, None])
+async def test_a_probe_that_fails_otherwise_closes_nothing(
+    plane: DataPlane, tmp_path: Path, upstream_port: int, failing: object
+) -> None:
+    """What is no reason to open it is no success either."""
+    more = "circuit: {failures: [5xx], requests: 1, percent: 100}"
+    point_to(plane, tmp_path, f"http://127.0.0.1:{upstream_port}", more=more)
+    client, upstream, _ = await plane.asked(OPEN_GET)
+    await upstream.send(FAILED)
+    assert (await answered(client)).status == 500
+    await plane.record()
+    await plane.advance(5.1)
+    if failing is None:
+        plane.upstream.close()
+        client = await plane.client(OPEN_GET)
+    else:
+        client, upstream, _ = await plane.asked(OPEN_GET)
+        await failing(plane, client, upstream)  # type: ignore[operator]
+    assert (await answered(client)).status in {502, 504}
+    await plane.record()
+
+    assert plane.ports.stats.worker.upstream_circuits_open == {"app": 1}
+    assert events(plane) == ["upstream.circuit_opened"]
+    await client.send(OPEN_GET)
+    assert (await answered(client)).values(b"retry-after") == [b"5"]
+    await plane.record()
+
+
 async def test_a_circuit_opens_for_want_of_connections_and_their_charges_are_given_back(
     plane: DataPlane, tmp_path: Path
 ) -> None:
