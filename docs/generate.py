@@ -226,7 +226,7 @@ def _plain_type(member: Schema) -> str:
     if kind in {"integer", "number"}:
         return _range(kind, member.get("minimum"), member.get("maximum"))
     if "(ms|s|m|h|d)" in member.get("pattern", ""):
-        return "duration"
+        return "duration above 0s" if "[1-9]" in member["pattern"] else "duration"
     if member.get("format") == "date-time":
         return "date-time"
     told: str = member.get(

@@ -173,7 +173,8 @@ class _Reader:
         except json.JSONDecodeError as error:
             message = f"{error.msg[:1].lower()}{error.msg[1:]}"
             raise JsonSyntaxError(message, self._position(error.pos), path) from error
-        except ValueError as error:  # -Infinity, or an integer of thousands of digits
+        except (ValueError, ArithmeticError) as error:
+            # -Infinity, an integer of thousands of digits, an exponent that no Decimal has
             message = "not a number that can be read"
             raise JsonSyntaxError(message, self._position(at), path) from error
         if isinstance(value, str) and _SURROGATE.search(value):

@@ -19,6 +19,8 @@ _BYTES: Final = {
     None: 1, "B": 1, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3,
     "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3,
 }  # fmt: skip
+_BYTES_MAX: Final = 10**18
+"""More than any disk holds, and a number that every reader of the configuration can keep."""
 PER_MILLION: Final = 1_000_000
 
 
@@ -34,6 +36,18 @@ def seconds_of(value: object) -> float:
     return float(Decimal(found[1]) * _SECONDS[found[2]])
 
 
+def positive_seconds_of(value: object) -> float:
+    """Return the seconds of a duration above nothing: what lasts no time would never do.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    seconds = seconds_of(value)
+    if not seconds:
+        raise ValueError("expected a duration above 0s")
+    return seconds
+
+
 def bytes_of(value: object) -> int:
     """Return the bytes of a size such as ``10MB``.
 
@@ -44,7 +58,10 @@ def bytes_of(value: object) -> int:
     found = _SIZE.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise ValueError("expected a size such as 65536, 64KiB or 10MB")
-    return int(found[1]) * _BYTES[found[2]]
+    size = int(found[1]) * _BYTES[found[2]]
+    if size > _BYTES_MAX:
+        raise ValueError(f"expected a size of at most {_BYTES_MAX // 10**9}GB")
+    return size
 
 
 def per_million_of(value: object) -> int:
@@ -62,6 +79,11 @@ Seconds = Annotated[
     float,
     BeforeValidator(seconds_of),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"}),
+]
+PositiveSeconds = Annotated[
+    float,
+    BeforeValidator(positive_seconds_of),
+    WithJsonSchema({"type": "string", "pattern": r"^(?=.*[1-9])\d+(\.\d+)?(ms|s|m|h|d)$"}),
 ]
 Bytes = Annotated[
     int,

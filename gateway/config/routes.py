@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field
 
 from gateway.config.model import Model
-from gateway.config.quantities import Bytes, Seconds, Share
+from gateway.config.quantities import Bytes, PositiveSeconds, Seconds, Share
 from gateway.config.tunnels import TunnelModel
 from gateway.config.upstreams import ENDPOINT, PROBED, UpstreamModel
 
@@ -307,9 +307,11 @@ class ClientLimitsModel(Model):
         Bytes, Field(description="Request target (414). RFC 9112 asks for at least 8000.")
     ] = 8192
     head_time: Annotated[
-        Seconds, Field(description="For the whole head; a slow one is closed.")
+        PositiveSeconds, Field(description="For the whole head; a slow one is closed.")
     ] = 10.0
-    body_idle: Annotated[Seconds, Field(description="Between two pieces of a body (408).")] = 30.0
+    body_idle: Annotated[
+        PositiveSeconds, Field(description="Between two pieces of a body (408).")
+    ] = 30.0
     body_rate: Annotated[
         int,
         Field(
@@ -320,7 +322,7 @@ class ClientLimitsModel(Model):
         ),
     ] = 100
     keep_alive: Annotated[
-        Seconds, Field(description="An idle connection is closed after this.")
+        PositiveSeconds, Field(description="An idle connection is closed after this.")
     ] = 75.0
     json_body: Annotated[
         Bytes,

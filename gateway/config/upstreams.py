@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from gateway.config.model import Model
-from gateway.config.quantities import Seconds
+from gateway.config.quantities import PositiveSeconds, Seconds
 
 PROBED: Final = r"^/[!-~]*$"
 ENDPOINT: Final = r"^(https?://[^/?#@\s]+|unix:/\S+)$"
@@ -18,11 +18,17 @@ ENDPOINT: Final = r"^(https?://[^/?#@\s]+|unix:/\S+)$"
 class TimeoutsModel(Model):
     """How long an upstream may take."""
 
-    connect: Annotated[Seconds, Field(description="Until a connection is there (502).")] = 1.0
-    first_byte: Annotated[Seconds, Field(description="Until the answer begins (504).")] = 30.0
-    idle: Annotated[Seconds, Field(description="Between two pieces of an answer (cut).")] = 60.0
+    connect: Annotated[PositiveSeconds, Field(description="Until a connection is there (502).")] = (
+        1.0
+    )
+    first_byte: Annotated[PositiveSeconds, Field(description="Until the answer begins (504).")] = (
+        30.0
+    )
+    idle: Annotated[
+        PositiveSeconds, Field(description="Between two pieces of an answer (cut).")
+    ] = 60.0
     total: Annotated[
-        Seconds | Literal["plan", "none"],
+        PositiveSeconds | Literal["plan", "none"],
         Field(description="The whole request; plan is the plan's max_execution_seconds (504)."),
     ] = "plan"
 
@@ -31,8 +37,10 @@ class HealthCheckModel(Model):
     """How endpoints are asked whether they are well."""
 
     path: Annotated[str, Field(pattern=PROBED, description="Asked with GET.")]
-    interval: Annotated[Seconds, Field(description="Between two probes of an endpoint.")] = 5.0
-    timeout: Annotated[Seconds, Field(description="Until an answer has begun.")] = 1.0
+    interval: Annotated[
+        PositiveSeconds, Field(description="Between two probes of an endpoint.")
+    ] = 5.0
+    timeout: Annotated[PositiveSeconds, Field(description="Until an answer has begun.")] = 1.0
     statuses: Annotated[
         list[Annotated[int, Field(ge=100, le=599)]],
         Field(min_length=1, description="Answers that say it is well."),

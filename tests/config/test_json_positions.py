@@ -102,6 +102,8 @@ def test_numbers_with_a_point_are_exact() -> None:
         ("[Infinity]", (1, 2), "a JSON value must stand here"),
         ("[-Infinity]", (1, 2), "not a number that can be read"),
         (f"[{'9' * 5000}]", (1, 2), "not a number that can be read"),
+        ("[1e99999999999999999999]", (1, 2), "not a number that can be read"),
+        ("[1.5e-99999999999999999999]", (1, 2), "not a number that can be read"),
         ('["\\ud800"]', (1, 2), "half of a surrogate pair is not a character"),
         ('["a\nb"]', (1, 4), "invalid control character at"),
         ('["abc', (1, 2), "unterminated string starting at"),

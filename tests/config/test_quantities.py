@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from gateway.config.quantities import bytes_of, per_million_of, seconds_of
+from gateway.config.quantities import bytes_of, per_million_of, positive_seconds_of, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,13 @@ def test_what_is_no_duration_is_refused(value: object) -> None:
         seconds_of(value)
 
 
+@pytest.mark.parametrize("value", ["0s", "0ms", "0.000d", "1", None])
+def test_what_lasts_no_time_is_refused(value: object) -> None:
+    assert positive_seconds_of("1ms") == 0.001
+    with pytest.raises(ValueError, match="duration"):
+        positive_seconds_of(value)
+
+
 @pytest.mark.parametrize(
     ("value", "size"), [(65_536, 65_536), ("64KiB", 65_536), ("10MB", 10_000_000), ("7", 7)]
 )
@@ -28,7 +35,7 @@ def test_sizes(value: object, size: int) -> None:
     assert bytes_of(value) == size
 
 
-@pytest.mark.parametrize("value", ["-1", "1.5MB", "MB", True, None, "1TB"])
+@pytest.mark.parametrize("value", ["-1", "1.5MB", "MB", True, None, "1TB", "999999999999GiB"])
 def test_what_is_no_size_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="size"):
         bytes_of(value)
