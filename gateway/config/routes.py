@@ -7,6 +7,8 @@ Source: design section 11; requirement X3.
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 from gateway.config.model import Model
 from gateway.config.quantities import Bytes, PositiveSeconds, Seconds, Share
@@ -434,7 +436,18 @@ class RouteFile(Model):
     routes: Annotated[list[RouteModel], Field(min_length=1, description="Routes.")]
 
 
+class _Written(GenerateJsonSchema):
+    """What may be written: an option without a default is left out, never null."""
+
+    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        made = super().default_schema(schema)
+        return {key: value for key, value in made.items() if (key, value) != ("default", None)}
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the route file, for editors."""
-    made = RouteFile.model_json_schema(by_alias=True)
+    made = RouteFile.model_json_schema(by_alias=True, schema_generator=_Written)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}

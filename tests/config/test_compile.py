@@ -137,6 +137,7 @@ def test_schema_for_editors_is_published_and_knows_the_sample() -> None:
     good = yaml.safe_load((ROOT / "policies" / "gateway.yaml").read_text())
     assert list(validator.iter_errors(good)) == []
     assert list(validator.iter_errors(good | {"nonsense": 1}))
+    assert list(validator.iter_errors(good | {"ledger": None}))
 
 
 def two_versions(
