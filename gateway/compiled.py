@@ -89,6 +89,7 @@ MODULES: Final = (
     "gateway.proxy.openings",
     "gateway.proxy.pool",
     "gateway.proxy.ports",
+    "gateway.proxy.repetition",
     "gateway.proxy.request",
     "gateway.proxy.resolver",
     "gateway.proxy.slices",

@@ -47,6 +47,13 @@ class ClientOrigin:
     scheme: bytes
 
 
+def address_of(peername: object) -> str:
+    """Return the address of a socket's other end, ``unix`` if it has none."""
+    if isinstance(peername, tuple) and peername:
+        return str(peername[0]).removeprefix("::ffff:")
+    return "unix"
+
+
 def origin_of(
     peer: str,
     scheme: bytes,

@@ -108,6 +108,13 @@ class CachingKeyDirectory:
             self._stats.hits += 1
         return entry
 
+    def is_unknown(self, key_hash: bytes) -> bool:
+        """Return whether a key was looked for lately and is not there."""
+        if not self._is_known_unknown(key_hash):
+            return False
+        self._stats.unknown += 1
+        return True
+
     async def find(self, key_hash: bytes) -> KeyEntry | None:
         """Return the entry of a key, None if there is no such key.
 
@@ -175,8 +182,7 @@ class CachingKeyDirectory:
         self._stats.cached = 0
 
     async def _find_missing(self, key_hash: bytes) -> KeyEntry | None:
-        if self._is_known_unknown(key_hash):
-            self._stats.unknown += 1
+        if self.is_unknown(key_hash):
             return None
         flight = self._flights.get(key_hash)
         if flight is None:

@@ -48,6 +48,10 @@ class KeyDirectory(Protocol):
         """Return the entry of a key if it is at hand, None if ``find`` has to be asked."""
         ...
 
+    def is_unknown(self, key_hash: bytes) -> bool:
+        """Return whether ``find`` would return None at once."""
+        ...
+
     async def find(self, key_hash: bytes) -> KeyEntry | None:
         """Return the entry of a key, revoked and expired ones too, or None if there is none.
 

@@ -69,6 +69,13 @@ class YamlKeyDirectory:
         self._stats.hits += 1
         return entry
 
+    def is_unknown(self, key_hash: bytes) -> bool:
+        """Return whether there is no such key."""
+        if self.known(key_hash) is not None:
+            return False
+        self._stats.unknown += 1
+        return True
+
     async def find(self, key_hash: bytes) -> KeyEntry | None:
         """Return the entry of a key, or None; never waits."""
         entry = self.known(key_hash)

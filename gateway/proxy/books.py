@@ -49,6 +49,7 @@ class Draft(Charged):
     unenforced = False
     is_within_limits = False
     is_remembered = False
+    key_hash = b""
     run_id: str | None = None
     answer: Answer | None = None
     outcome = Outcome.COMPLETED

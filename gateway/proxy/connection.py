@@ -15,7 +15,7 @@ from gateway.clock import stopwatch_ns
 from gateway.config.snapshot import ClientLimits
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.chunks import BrokenChunks, ChunkDecoder, Trailers
-from gateway.http.forwarding import ClientOrigin, is_trusted, origin_lines, origin_of
+from gateway.http.forwarding import ClientOrigin, address_of, is_trusted, origin_lines, origin_of
 from gateway.http.frames import CloseCode
 from gateway.proxy.admission import BodyPace
 from gateway.proxy.exchange import ClientSide, Exchange
@@ -23,6 +23,7 @@ from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading, reset
 from gateway.proxy.head import read_head
 from gateway.proxy.incoming import IncomingHead, bad
 from gateway.proxy.ports import Ports
+from gateway.proxy.repetition import repeat
 from gateway.proxy.request import serve
 from gateway.proxy.tunnel import Opening, Tunnel
 from gateway.proxy.upstream import UpstreamConnection
@@ -68,14 +69,11 @@ class ClientConnection(ClientSide):
         self._origin_lines: tuple[ClientOrigin, bytes, bytes, bytes] | None = None
         self._head_since = 0.0
         self._unsent_bytes = 0
-        self.is_lost = False
-        self.had_eof = False
+        self.is_lost = self.had_eof = False
         self.touched_at = 0.0
         self.closes_at = 0.0
         self._is_counted = False
         self._pace = BodyPace()
-
-    # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # uvloop's class is not a subclass
@@ -83,7 +81,7 @@ class ClientConnection(ClientSide):
         worker.connections_accepted += 1
         connections = self._ports.connections
         self.touched_at = self.loop.time()
-        self._peer = _address(transport.get_extra_info("peername"))
+        self._peer = address_of(transport.get_extra_info("peername"))
         self._scheme = b"https" if transport.get_extra_info("ssl_object") else b"http"
         self._origin = origin_of(self._peer, self._scheme, [], ())
         limits = self._ports.active.snapshot.limits
@@ -112,6 +110,8 @@ class ClientConnection(ClientSide):
             return
         if self._early:
             self._keep_early(data)
+            return
+        if self.refused is not None and self._is_told_again(data):
             return
         self._read(data)
         if self._next is not None:
@@ -148,7 +148,7 @@ class ClientConnection(ClientSide):
             if exchange is not None:
                 exchange.client_left()
         self._queue.clear()
-        self._tunnel = self._next = self._receiving = None
+        self._tunnel = self._next = self._receiving = self.refused = None
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -170,6 +170,16 @@ class ClientConnection(ClientSide):
         self._current = exchange
         exchange.story = story = Story(serve(exchange, self._ports), self._story_failed)
         story.resume()
+
+    def _is_told_again(self, data: bytes) -> bool:
+        """Refuse what was refused before and comes again; return whether it is that."""
+        if self._current is not None or self._next is not None or not self._head.is_at_rest():
+            return False
+        exchange = self._current = Exchange(self)
+        if repeat(self.refused, data, exchange, self._ports):
+            return True
+        self._current = None
+        return False
 
     def _story_failed(self, error: BaseException) -> None:
         """A story's bug must not take the worker with it."""
@@ -320,8 +330,6 @@ class ClientConnection(ClientSide):
             receiving.upstream.fail("refused")
         receiving.resume()
 
-    # What comes in
-
     def _read(self, data: bytes) -> None:
         """Read heads and bodies out of what has come; further requests wait while many do."""
         if self._rest:
@@ -348,10 +356,11 @@ class ClientConnection(ClientSide):
             if not self._head_since and self._head.has_begun:
                 self._head_since = self.touched_at
             return len(data)
-        self._begin()
+        is_alone = at == 0 and stop == len(data) and self._head.was_plain
+        self._begin(data if is_alone else b"")
         return stop
 
-    def _begin(self) -> None:
+    def _begin(self, whole_head: bytes) -> None:
         """A head is whole: begin its request."""
         ports, head = self._ports, self._head
         exchange = Exchange(self)
@@ -363,6 +372,7 @@ class ClientConnection(ClientSide):
         exchange.fields = head.fields
         exchange.special = special = head.special
         exchange.special_names = head.special_names
+        exchange.whole_head = whole_head
         self._head_since = 0.0
         snapshot = ports.active.snapshot
         forwarded_for = special.get(b"x-forwarded-for")
@@ -461,8 +471,6 @@ class ClientConnection(ClientSide):
         if len(self._queue) >= self._pipelined_max():
             self.reading.pause("pipeline")
 
-    # What is not a request
-
     def _keep_early(self, data: bytes) -> None:
         if self._early == _DROPPED:
             return
@@ -486,15 +494,7 @@ class ClientConnection(ClientSide):
         exchange = Exchange(self)
         exchange.started_ns = stopwatch_ns()
         exchange.event_id = exchange.request_id = self._ports.new_event_id()
-        exchange.is_malformed = exchange.lingers = True
+        exchange.is_malformed = exchange.lingers = exchange.body_complete = True
         exchange.keep_alive = False
-        exchange.body_complete = True
-        exchange.origin = self._origin
-        exchange.refusal = refusal
+        exchange.origin, exchange.refusal = self._origin, refusal
         self._take(exchange)
-
-
-def _address(peername: object) -> str:
-    if isinstance(peername, tuple) and peername:
-        return str(peername[0]).removeprefix("::ffff:")
-    return "unix"

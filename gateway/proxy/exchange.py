@@ -34,6 +34,14 @@ class ClientGone(Exception):  # noqa: N818 - not a malfunction
     """The client closed its connection before the end of the answer."""
 
 
+class Charged:
+    """What was counted for a request, until its record is kept."""
+
+    def give_back(self) -> None:
+        """Undo it: the answer could not be recorded and was cut."""
+        raise NotImplementedError
+
+
 class ClientSide(asyncio.Protocol):
     """What an exchange needs of the connection that it came in on.
 
@@ -46,11 +54,12 @@ class ClientSide(asyncio.Protocol):
         known_value: The value of the field that it stood in alone.
         known_place: The field, and whether it holds ``Bearer``.
         known_host: The host of an earlier request, found to be well-formed.
+        refused: An earlier request that was refused, and will be again if it is repeated.
     """
 
     __slots__ = (
         "known_hash", "known_host", "known_place", "known_secret", "known_value",
-        "loop", "reading", "transport", "write_paused",
+        "loop", "reading", "refused", "transport", "write_paused",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -64,6 +73,7 @@ class ClientSide(asyncio.Protocol):
         self.known_value: bytes | None = None
         self.known_place: tuple[bytes, bool] | None = None
         self.known_host = b""
+        self.refused: Charged | None = None
 
     def exchange_finished(self, exchange: "Exchange") -> None:
         """The last bytes of an answer are on their way."""
@@ -79,14 +89,6 @@ class ClientSide(asyncio.Protocol):
 
     def origin_lines(self, origin: ClientOrigin, host: bytes, via: bytes) -> bytes:
         """Return the lines that tell an upstream who calls."""
-        raise NotImplementedError
-
-
-class Charged:
-    """What was counted for a request, until its record is kept."""
-
-    def give_back(self) -> None:
-        """Undo it: the answer could not be recorded and was cut."""
         raise NotImplementedError
 
 
@@ -120,6 +122,7 @@ class Exchange(AnswerSink):
     forwards_left = -1
     refusal: Refusal | None = None
     started_ns = 0
+    whole_head = b""
     event_id = ""
     request_id = ""
     id_line = b""
@@ -173,8 +176,7 @@ class Exchange(AnswerSink):
 
     def body_end(self, trailers: Trailers) -> None:
         """Note that the body is complete."""
-        self.body_complete = True
-        self.trailers = trailers
+        self.body_complete, self.trailers = True, trailers
         if self.body_sink is not None:
             self.body_sink.end_body(trailer_lines(trailers, self.trailers_dropped))
             self._wait_for_answer()
@@ -397,17 +399,15 @@ class Exchange(AnswerSink):
         if self.has_body and not self.body_complete:
             self.keep_alive = False
         added += self.client.date_line() + self._connection_line()
-        lines = status_line(200) + b"Allow: %b\r\nContent-Length: 0\r\n" % allow
-        self.held = b"%b%b\r\n" % (lines, added)
+        self.held = b"%bAllow: %b\r\nContent-Length: 0\r\n%b\r\n" % (status_line(200), allow, added)
 
     def _cut(self) -> None:
         """End an answer that has begun so that nobody takes it for a whole one."""
-        transport = self.client.transport
         if self.remaining == NO_LENGTH and not self.writes_chunks:
             # Only the end of the connection ends this answer: it must be a reset.
-            reset(transport)
+            reset(self.client.transport)
         else:
-            transport.abort()
+            self.client.transport.abort()
 
     def _write(self, data: bytes) -> None:
         self.bytes_out += len(data)

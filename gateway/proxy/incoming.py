@@ -58,19 +58,20 @@ class IncomingHead:
         special: Those that the configuration looks at, by name in lower case.
         special_names: The names that it looked at when the head began.
         has_begun: Whether a head is being read.
+        was_plain: Whether the last whole head came in one piece and needed no judge.
     """
 
     __slots__ = (
-        "_bytes", "_empty_lines", "_has_refused_name", "_is_plain", "_is_used", "_is_whole",
+        "_bytes", "_empty_lines", "_has_refused_name", "_is_used", "_is_whole",
         "_line", "_parser", "_secret", "_secret_line", "_tail", "_underscores",
         "fields", "has_begun", "http_minor", "keep_alive", "method", "special", "special_names",
-        "target",
+        "target", "was_plain",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
         self._is_used = False
-        self._is_plain = False
+        self.was_plain = False
         self._is_whole = False
         self.special_names: frozenset[bytes] = frozenset()
         self._underscores: Underscores = "drop"
@@ -130,13 +131,17 @@ class IncomingHead:
         self._tail = b""
         return end
 
+    def is_at_rest(self) -> bool:
+        """Return whether the next byte begins a message, and nothing stood before it."""
+        return not (self._tail or self._line or self._empty_lines)
+
     def end(self) -> None:
         """Let the parser go, which refers back: else only the garbage collector would find both."""
         self._parser = _NO_PARSER
 
     def body_follows(self) -> None:
         """Let llhttp forget the message, if it saw it: its body is not for llhttp."""
-        self._is_used = self._is_used or not self._is_plain
+        self._is_used = self._is_used or not self.was_plain
 
     def _plain(self, data: bytes, at: int, active: Active) -> int:
         """Read a head that came whole and needs no judge; return where it ends, 0 if it does."""
@@ -157,7 +162,7 @@ class IncomingHead:
             or not self._plain_fields(lines, active)
         ):
             return 0
-        self._is_plain = True
+        self.was_plain = True
         self._empty_lines = 0
         self.has_begun = False
         self.method = parts[0]
@@ -259,7 +264,7 @@ class IncomingHead:
         self.target = parts[1]
         self._bytes = 0
         self._empty_lines = 0
-        self._is_plain = False
+        self.was_plain = False
         self._is_whole = False
         self.special_names = active.special
         self._underscores = active.snapshot.limits.underscores

@@ -39,7 +39,9 @@ from gateway.rules.record import Outcome
 from gateway.rules.units import MICRO
 
 DEGRADED: Final = b"Gateway-Degraded: counter-store\r\n"
-_UNKNOWN_KEY: Final = Refusal(RefusalCode.KEY_INVALID)
+UNKNOWN_KEY: Final = Refusal(RefusalCode.KEY_INVALID)
+REPEATED_BYTES_MAX: Final = 1024
+"""A longer head is not kept for its repetition: it would stay as long as its connection."""
 
 
 async def serve(exchange: Exchange, ports: Ports) -> None:
@@ -143,7 +145,7 @@ def find_caller(draft: Draft, plan: RoutePlan, entry: KeyEntry | None, ports: Po
     """
     if plan.places:
         if entry is None:
-            draft.refusal = _UNKNOWN_KEY
+            draft.refusal = UNKNOWN_KEY
             return False
         caller = draft.caller = entered(entry, draft.active, draft.now_micro)
         require_access(caller, plan.route, draft.exchange.origin.address)
@@ -253,6 +255,18 @@ def refuse(draft: Draft, refusal: Refusal, outcome: Outcome) -> None:
         lines += render_ratelimit(standing.fields, counts_to_tell(draft), draft.counts.now_micro)
     draft.status = problem.status
     exchange.refuse(problem, refusal.code, lines)
+    if draft.is_remembered or refusal is UNKNOWN_KEY:
+        keep_for_repetition(draft)
+
+
+def keep_for_repetition(draft: Draft) -> None:
+    """Keep what was refused without asking anybody: most who are come again with the same."""
+    exchange = draft.exchange
+    if not 0 < len(exchange.whole_head) <= REPEATED_BYTES_MAX:
+        return
+    if exchange.keep_alive and not exchange.has_body and not exchange.wants_upgrade:
+        draft.key_hash = exchange.client.known_hash
+        exchange.client.refused = draft
 
 
 def unavailable(error: GatewayError) -> Refusal:

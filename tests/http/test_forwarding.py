@@ -8,6 +8,7 @@ from gateway.http.field_lines import Field
 from gateway.http.fields import HOP_BY_HOP
 from gateway.http.forwarding import (
     ClientOrigin,
+    address_of,
     origin_lines,
     origin_of,
     request_head,
@@ -69,3 +70,17 @@ def test_trailers_pass_but_for_those_that_mean_something_in_a_head() -> None:
 
     assert trailer_lines(trailers, frozenset({b"x-drop"})) == b"X-Sum: 1\r\n"
     assert trailer_lines([], frozenset()) == trailer_lines(None, frozenset()) == b""
+
+
+@pytest.mark.parametrize(
+    ("peername", "address"),
+    [
+        (("192.0.2.1", 5), "192.0.2.1"),
+        (("::ffff:192.0.2.1", 5, 0, 0), "192.0.2.1"),
+        (("2001:db8::1", 5, 0, 0), "2001:db8::1"),
+        ("", "unix"),
+        (None, "unix"),
+    ],
+)
+def test_the_other_end_has_an_address(peername: object, address: str) -> None:
+    assert address_of(peername) == address

@@ -80,6 +80,8 @@ async def test_every_directory_finds_the_same_entry(
         assert entry.features == {"replay"}
         assert [str(network) for network in entry.networks] == ["10.0.0.0/8"]
         assert await directory.find(b"\0" * 32) is None
+        assert directory.is_unknown(b"\0" * 32)
+        assert not directory.is_unknown(made.key_hash)
     finally:
         await directory.close()
 

@@ -165,7 +165,7 @@ def test_llhttp_is_asked_unless_nothing_is_unusual(head: bytes, is_plain: bool) 
     reader = IncomingHead()
 
     assert reader.feed(head + b"\r\n", 0, ACTIVE) == len(head) + 2
-    assert reader._is_plain is is_plain
+    assert reader.was_plain is is_plain
 
 
 @pytest.mark.parametrize("lengths", [[b"1", b"1"], [b"1", b"2"], [b"01"], [b"+1"], [b"9" * 30]])
@@ -175,7 +175,7 @@ def test_no_doubtful_length_is_plain(lengths: list[bytes]) -> None:
     with suppress(Refusal):
         reader.feed(b"PUT / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n", 0, ACTIVE)
 
-    assert not reader._is_plain
+    assert not reader.was_plain
 
 
 def test_a_target_of_the_longest_kind_is_taken() -> None:
