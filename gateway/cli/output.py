@@ -22,6 +22,8 @@ Columns = Mapping[str, str]
 
 WIDTH = 100
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
 _FIRST_SECOND = -62_135_596_800
 _LAST_SECOND = 253_402_300_799
 """The ends of the calendar: one stored instant beyond them must not hide a whole list."""
@@ -108,6 +110,11 @@ def csv_rows(header: Sequence[str], found: Iterable[Sequence[object]]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(found)
+
+
+def callers_text(text: str) -> str:
+    """Return a CSV cell that a caller chose so that no spreadsheet takes it for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 @contextmanager

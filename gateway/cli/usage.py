@@ -92,7 +92,7 @@ def row_of(record: Record, meter: Meter) -> list[object]:
         record.event_id,
         meter.event_name,
         record.workspace_id,
-        record.run_id or record.event_id,
+        output.callers_text(record.run_id or record.event_id),
         text_from_micro(record.charged_micro.get(meter.name, 0)),
         output.instant(record.occurred_at_micro),
         record.period,

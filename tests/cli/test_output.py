@@ -66,6 +66,12 @@ def test_csv_quotes_what_needs_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == 'a,b\n"x,""y""",1\n'
 
 
+@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"])
+def test_what_a_caller_chose_is_no_formula(text: str) -> None:
+    assert output.callers_text(text) == f"'{text}"
+    assert output.callers_text(f"a{text}") == f"a{text}"
+
+
 def test_an_error_is_one_paragraph_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     output.failure(GatewayError("plan.unknown", "there is no such plan", "choose another"))
 

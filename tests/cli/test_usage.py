@@ -78,6 +78,17 @@ def test_an_export_names_its_columns_as_the_pricing_file_does(desk: OperatorDesk
     assert rows[0]["occurred_at"] == "2020-02-06T14:40:00Z"
 
 
+def test_a_caller_writes_no_formulas_into_the_export(desk: OperatorDesk) -> None:
+    run_ids = ["=1+1", "+1", "-1", "@x", "a=1", "1"]
+    desk.ship(*(record_of(number, run_id=run_id) for number, run_id in enumerate(run_ids)))
+
+    out = desk.run("usage", "--period", "2020-02", "--export", "csv")
+
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["run_id"] for row in rows] == ["'=1+1", "'+1", "'-1", "'@x", "a=1", "1"]
+    assert {row["dc_amount"] for row in rows} == {"1"}
+
+
 def test_an_export_is_complete_over_many_pages(desk: OperatorDesk) -> None:
     count = 2 * PAGE + 1
     desk.ship(*(record_of(number) for number in range(count)))
