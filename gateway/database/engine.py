@@ -172,6 +172,9 @@ def _parse(url: str) -> URL:
             raise _url_invalid("takes neither host nor parameters for sqlite")
         return parsed
     if parsed.drivername in _POSTGRESQL_NAMES:
+        if any("@" in part for part in (parsed.host or "", parsed.database or "", *parsed.query)):
+            # It is where a password goes on that the parser took for ended: nothing is repeated.
+            raise _url_invalid("has an @ too many; write one in a password as %40")
         return parsed.set(drivername="postgresql+psycopg")
     raise _url_invalid(f"names an unknown kind of database, {parsed.drivername[:40]!r}")
 

@@ -33,7 +33,9 @@ SECRET_FIELDS: Final = frozenset(
 _KEY_MATERIAL: Final = re.compile(r"(egw_[a-z]+_)[A-Za-z0-9_-]{5,}")
 """Four characters after the prefix are what lists show of a key; more would be its secret."""
 _KEY_MARK: Final = b"egw_"
-_URL_PASSWORD: Final = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(@)")
+_URL_PASSWORD: Final = re.compile(r"(://[^/\s:]*:)(?:(?!://)[^\s\"])+(@)")
+"""To the last @ of a word: who forgets to write one as %40 has it in the password. Not over another
+URL: a path full of them would be searched for each, and not out of a JSON string."""
 _CREDENTIALS: Final = re.compile(r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}")
 _NESTING_MAX: Final = 6
 _JSON_INTEGERS: Final = range(-(2**63), 2**64)

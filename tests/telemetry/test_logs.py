@@ -104,6 +104,22 @@ def test_the_prefix_of_a_key_stays_readable() -> None:
     assert logs.clean_text("x egw_live_4fGh") == "x egw_live_4fGh"
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("postgresql://u:p@ss@host/db", "postgresql://u:[redacted]@host/db"),
+        ("postgresql://u:p/a@s/s@host/db", "postgresql://u:[redacted]@host/db"),
+        ("postgresql://u@server:p@ss@host/db", "postgresql://u@server:[redacted]@host/db"),
+        ("redis://:p@ss@host and a@b", "redis://:[redacted]@host and a@b"),
+        ("http://a:80/x,redis://:p@host", "http://a:80/x,redis://:[redacted]@host"),
+        ('{"a":"http://a:80/x","b":"c@d"}', '{"a":"http://a:80/x","b":"c@d"}'),
+        ("http://host:80/x", "http://host:80/x"),
+    ],
+)
+def test_a_password_in_a_url_is_redacted_to_its_end(text: str, told: str) -> None:
+    assert logs.clean_text(text) == told
+
+
 def test_libraries_that_log_by_the_standard_library_give_the_same_lines(
     stream: io.BytesIO,
 ) -> None:
