@@ -4,6 +4,7 @@ Either ``workspace:PLAN:sha256,workspace:PLAN:sha256`` or the YAML of ``gateway.
 """
 
 import os
+import re
 from typing import Final, Self
 
 from gateway.errors import ConfigError, Fault, GatewayError
@@ -15,6 +16,8 @@ from gateway.telemetry.metrics import DirectoryStats
 _HASH_DIGITS: Final = 64
 _ID_DIGITS: Final = 12
 """Of the hash, in a key's id; they tell nothing of the key."""
+_IS_DOCUMENT: Final = re.compile(r"\s*(?:[{#]|---|(?:version|workspaces)\s*:(?:\s|$))").match
+"""YAML has a blank after the colon of a member; a list may begin with a workspace of that name."""
 _EXPECTED: Final = "workspace:PLAN:sha256, the last one 64 hexadecimal digits"
 
 
@@ -95,7 +98,7 @@ def parse_variable(text: str, variable: str) -> tuple[Keys, list[Workspace]]:
         ConfigError: with every fault.
     """
     file = f"${variable}"
-    if text.lstrip().startswith(("version", "{", "#", "---", "workspaces")):
+    if _IS_DOCUMENT(text):
         return parse_workspaces(text, file)
     keys = _parse_list(text, file)
     found = {
@@ -107,6 +110,7 @@ def parse_variable(text: str, variable: str) -> tuple[Keys, list[Workspace]]:
 
 def _parse_list(text: str, file: str) -> Keys:
     keys: Keys = {}
+    plans: dict[str, str] = {}
     faults: list[Fault] = []
     column = 1
     for index, item in enumerate(text.split(",")):
@@ -117,6 +121,8 @@ def _parse_list(text: str, file: str) -> Keys:
             faults.append(Fault(*place, entry, _EXPECTED))
         elif entry.key_hash in keys:
             faults.append(Fault(*place, "this key is given twice", "each key once"))
+        elif plans.setdefault(entry.workspace_id, entry.plan) != entry.plan:
+            faults.append(Fault(*place, "this workspace has another plan before", "one plan each"))
         else:
             keys[entry.key_hash] = entry
         column += len(item) + 1

@@ -49,6 +49,7 @@ async def test_hits_and_unknown_keys_are_counted() -> None:
         ("acme:STARTER:abcd", "not a SHA-256"),
         (f"a{{b}}:STARTER:{TWO.hex()}", "a name is not"),
         (f"acme:STARTER:{ONE.hex()}", "given twice"),
+        (f"acme:GROWTH:{TWO.hex()}", "another plan"),
     ],
 )
 def test_a_wrong_item_is_told_by_place_and_not_repeated(item: str, told: str) -> None:
@@ -59,3 +60,26 @@ def test_a_wrong_item_is_told_by_place_and_not_repeated(item: str, told: str) ->
     assert (fault.file, fault.column, fault.path) == ("$GATEWAY_KEYS", len(good) + 2, "[1]")
     assert told in fault.message
     assert "secretsecret" not in str(fault)
+
+
+@pytest.mark.parametrize("name", ["version", "version-2", "workspaces", "workspaces.eu"])
+async def test_a_list_may_begin_with_any_workspace(name: str) -> None:
+    entry = await parse(f"{name}:STARTER:{ONE.hex()},acme:FREE:{TWO.hex()}").find(ONE)
+
+    assert entry is not None
+    assert entry.workspace_id == name
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "version: 1\nworkspaces: []",
+        "workspaces: []\nversion: 1",
+        "version : 1\nworkspaces: []",
+        "\n# keys\nversion: 1\nworkspaces: []",
+        "---\nversion: 1\nworkspaces: []",
+        '{"version": 1, "workspaces": []}',
+    ],
+)
+async def test_a_document_is_known_by_its_beginning(document: str) -> None:
+    assert await parse(document).find(ONE) is None
