@@ -32,7 +32,10 @@ PROBLEM: Final = 1
 CANNOT_START: Final = 3
 
 _CANNOT_START_CODES: Final = frozenset(
-    {"admin", "config", "counters", "data_dir", "database", "directory", "journal", "listen"}
+    {
+        *("admin", "config", "counters", "data_dir", "database"),
+        *("directory", "journal", "listen", "stdout"),
+    }
 )
 """First words of error codes that mean: the command could not even begin."""
 
@@ -84,32 +87,51 @@ def show_version() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; no error ends in a traceback."""
+    if sys.stdout is None:
+        # The next file that is opened would become stdout, and the access log go into it.
+        return _failed(
+            GatewayError(
+                "stdout.closed",
+                "stdout is closed: there is nowhere to write an answer to",
+                "send it to a file, or to /dev/null",
+            )
+        )
+    code = _run(arguments)
+    try:
+        output.flush()
+    except BrokenPipeError:  # a reader that has had enough (``| head``) is not an error
+        _forget_answer()
+    except GatewayError as error:
+        _forget_answer()
+        return _failed(error)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         app(args=arguments)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else PROBLEM
     except GatewayError as error:
-        output.failure(error)
-        return CANNOT_START if error.code.split(".")[0] in _CANNOT_START_CODES else PROBLEM
+        return _failed(error)
     except Exception as error:
         if "GATEWAY_TRACEBACK" in os.environ:
             raise
-        output.failure(
+        return _failed(
             GatewayError(
                 "internal",
                 f"the gateway itself failed: {type(error).__name__}: {error}",
                 "report this, with what GATEWAY_TRACEBACK=1 makes of the same command",
             )
         )
-        return PROBLEM
-    finally:
-        _flush()
     return OK
 
 
-def _flush() -> None:
-    """Write what is left; a reader that has had enough (``| head``) is not an error."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _failed(error: GatewayError) -> int:
+    output.failure(error)
+    return CANNOT_START if error.code.split(".")[0] in _CANNOT_START_CODES else PROBLEM
+
+
+def _forget_answer() -> None:
+    """Let the interpreter write at its end, into nothing, what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

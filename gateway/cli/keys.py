@@ -16,6 +16,7 @@ from gateway.cli.arguments import (
 )
 from gateway.cli.context import open_desk
 from gateway.control import keys as control
+from gateway.errors import GatewayError
 from gateway.keys.port import KeyDescription, NewKey
 
 app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke, rotate, let expire.")
@@ -151,7 +152,16 @@ def rotate(
 
 
 def _show_created(created: control.CreatedKey, *, as_json: bool) -> None:
-    output.facts({"secret": created.secret} | _stored(created.key), as_json=as_json)
+    key_id = created.key.key_id
+    try:
+        output.facts({"secret": created.secret} | _stored(created.key), as_json=as_json)
+        output.flush()
+    except (GatewayError, BrokenPipeError) as error:
+        raise GatewayError(
+            "key.secret_lost",
+            f"the key {key_id} exists, but its secret could not be written",
+            f"nobody has it: `gateway keys revoke {key_id}`, then create another key",
+        ) from error
     output.note("Keep the secret now: it is stored nowhere and can't be shown again.")
 
 

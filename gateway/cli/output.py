@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from textwrap import fill
 
 from gateway.errors import ConfigError, GatewayError
@@ -31,7 +32,33 @@ _LAST_SECOND = 253_402_300_799
 
 def line(text: str = "") -> None:
     """Write a line of the answer."""
-    sys.stdout.write(f"{text}\n")
+    with _answering():
+        sys.stdout.write(f"{text}\n")
+
+
+def flush() -> None:
+    """Write what was told so far.
+
+    Raises:
+        GatewayError: it can't be written.
+        BrokenPipeError: nobody reads it.
+    """
+    with _answering():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise GatewayError(
+            "output.unwritable",
+            f"the answer can't be written: {error.strerror}",
+            "what the command did is done; see where stdout leads",
+        ) from error
 
 
 def note(text: str) -> None:
@@ -108,8 +135,9 @@ def _drawn_table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Non
 def csv_rows(header: Sequence[str], found: Iterable[Sequence[object]]) -> None:
     """Write CSV (RFC 4180) as it comes, row by row."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(found)
+    for row in chain([header], found):
+        with _answering():
+            writer.writerow(row)
 
 
 def callers_text(text: str) -> str:

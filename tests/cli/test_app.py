@@ -142,6 +142,30 @@ def test_a_reader_that_has_had_enough_is_no_error() -> None:
     assert ended.stdout == "{\n"
 
 
+@pytest.mark.parametrize(
+    ("stdout", "code", "told"),
+    [
+        (">&-", CANNOT_START, "[stdout.closed]"),
+        (">/dev/full", PROBLEM, "[output.unwritable]"),
+        (">/dev/null", OK, ""),
+    ],
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_answer_that_can_not_be_written_is_said(
+    stdout: str, code: int, told: str, unbuffered: str
+) -> None:
+    ended = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m gateway schema pricing {stdout}"],
+        check=False, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+
+    assert ended.returncode == code
+    assert told in ended.stderr
+    assert "internal" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_the_version_needs_no_heavy_floor() -> None:
     """A command that is typed often must not wait for SQLAlchemy or the data plane."""
     program = (

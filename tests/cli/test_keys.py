@@ -1,5 +1,8 @@
 """Keys at the command line: the secret is shown once (B2), rotation overlaps (1.7)."""
 
+import subprocess
+import sys
+
 import pytest
 
 from gateway.cli.keys import _state
@@ -104,6 +107,20 @@ def test_what_can_not_be_done_is_said(
     acme.run("keys", *arguments, expect=code)
 
     assert told in acme.told
+
+
+@pytest.mark.parametrize("lost_to", [">/dev/full", "| true"])
+def test_a_key_whose_secret_is_lost_is_named(acme: OperatorDesk, lost_to: str) -> None:
+    """It exists and nobody has it: its owner must know which one to revoke."""
+    ended = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m gateway keys create acme {lost_to}"],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    (key,) = acme.json("keys", "list")
+    assert "[key.secret_lost]" in ended.stderr
+    assert f"keys revoke {key['key_id']}" in " ".join(ended.stderr.split())
+    assert "report this" not in ended.stderr
 
 
 def test_a_key_for_a_file_is_printed_not_stored(desk: OperatorDesk) -> None:
