@@ -141,7 +141,12 @@ class UpstreamModel(Model):
     ] = 30.0
     pending_max: Annotated[
         int,
-        Field(ge=0, le=65_536, description="Requests that wait for a connection; more get 503."),
+        Field(
+            ge=0,
+            le=65_536,
+            description="Requests that wait for a connection, first come first served; more get "
+            "503.",
+        ),
     ] = 1024
     requests_max: Annotated[
         int,

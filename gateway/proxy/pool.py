@@ -10,6 +10,7 @@ import random
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 from gateway.config.snapshot import Upstream
@@ -108,14 +109,14 @@ class UpstreamPool:
 
     def take_idle(self) -> UpstreamConnection | None:
         """Return a kept connection to the endpoint that is to be used next, if there is one."""
+        if self.is_guarded or self._waiting:
+            return None  # ``acquire`` asks, and lets those first who came first
         states = self._states
-        if self._is_single and not self.is_guarded:
+        if self._is_single:
             connection = self._idle_of(states[0])
             if connection is not None:
                 connection.endpoint.pending += 1
             return connection
-        if self.is_guarded:
-            return None  # ``acquire`` asks
         index = choose(states, self._loop.time(), frozenset(), self._turn)
         state = states[index or 0]
         if state.is_ejected:
@@ -153,6 +154,9 @@ class UpstreamPool:
     async def _acquire(self, *, is_probe: bool = False) -> UpstreamConnection:
         tried: frozenset[int] = frozenset()
         until = 0.0
+        if self._waiting:
+            until = self._loop.time() + self.upstream.timeouts.connect_seconds
+            await self._wait_for_room(until)
         while True:
             index = choose(self._states, self._loop.time(), tried, self._turn)
             if index is None:
@@ -161,8 +165,9 @@ class UpstreamPool:
             state = self._states[index]
             connection = self._idle_of(state)
             if connection is None and not self._has_room():
+                has_waited = until > 0
                 until = until or self._loop.time() + self.upstream.timeouts.connect_seconds
-                await self._wait_for_room(until)
+                await self._wait_for_room(until, has_waited=has_waited)
                 continue
             self._turn = index + 1
             state.pending += 1
@@ -365,11 +370,12 @@ class UpstreamPool:
                 idle.remove(connection)
                 connection.abort()
 
-    async def _wait_for_room(self, until: float) -> None:
-        """Wait until a connection may be free.
+    async def _wait_for_room(self, until: float, *, has_waited: bool = False) -> None:
+        """Wait until it is one's turn and a connection may be free.
 
         Args:
             until: The loop's time at which to give up.
+            has_waited: What one was let in for was gone: one is the first again.
 
         Raises:
             UpstreamError: too many wait, or none was free in time.
@@ -384,23 +390,31 @@ class UpstreamPool:
             waiter,
             False,  # noqa: FBT003 - a callback
         )
-        self._waiting.append(waiter)
-        has_room = False
+        if has_waited:
+            self._waiting.appendleft(waiter)
+        else:
+            self._waiting.append(waiter)
         try:
-            has_room = await waiter
-            if not has_room:
+            if not await waiter:
                 raise UpstreamError("overloaded", request_sent=False)
         finally:
             timer.cancel()
-            if not has_room and waiter in self._waiting:  # nobody counts who has given up
-                self._waiting.remove(waiter)
+            self._waiting.remove(waiter)
+            if self._waiting:
+                # Later: what this one was let in for is free until it goes on.
+                self._loop.call_soon(self._let_in)
 
     def _let_in(self) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(True)
-                return
+        """Wake those who wait, first come first served, as many as there is room for.
+
+        They stay in the queue until they go on: whoever comes meanwhile stands behind them.
+        """
+        if not self._waiting:
+            return
+        room = self.upstream.connections_max - len(self._open) - self._connecting
+        room += sum(map(len, self._idle))
+        for waiter in islice(self._waiting, max(room, 0)):
+            _answer(waiter, True)  # noqa: FBT003 - a callback
 
 
 class Upstreams:

@@ -1,12 +1,16 @@
 """Several endpoints: the least busy is asked, by its own name; the dead are left alone."""
 
+import asyncio
 import random
 from pathlib import Path
 
 import pytest
 
 from gateway.config.snapshot import Ejection
-from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.pool import UpstreamPool, _answer
+from gateway.proxy.upstream import UpstreamConnection, UpstreamError
+from gateway.story import Story
+from gateway.tasks import spawn
 from gateway.telemetry.metrics import WorkerStats
 from tests.support.data_plane import DATE, KEY, DataPlane, answered, point_to
 from tests.support.gateway_process import free_port
@@ -178,6 +182,137 @@ async def test_who_has_given_up_does_not_count_as_waiting(
     await plane.records(2)
 
 
+async def test_who_comes_first_is_served_first(
+    plane: DataPlane, tmp_path: Path, upstream_port: int
+) -> None:
+    """A client with many requests on its connection takes nothing from one that waits."""
+    point_to(plane, tmp_path, f"http://127.0.0.1:{upstream_port}", more="connections_max: 1")
+    greedy, upstream, _ = await plane.asked(GET * 4)
+    modest = [await plane.client(GET.replace(b"/v1/a", b"/v1/%d" % number)) for number in range(2)]
+    await plane.until(lambda: len(plane.pool._waiting) == 2)
+    asked = []
+    for _ in range(6):
+        await upstream.send(OK)
+        if len(asked) < 5:
+            asked.append((await upstream.head()).split(b" ")[1])
+
+    assert asked == [b"/v1/0", b"/v1/1", b"/v1/a", b"/v1/a", b"/v1/a"]
+    for client in modest:
+        assert (await answered(client)).status == 200
+    for _ in range(4):
+        await greedy.until(b"ok")
+    assert {record.status for record in await plane.records(6)} == {200}
+    await plane.settled(idle=1)
+
+
+def acquiring(plane: DataPlane) -> asyncio.Task[UpstreamConnection]:
+    return spawn(plane.pool.acquire(), name="acquire", on_error=lambda *_: None)
+
+
+def story_of_acquiring(plane: DataPlane) -> list[UpstreamConnection]:
+    """Acquire a connection as requests do; return where it will be."""
+    found: list[UpstreamConnection] = []
+
+    async def told() -> None:
+        found.append(await plane.pool.acquire())
+
+    Story(told(), lambda error: plane.failures.append(repr(error))).resume()
+    return found
+
+
+async def queue(
+    plane: DataPlane, folder: Path, upstream_port: int, connections_max: int, waiting: int
+) -> tuple[list[UpstreamConnection], list[asyncio.Task[UpstreamConnection]]]:
+    """Take all connections and let others wait for them."""
+    url = f"http://127.0.0.1:{upstream_port}"
+    point_to(plane, folder, url, more=f"connections_max: {connections_max}", connect="5s")
+    taken = [await plane.pool.acquire() for _ in range(connections_max)]
+    tasks = [acquiring(plane) for _ in range(waiting)]
+    await plane.until(lambda: len(plane.pool._waiting) == waiting)
+    return taken, tasks
+
+
+async def first_is_let_in(plane: DataPlane) -> None:
+    """Stop before it goes on."""
+    while not plane.pool._waiting[0].done():
+        await plane.turns(1)
+
+
+async def test_the_turn_of_one_who_gives_up_is_the_nexts(
+    plane: DataPlane, tmp_path: Path, upstream_port: int
+) -> None:
+    (taken,), waiting = await queue(plane, tmp_path, upstream_port, 1, 3)
+    plane.pool.release(taken)
+    await first_is_let_in(plane)
+    waiting[0].cancel()
+
+    plane.pool.release(await waiting[1])
+
+    plane.pool.release(await waiting[2])
+    assert waiting[0].cancelled()
+    await plane.until(lambda: not plane.pool._open)
+    await plane.settled(idle=0)
+
+
+async def test_one_whose_time_is_over_holds_nobody_up(
+    plane: DataPlane, tmp_path: Path, upstream_port: int
+) -> None:
+    (taken,), waiting = await queue(plane, tmp_path, upstream_port, 1, 3)
+    _answer(plane.pool._waiting[0], False)
+    plane.pool.release(taken)
+
+    for task in waiting[1:]:
+        plane.pool.release(await task)
+
+    with pytest.raises(UpstreamError, match="overloaded"):
+        await waiting[0]
+    await plane.until(lambda: not plane.pool._open)
+    await plane.settled(idle=0)
+
+
+async def test_a_newcomer_stands_behind_those_who_are_let_in_and_no_longer(
+    plane: DataPlane, tmp_path: Path, upstream_port: int
+) -> None:
+    """There is room for both; nobody gives a connection back in between."""
+    taken, waiting = await queue(plane, tmp_path, upstream_port, 2, 1)
+    for connection in taken:
+        plane.pool.release(connection)
+    await first_is_let_in(plane)
+    assert plane.pool.take_idle() is None
+    newcomer = story_of_acquiring(plane)
+    assert len(plane.pool._waiting) == 2
+
+    first = await waiting[0]
+    await plane.until(lambda: newcomer)
+    for connection in (first, *newcomer):
+        plane.pool.release(connection)
+    await plane.until(lambda: not plane.pool._open)
+    await plane.settled(idle=0)
+
+
+async def test_one_who_is_let_in_for_nothing_is_first_again(
+    plane: DataPlane, tmp_path: Path, upstream_port: int
+) -> None:
+    """What a failed attempt leaves is needed for the next one."""
+    urls = (f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{upstream_port}")
+    point_to(plane, tmp_path, *urls, more="connections_max: 1", connect="5s")
+    plane.pool._turn = 0
+    trying, first, second = (story_of_acquiring(plane) for _ in range(3))
+    assert len(plane.pool._waiting) == 2
+    await plane.until(lambda: trying)
+    await plane.turns()
+    assert len(plane.pool._waiting) == 2
+
+    for found, later in ((trying, first), (first, second)):
+        plane.pool.release(found.pop())
+        await plane.until(lambda later=later: later)
+
+    plane.pool.release(second.pop())
+    assert not first
+    await plane.until(lambda: not plane.pool._open)
+    await plane.settled(idle=0)
+
+
 async def test_a_bound_on_requests_refuses_before_anything_is_charged(
     plane: DataPlane, tmp_path: Path, upstream_port: int
 ) -> None:
@@ -198,6 +333,8 @@ async def test_a_bound_on_requests_refuses_before_anything_is_charged(
     await plane.settled(idle=2)
 
 
+PIPELINING = 100
+"""From this seed on clients send several requests at once."""
 UPGRADE = GET[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 SWITCHED = b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
@@ -285,7 +422,7 @@ async def test_an_upstream_that_wants_to_close_is_not_asked_again(
     await plane.settled(idle=0)
 
 
-@pytest.mark.parametrize("seed", [*range(12), 21, 26, 39])
+@pytest.mark.parametrize("seed", [*range(12), 21, 26, 39, *range(PIPELINING, PIPELINING + 8)])
 async def test_nothing_leaks_whatever_happens(
     plane: DataPlane, tmp_path: Path, upstream_port: int, seed: int
 ) -> None:
@@ -300,8 +437,9 @@ async def test_nothing_leaks_whatever_happens(
         "    circuit: {failures: [connect, closed, 5xx], requests: 4, percent: 60, pause: 1s}"
     )
     point_to(plane, tmp_path, *urls, more=more)
+    requests = GET * 3 if seed >= PIPELINING else GET
     for _ in range(40):
-        client = await plane.client(chance.choice([GET, GET, UPGRADE]))
+        client = await plane.client(chance.choice([requests, GET, UPGRADE]))
         if chance.random() < 0.2:
             client.reset()
         for listener in (plane.upstream, other):
@@ -312,6 +450,7 @@ async def test_nothing_leaks_whatever_happens(
                 await misbehave(wire, chance)
         await plane.advance(chance.choice([0, 0, 0.1, 0.6, 31]))
         assert_counted(plane)
+        await plane.until(lambda: not is_anybody_forgotten(plane.pool))
     for wire in (*plane.clients, *plane.upstream.wires, *other.wires):
         wire.close()
     other.close()
@@ -344,3 +483,9 @@ def assert_counted(plane: DataPlane) -> None:
     taken = [known for known in pool._open - kept if not known.is_closed]
     for state in pool._states:
         assert state.pending >= sum(known.endpoint is state for known in taken)
+
+
+def is_anybody_forgotten(pool: UpstreamPool) -> bool:
+    """Return whether somebody waits although there is room."""
+    busy = len(pool._open) + pool._connecting - sum(len(idle) for idle in pool._idle)
+    return busy < pool.upstream.connections_max and bool(pool._waiting)
