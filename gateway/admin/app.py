@@ -20,22 +20,29 @@ SHUTDOWN_SECONDS = 1.0
 _log = structlog.get_logger("admin")
 
 
-def create_app(readiness: health.Readiness, registry: CollectorRegistry) -> web.Application:
+def create_app(
+    readiness: health.Readiness, registry: CollectorRegistry, measure: metrics.Measure
+) -> web.Application:
     """Return the application.
 
     Args:
         readiness: Why the worker should get no requests now; empty if it should.
         registry: What ``/metrics`` renders.
+        measure: Awaited before it is rendered.
     """
     app = web.Application()
     app.on_response_prepare.append(_hide_server)
     health.add_routes(app, readiness)
-    metrics.add_routes(app, registry)
+    metrics.add_routes(app, registry, measure)
     return app
 
 
 async def start_admin(
-    host: str, port: int, readiness: health.Readiness, registry: CollectorRegistry
+    host: str,
+    port: int,
+    readiness: health.Readiness,
+    registry: CollectorRegistry,
+    measure: metrics.Measure,
 ) -> web.AppRunner:
     """Listen and serve until the returned runner's ``cleanup()``.
 
@@ -44,11 +51,12 @@ async def start_admin(
         port: 0 takes a free one; ``runner.addresses`` tells which.
         readiness: See ``create_app``.
         registry: See ``create_app``.
+        measure: See ``create_app``.
 
     Raises:
         GatewayError: the address can't be bound.
     """
-    app = create_app(readiness, registry)
+    app = create_app(readiness, registry, measure)
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:

@@ -44,6 +44,14 @@ SILENT_PEER_TIMEOUT_MILLISECONDS: Final = 10_000
 LOCK_TIMEOUT_MILLISECONDS: Final = 10_000
 """How long a statement waits for another transaction: longer than any batch of ours takes."""
 
+ANSWER_SECONDS: Final = 30.0
+"""How long PostgreSQL may work at a statement: three times as long as it may wait for a lock, and
+ten times as long as the largest batch that can be configured (50,000 records) takes as a whole."""
+
+GIVE_UP_SECONDS: Final = 5.0
+"""How much longer an answer is waited for here: a server that still lives says so itself, and ends
+what would go on holding its locks."""
+
 _READ_ONLY: Final = "gateway_read_only"
 
 _POSTGRESQL_NAMES: Final = frozenset(
@@ -63,10 +71,16 @@ _SQLITE_PRAGMAS: Final = (
 )
 
 
-def create_engine_for(url: str) -> Engine:
+def create_engine_for(url: str, *, answer_seconds: float | None = ANSWER_SECONDS) -> Engine:
     """Return an engine for ``sqlite:///path/to/file.db`` or ``postgresql://user@host/name``.
 
     Connects to nothing yet, but looks whether an SQLite file's folder can be written.
+
+    Args:
+        url: See above.
+        answer_seconds: Longest time for a statement in PostgreSQL; soon after it a connection that
+            does not answer is given up. None for what may take as long as it takes, and for which
+            somebody waits who would notice: reports, migrations.
 
     Raises:
         GatewayError: ``database.url_invalid``, ``database.folder_missing`` or
@@ -75,7 +89,7 @@ def create_engine_for(url: str) -> Engine:
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed)
-    return _postgresql_engine(parsed)
+    return _postgresql_engine(parsed, answer_seconds)
 
 
 def describe(engine: Engine) -> str:
@@ -255,9 +269,14 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
-def _postgresql_engine(url: URL) -> Engine:
+def _postgresql_engine(url: URL, answer_seconds: float | None) -> Engine:
+    from gateway.database import postgresql  # noqa: PLC0415 - brings psycopg
+
+    options = f"-c lock_timeout={LOCK_TIMEOUT_MILLISECONDS} -c timezone=UTC"
+    if answer_seconds is not None:
+        options += f" -c statement_timeout={round(answer_seconds * 1000)}"
     try:
-        return create_engine(
+        engine = create_engine(
             url,
             pool_size=CONNECTIONS_MAX,
             max_overflow=0,
@@ -268,8 +287,11 @@ def _postgresql_engine(url: URL) -> Engine:
                 "connect_timeout": CONNECT_TIMEOUT_SECONDS,
                 "tcp_user_timeout": SILENT_PEER_TIMEOUT_MILLISECONDS,
                 "application_name": "enforcement-gateway",
-                "options": f"-c lock_timeout={LOCK_TIMEOUT_MILLISECONDS} -c timezone=UTC",
+                "options": options,
             },
         )
     except (ArgumentError, NoSuchModuleError):
         raise _url_invalid("can't be used") from None
+    if answer_seconds is not None:
+        postgresql.bound_answers(engine, answer_seconds + GIVE_UP_SECONDS)
+    return engine

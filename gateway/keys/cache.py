@@ -15,6 +15,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,6 +51,7 @@ class CacheLimits:
         lookup_seconds: A caller waits no longer for a source that hangs.
         misses_per_second: Look-ups per second that may find nothing; found ones don't count.
         misses_burst: As many at once.
+        feed_seconds: A look at the change feed that takes longer hangs, and another begins.
     """
 
     entries_max: int = 200_000
@@ -60,6 +62,7 @@ class CacheLimits:
     lookup_seconds: float = 2.0
     misses_per_second: int = 200
     misses_burst: int = 1_000
+    feed_seconds: float = 5.0
 
 
 class CachingKeyDirectory:
@@ -99,6 +102,11 @@ class CachingKeyDirectory:
         # A thread of its own: look-ups that hang must not delay a revocation.
         self._feed_thread = ThreadPoolExecutor(1, "keys-feed")
         self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def feed_age_micro(self) -> int:
+        """How long ago the change feed was last read."""
+        return self._feed.age_micro
 
     def known(self, key_hash: bytes) -> KeyEntry | None:
         """Return the entry of a key that is cached."""
@@ -143,9 +151,8 @@ class CachingKeyDirectory:
 
     async def follow_changes(self) -> None:
         """Read the change feed once and forget what changed."""
-        loop = asyncio.get_running_loop()
         try:
-            news = await loop.run_in_executor(self._feed_thread, self._feed.read)
+            news = await self._read_feed()
         except Exception as error:  # noqa: BLE001 - whatever it is: unwatched, keys stay valid
             self._stats.errors += 1
             told = error.message if isinstance(error, GatewayError) else repr(error)
@@ -158,6 +165,28 @@ class CachingKeyDirectory:
             self._forget_all()
         else:
             self._forget(news)
+
+    async def _read_feed(self) -> list[Change] | None:
+        """Return what ``ChangeFeed.read`` returns, if that comes in time.
+
+        What hangs goes on in a thread that nobody uses any more, with a place in the feed of its
+        own: what it finds when it comes back is found once more by a look that does not hang.
+        """
+        feed = copy(self._feed)
+        reading = asyncio.get_running_loop().run_in_executor(self._feed_thread, feed.read)
+        done, _ = await asyncio.wait({reading}, timeout=self._limits.feed_seconds)
+        if not done:
+            reading.add_done_callback(_told_to_nobody)
+            self._feed_thread.shutdown(wait=False)
+            self._feed_thread = ThreadPoolExecutor(1, "keys-feed")
+            raise DirectoryUnavailable(
+                "directory.slow",
+                f"the change feed was not read within {self._limits.feed_seconds:g} s",
+                "see the key database's load and connections",
+            )
+        news = reading.result()
+        self._feed = feed
+        return news
 
     async def _watch(self) -> None:
         while True:
@@ -252,6 +281,12 @@ class CachingKeyDirectory:
         self._unknown_until_micro[key_hash] = self._clock.monotonic_micro() + span_micro
         if len(self._unknown_until_micro) > self._limits.unknown_max:
             self._unknown_until_micro.popitem(last=False)
+
+
+def _told_to_nobody(reading: asyncio.Future[list[Change] | None]) -> None:
+    """Take the outcome of a look that came too late, lest the event loop reports it."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 def _told_to_waiters(_name: str, _error: BaseException) -> None:

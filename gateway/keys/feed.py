@@ -27,6 +27,11 @@ class ChangeFeed:
         self._read_at_micro = clock.monotonic_micro()
         self._reminded_at_micro: int | None = None
 
+    @property
+    def age_micro(self) -> int:
+        """How long ago it was last read."""
+        return self._clock.monotonic_micro() - self._read_at_micro
+
     def read(self) -> list[Change] | None:
         """Return the changes since the last call; None if everything may have changed.
 

@@ -69,14 +69,7 @@ class Carried:
 
 
 class Carrier(Protocol):
-    """One batch at a time from a journal to a ledger. Blocking; one thread at a time.
-
-    Attributes:
-        oldest_micro: When the first record of the last batch occurred, whether it arrived or not; 0
-            if there was none.
-    """
-
-    oldest_micro: int
+    """One batch at a time from a journal to a ledger. Blocking; one thread at a time."""
 
     def carry(self, load: Load) -> Carried:
         """Bring the oldest batch to the ledger and note durably that it is there.
@@ -96,7 +89,6 @@ class LedgerCarrier:
     """Implements ``Carrier`` where it is called."""
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
-        self.oldest_micro = 0
         self._ledger = ledger
         self._clock = clock
         self._widening = 1
@@ -105,7 +97,6 @@ class LedgerCarrier:
         """See ``Carrier``."""
         batch = read_records(load.folder, load.segments, load.position, load.limit * self._widening)
         records = batch.records
-        self.oldest_micro = records[0].occurred_at_micro if records else 0
         refused = self._deliver(load.folder, records) if records else 0
         self._widening = 1
         if batch.position != load.position:

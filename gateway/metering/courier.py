@@ -7,16 +7,10 @@ from gateway.metering.carrier import Carried, Carrier, Load
 
 
 class Courier(Protocol):
-    """Has one batch at a time carried; whoever asks waits for the answer before asking again.
-
-    Attributes:
-        oldest_micro: As a ``Carrier``'s.
-    """
-
-    oldest_micro: int
+    """Has one batch at a time carried; whoever asks waits for the answer before asking again."""
 
     async def carry(self, load: Load) -> Carried:
-        """See ``Carrier``. Not to be cancelled.
+        """See ``Carrier``. Whoever cancels it may only close afterwards.
 
         Raises:
             GatewayError: the ledger can't be opened: call again later.
@@ -32,15 +26,11 @@ class ThreadCourier:
     """Implements ``Courier`` with a carrier in a thread of this process."""
 
     def __init__(self, carrier: Carrier) -> None:
-        self.oldest_micro = 0
         self._carrier = carrier
 
     async def carry(self, load: Load) -> Carried:
         """See ``Courier``."""
-        try:
-            return await asyncio.to_thread(self._carrier.carry, load)
-        finally:
-            self.oldest_micro = self._carrier.oldest_micro
+        return await asyncio.to_thread(self._carrier.carry, load)
 
     async def close(self) -> None:
         """See ``Courier``."""

@@ -213,6 +213,10 @@ class Journal:
         """Return up to ``limit`` of the oldest unshipped records. Blocking. Raises ``OSError``."""
         return self._reader.read_unshipped(limit)
 
+    def oldest_unshipped_micro(self) -> int:
+        """Return when the oldest unshipped record occurred, 0 if there is none. Blocking."""
+        return self._reader.oldest_unshipped_micro()
+
     def mark_carried(self, position: Position, count: int) -> None:
         """Learn that the ledger has all up to a position; whoever brought it there noted it."""
         self._reader.mark_carried(position, count)

@@ -9,6 +9,7 @@ Source: design section 8; requirement X6.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +119,14 @@ class JournalReader:
                 record = _decode(self._folder.path, line.payload)
                 if record is not None:
                     yield record
+
+    def oldest_unshipped_micro(self) -> int:
+        """Return when the oldest record occurred that is not marked as shipped, 0 without any."""
+        for _, line in self._lines(self.shipped):
+            if line.kind is not None and line.kind != ACKNOWLEDGED:
+                with suppress(ValueError):  # whoever ships it says so
+                    return decode_record(line.payload).occurred_at_micro
+        return 0
 
     def first_owing(self) -> Position:
         """Return where the oldest correction that is still owed may stand."""

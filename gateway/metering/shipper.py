@@ -9,6 +9,7 @@ Source: design sections 8 and 13; requirements X6, D1.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -24,6 +25,9 @@ from gateway.telemetry.metrics import ShipperStats
 _log = structlog.get_logger("shipper")
 
 _BACK_OFF_MAX_SECONDS: Final = 30.0
+
+CLOSE_SECONDS: Final = 5.0
+"""How long the end waits for a batch: many times as long as one takes."""
 
 
 class Shipper:
@@ -51,6 +55,7 @@ class Shipper:
         self._courier = courier
         self._batch = batch
         self._turn = asyncio.Lock()
+        self._batches: set[asyncio.Task[int]] = set()
         self._task: asyncio.Task[None] | None = None
         self._away_since_micro: int | None = None
         self._failures = 0
@@ -67,37 +72,60 @@ class Shipper:
     async def flush(self, deadline_seconds: float) -> bool:
         """Ship until nothing is left; return whether that came before the deadline.
 
-        A batch that is under way when the deadline passes is waited for: it can't be called back.
+        A batch that is under way when the deadline passes goes on: it can't be called back.
         """
         loop = asyncio.get_running_loop()
         end_seconds = loop.time() + deadline_seconds
-        while await self._ship() or self._failures:
+        while True:
+            shipped = await self._ship(end_seconds - loop.time())
+            if shipped is None:
+                return False
+            if not shipped and not self._failures:
+                return True
             left_seconds = end_seconds - loop.time()
             if left_seconds <= 0:
                 return not self._journal.unshipped_records
             if self._failures:
                 await asyncio.sleep(min(self._pause_seconds(), left_seconds))
-        return True
 
-    async def close(self) -> None:
-        """Stop after the batch that is under way; what is left is shipped after the next start."""
+    async def close(self, deadline_seconds: float = CLOSE_SECONDS) -> None:
+        """Stop after the batch that is under way; what is left is shipped after the next start.
+
+        Args:
+            deadline_seconds: A batch that takes longer is left: its ledger does not answer.
+        """
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
-        async with self._turn:
-            await self._courier.close()
+        if self._batches:
+            await asyncio.wait(self._batches, timeout=deadline_seconds)
+        while self._batches:
+            for batch in self._batches:
+                batch.cancel()
+            await asyncio.wait(self._batches)
+        await self._courier.close()
+
+    async def measure(self) -> None:
+        """Bring up to date how far the ledger is behind, whatever a batch waits for."""
+        self._stats.lag_records = self._journal.unshipped_records
+        oldest = asyncio.to_thread(self._journal.oldest_unshipped_micro)
+        with suppress(OSError):  # a journal that can't be read is told of by its batches
+            self._stats.oldest_unshipped_micro = await oldest
 
     async def _run(self) -> None:
         while True:
             shipped = await self._ship()
-            if shipped < self._batch:  # a few at a time would cost a transaction each
+            if (shipped or 0) < self._batch:  # a few at a time would cost a transaction each
                 await asyncio.sleep(self._pause_seconds())
 
-    async def _ship(self) -> int:
-        """Ship one batch; whoever is cancelled meanwhile leaves it to finish."""
+    async def _ship(self, patience_seconds: float | None = None) -> int | None:
+        """Ship one batch, None if that takes longer; it goes on then, and if this is cancelled."""
         work = spawn(self._ship_in_turn(), name="shipper.batch")
-        return await asyncio.shield(work)
+        self._batches.add(work)
+        work.add_done_callback(self._batches.discard)
+        done, _ = await asyncio.wait({work}, timeout=patience_seconds)
+        return work.result() if done else None
 
     async def _ship_in_turn(self) -> int:
         """Ship the oldest batch; return how many records it had, 0 if that was none or failed."""
@@ -118,7 +146,6 @@ class Shipper:
             carried = await self._courier.carry(self._journal.load(self._batch))
             self._note_carried(carried)
         finally:
-            self._stats.oldest_unshipped_micro = self._courier.oldest_micro
             # The ledger may be away for long: corrections are acknowledged meanwhile.
             if self._journal.is_freeable:
                 await asyncio.to_thread(self._journal.free)
@@ -130,7 +157,6 @@ class Shipper:
         self._stats.errors += carried.set_aside
         self._stats.shipped += carried.count
         self._stats.batches += bool(carried.count)
-        self._stats.lag_records = self._journal.unshipped_records
 
     def _pause_seconds(self) -> float:
         return min(self._interval_seconds * 2.0**self._failures, _BACK_OFF_MAX_SECONDS)
@@ -138,7 +164,6 @@ class Shipper:
     def _note_away(self, code: str, message: str) -> None:
         """Count every failure, log the change of state."""
         self._stats.errors += 1
-        self._stats.lag_records = self._journal.unshipped_records
         self._failures = min(self._failures + 1, 10)
         if self._away_since_micro is None:
             self._away_since_micro = self._clock.monotonic_micro()
@@ -146,7 +171,7 @@ class Shipper:
                 "shipper.ledger_away",
                 code=code,
                 error=message,
-                unshipped=self._stats.lag_records,
+                unshipped=self._journal.unshipped_records,
             )
 
     def _note_back(self) -> None:

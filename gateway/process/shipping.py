@@ -35,6 +35,10 @@ _READ_BYTES: Final = 4096
 """Most of an answer that is read at once; it has some hundred."""
 _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Meant for the worker, but sent to the whole group by terminals and supervisors."""
+ANSWER_SECONDS: Final = 120.0
+"""More than a batch takes whose every statement is at its bound: what takes longer hangs."""
+END_SECONDS: Final = 2.0
+"""How long the process may take to notice that it is not needed any more."""
 _BATCHES_PER_COLLECTION: Final = 64
 """What goes well leaves next to no circles behind."""
 _log = structlog.get_logger("shipper")
@@ -53,7 +57,6 @@ class ProcessCourier:
         self, channel: socket.socket, process: int, open_carrier: Callable[[], Carrier]
     ) -> None:
         channel.settimeout(0)
-        self.oldest_micro = 0
         self._channel = channel
         self._process = process
         self._open_carrier = open_carrier
@@ -62,14 +65,23 @@ class ProcessCourier:
     async def carry(self, load: Load) -> Carried:
         """See ``Courier``."""
         if self._own is None:
-            answer = await self._ask(load)
+            answer = await self._answer_in_time(load)
             if answer is not None:
-                return self._carried(answer)
+                return _carried(answer)
             self._own = await asyncio.to_thread(self._take_over)
+        return await self._own.carry(load)
+
+    async def _answer_in_time(self, load: Load) -> dict[str, Any] | None:
         try:
-            return await self._own.carry(load)
-        finally:
-            self.oldest_micro = self._own.oldest_micro
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._ask(load)
+        except TimeoutError:
+            self._kill()
+            raise LedgerUnavailable(
+                "ledger.unavailable",
+                f"the shipping process did not answer within {ANSWER_SECONDS:g} s: killed",
+                "see whether the ledger answers; the records wait in the journal",
+            ) from None
 
     async def _ask(self, load: Load) -> dict[str, Any] | None:
         """Return the answer to a question, None if nobody will ever answer."""
@@ -87,22 +99,22 @@ class ProcessCourier:
         told: dict[str, Any] = orjson.loads(answer[_LENGTH.size :])
         return told
 
-    def _carried(self, answer: dict[str, Any]) -> Carried:
-        self.oldest_micro = answer.get("oldest_micro", self.oldest_micro)
-        error = answer.get("error")
-        if error is not None:
-            raise _error_of(error)
-        segment, offset = answer["position"]
-        return Carried(Position(segment, offset), answer["count"], answer["set_aside"])
-
     async def close(self) -> None:
-        """End the process; it finishes a batch that is under way."""
+        """End the process, which finishes a batch that is under way if that takes no time."""
         self._channel.close()
         if self._process:
-            await asyncio.to_thread(os.waitpid, self._process, 0)
+            ended = asyncio.ensure_future(asyncio.to_thread(os.waitpid, self._process, 0))
+            await asyncio.wait({ended}, timeout=END_SECONDS)
+            if not ended.done():
+                self._kill()
+            await ended
             self._process = 0
         if self._own is not None:
             await self._own.close()
+
+    def _kill(self) -> None:
+        if self._process:
+            os.kill(self._process, signal.SIGKILL)
 
     def _take_over(self) -> Courier:
         """Ship in this process from now on. Blocking; called again if the ledger is away."""
@@ -116,6 +128,14 @@ class ProcessCourier:
                 "is started again",
             )
         return ThreadCourier(self._open_carrier())
+
+
+def _carried(answer: dict[str, Any]) -> Carried:
+    error = answer.get("error")
+    if error is not None:
+        raise _error_of(error)
+    segment, offset = answer["position"]
+    return Carried(Position(segment, offset), answer["count"], answer["set_aside"])
 
 
 def _missing_bytes(message: bytearray) -> int:
@@ -176,8 +196,6 @@ def serve(channel: socket.socket, open_carrier: Callable[[], Carrier]) -> None:
             }
         except Exception as error:  # noqa: BLE001 - the worker logs it and asks again later
             answer["error"] = _error_told(error)
-        if carrier is not None:
-            answer["oldest_micro"] = carrier.oldest_micro
         try:
             channel.sendall(framed(answer))
         except OSError:

@@ -13,7 +13,7 @@ from gateway.counters.memory import MemoryCounterStore
 from gateway.counters.port import CounterStore
 from gateway.counters.redis import RedisCounterStore
 from gateway.counters.redis_connection import BreakerSettings
-from gateway.database.engine import create_engine_for
+from gateway.database.engine import ANSWER_SECONDS, create_engine_for
 from gateway.database.revision import is_current
 from gateway.errors import GatewayError
 from gateway.keys.cache import CachingKeyDirectory
@@ -55,17 +55,17 @@ def open_local_store(clock: Clock) -> CounterStore:
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """Return the ledger, its schema brought up to date.
+    """Return the ledger, its schema brought up to date; reports may take as long as they take.
 
     Raises:
         GatewayError: the database can't be reached or written.
     """
-    return SqlLedger(migrated_engine(settings, settings.ledger))
+    return SqlLedger(migrated_engine(settings, settings.ledger, answer_seconds=None))
 
 
 def open_carrier(settings: Settings) -> Carrier:
     """Return what brings records to the ledger. Raises what ``open_ledger`` raises."""
-    return LedgerCarrier(open_ledger(settings), SystemClock())
+    return LedgerCarrier(SqlLedger(migrated_engine(settings, settings.ledger)), SystemClock())
 
 
 def open_registry(settings: Settings) -> KeyRegistry:
@@ -104,18 +104,32 @@ def open_directory(settings: Settings, clock: Clock, stats: DirectoryStats) -> K
     return CachingKeyDirectory(store, clock=clock, stats=stats)
 
 
-def migrated_engine(settings: Settings, url: str) -> Engine:
+def feed_age_micro(directory: KeyDirectory) -> int:
+    """Return how long ago a directory's change feed was read, 0 where there is none."""
+    return directory.feed_age_micro if isinstance(directory, CachingKeyDirectory) else 0
+
+
+def migrated_engine(
+    settings: Settings, url: str, *, answer_seconds: float | None = ANSWER_SECONDS
+) -> Engine:
     """Return an engine on a database whose schema is up to date.
+
+    Args:
+        settings: Name the folder of local state.
+        url: The database's.
+        answer_seconds: See ``create_engine_for``.
 
     Raises:
         GatewayError: it can't be reached, written, or is newer than this version.
     """
     make_data_dir(settings.data_dir)
-    engine = create_engine_for(url)
+    engine = create_engine_for(url, answer_seconds=answer_seconds)
     if not is_current(engine):
         from gateway.database.schema import migrate  # noqa: PLC0415 - brings Alembic
 
-        migrate(engine)
+        patient = create_engine_for(url, answer_seconds=None)  # an index takes its time
+        migrate(patient)
+        patient.dispose()
     return engine
 
 

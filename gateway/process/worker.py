@@ -24,7 +24,6 @@ from gateway.keys.format import KeyFormat
 from gateway.keys.last_used import LastUsed
 from gateway.keys.port import KeyDirectory, KeyRegistry
 from gateway.ledger.port import Ledger
-from gateway.metering.carrier import LedgerCarrier
 from gateway.metering.corrections import Corrections
 from gateway.metering.courier import Courier, ThreadCourier
 from gateway.metering.journal import Journal
@@ -162,7 +161,7 @@ def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None 
     settings, snapshot, stats, clock = loaded.settings, loaded.snapshot, Stats(), SystemClock()
     store = wiring.open_store(settings, clock, stats.store)
     ledger = wiring.open_ledger(settings)
-    own_courier = ThreadCourier(LedgerCarrier(ledger, clock))
+    own_courier = courier or ThreadCourier(wiring.open_carrier(settings))
     directory = wiring.open_directory(settings, clock, stats.directory)
     journal = Journal(
         settings.data_dir / "journal",
@@ -203,7 +202,7 @@ def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None 
         ledger=ledger,
         journal=journal,
         corrections=Corrections(store, journal),
-        shipper=_shipper(settings, journal, courier or own_courier, stats),
+        shipper=_shipper(settings, journal, own_courier, stats),
         reloader=Reloader(loaded, overrides, swap, stats.worker),
         key_use=key_use,
         key_registry=wiring.note_key_use(settings),
@@ -331,7 +330,19 @@ async def _listen_admin(worker: Worker) -> web.AppRunner:
         lambda: [(r.name, r.counters) for r in worker.ports.active.snapshot.routes],
         version=VERSION,
     )
-    return await start_admin(address.host, address.port, lambda: readiness(worker), registry)
+    return await start_admin(
+        address.host,
+        address.port,
+        lambda: readiness(worker),
+        registry,
+        lambda: measure(worker),
+    )
+
+
+async def measure(worker: Worker) -> None:
+    """Bring those numbers up to date that must be right while what they tell of hangs."""
+    await worker.shipper.measure()
+    worker.stats.directory.feed_age_micro = wiring.feed_age_micro(worker.directory)
 
 
 def readiness(worker: Worker) -> list[str]:

@@ -58,6 +58,7 @@ class DirectoryStats:
     invalidations: int = 0
     errors: int = 0
     cached: int = 0
+    feed_age_micro: int = 0
 
 
 @dataclass(slots=True)

@@ -15,8 +15,11 @@ Client = Callable[[Any], Awaitable[TestClient[Any, Any]]]
 
 
 def app(stats: Stats) -> web.Application:
+    async def measure() -> None:
+        stats.shipper.lag_records = stats.journal.records
+
     made = web.Application()
-    add_routes(made, create_registry(stats, list, version="1.2.3"))
+    add_routes(made, create_registry(stats, list, version="1.2.3"), measure)
     return made
 
 
@@ -63,3 +66,4 @@ async def test_a_scrape_shows_the_numbers_of_its_moment(aiohttp_client: Client) 
 
     assert "gateway_journal_records_total 0.0" in before
     assert "gateway_journal_records_total 7.0" in after
+    assert "gateway_shipper_lag_records 7.0" in after

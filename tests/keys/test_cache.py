@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.errors import DirectoryUnavailable, GatewayError
 from gateway.keys.cache import CacheLimits, CachingKeyDirectory
@@ -23,6 +24,8 @@ class Source:
         self.is_away = False
         self.gate = threading.Event()
         self.gate.set()
+        self.feed_gate = threading.Event()
+        self.feed_gate.set()
 
     def put(self, key_hash: bytes, plan: str = "STARTER") -> None:
         self.entries[key_hash] = KeyEntry("k", key_hash, "egw", "w", plan)
@@ -41,7 +44,9 @@ class Source:
         return [change for change in self.feed if change.sequence > sequence]
 
     def latest_sequence(self) -> int:
-        return len(self.feed)
+        latest = len(self.feed)
+        assert self.feed_gate.wait(5)
+        return latest
 
 
 @pytest.fixture
@@ -144,6 +149,58 @@ async def test_cached_keys_go_on_while_the_source_is_away(
     assert await directory.find(b"a") is not None
     with pytest.raises(DirectoryUnavailable):
         await directory.find(b"other")
+
+
+async def test_a_look_at_the_changes_that_hangs_is_given_up_and_begun_anew(
+    source: Source, stats: DirectoryStats
+) -> None:
+    """B12: a database that hangs must not keep a revoked key alive in silence."""
+    clock = FakeClock()
+    limits = CacheLimits(feed_seconds=0.02)
+    directory = CachingKeyDirectory(source, clock=clock, stats=stats, limits=limits)
+    await directory.follow_changes()
+    source.put(b"a")
+    await directory.find(b"a")
+    del source.entries[b"a"]
+    source.feed.append(Change(len(source.feed) + 1, b"a"))
+    hung = source.feed_gate
+    hung.clear()
+    clock.advance(3)
+    with capture_logs() as lines:
+        await directory.follow_changes()
+    assert [line["event"] for line in lines] == ["keys.feed_lost"]
+    assert (stats.errors, directory.feed_age_micro) == (1, 3_000_000)
+    assert directory.known(b"a") is not None
+
+    source.feed_gate = threading.Event()
+    source.feed_gate.set()
+    await directory.follow_changes()
+
+    assert directory.known(b"a") is None
+    assert directory.feed_age_micro == 0
+    hung.set()
+    await directory.close()
+
+
+async def test_what_a_look_that_hung_finds_at_last_is_found_again(
+    source: Source, stats: DirectoryStats
+) -> None:
+    limits = CacheLimits(feed_seconds=0.02)
+    directory = CachingKeyDirectory(source, clock=FakeClock(), stats=stats, limits=limits)
+    await directory.follow_changes()
+    source.put(b"a")
+    await directory.find(b"a")
+    source.feed_gate.clear()
+    await directory.follow_changes()
+    source.feed_gate.set()
+    while any(thread.name.startswith("keys-feed") for thread in threading.enumerate()):
+        await asyncio.sleep(0.001)
+    assert directory.known(b"a") is not None
+
+    await directory.follow_changes()
+
+    assert directory.known(b"a") is None
+    await directory.close()
 
 
 @pytest.mark.parametrize("error", [GatewayError("database.refused_data", "?", "!"), KeyError("x")])

@@ -12,7 +12,7 @@ from gateway.metering.journal_format import Position, encode_acknowledgement, en
 from gateway.metering.journal_segments import Segment
 from gateway.metering.quarantine import QUARANTINE_NAME
 from gateway.rules.record import Record
-from tests.metering.journals import NOW_MICRO, FixedClock, ids, record
+from tests.metering.journals import FixedClock, ids, record
 
 
 class Shelf:
@@ -66,7 +66,6 @@ def test_batches_go_on_where_the_last_one_ended(tmp_path: Path) -> None:
     assert counts == [2, 2, 1, 0]
     assert ids(shelf.kept) == ids([record(number) for number in range(1, 6)])
     assert position == Position(5, segments[1].end)
-    assert carrier.oldest_micro == 0
 
 
 def test_an_open_file_is_read_up_to_its_readable_end(tmp_path: Path) -> None:
@@ -75,16 +74,6 @@ def test_an_open_file_is_read_up_to_its_readable_end(tmp_path: Path) -> None:
     found.end = len(lines[0])
     carried = carrier_to(Shelf()).carry(Load(tmp_path, [found], Position(0, 0), limit=9))
     assert (carried.count, carried.position) == (1, Position(1, len(lines[0])))
-
-
-def test_how_old_the_oldest_is_is_known_while_the_ledger_is_away(tmp_path: Path) -> None:
-    shelf = Shelf()
-    shelf.is_away = True
-    carrier = carrier_to(shelf)
-    load = Load(tmp_path, [segment(tmp_path, 1, lines_of(7), is_sealed=True)], Position(0, 0), 5)
-    with pytest.raises(LedgerUnavailable):
-        carrier.carry(load)
-    assert carrier.oldest_micro == NOW_MICRO + 7
 
 
 def test_what_the_ledger_refuses_is_set_aside_and_the_rest_kept(tmp_path: Path) -> None:

@@ -4,9 +4,6 @@ import asyncio
 import threading
 from pathlib import Path
 
-import pytest
-
-from gateway.errors import LedgerUnavailable
 from gateway.metering.carrier import Carried, Load
 from gateway.metering.courier import ThreadCourier
 from gateway.metering.journal_format import Position
@@ -18,16 +15,11 @@ class Slow:
     """A carrier that takes until it is told to go on."""
 
     def __init__(self) -> None:
-        self.oldest_micro = 0
         self.may_go_on = threading.Event()
-        self.is_away = False
         self.is_closed = False
 
     def carry(self, load: Load) -> Carried:
         assert self.may_go_on.wait(10)
-        self.oldest_micro = 7
-        if self.is_away:
-            raise LedgerUnavailable("ledger.unavailable", "away", "")
         return Carried(load.position, load.limit, 0)
 
     def close(self) -> None:
@@ -41,16 +33,5 @@ async def test_the_loop_goes_on_while_a_batch_is_carried() -> None:
     await asyncio.sleep(0)
     carrier.may_go_on.set()  # whoever sets it is the loop that would else be blocked
     assert await asked == Carried(Position(1, 2), 3, 0)
-    assert courier.oldest_micro == 7
     await courier.close()
     assert carrier.is_closed
-
-
-async def test_how_old_the_oldest_is_is_known_when_it_fails() -> None:
-    carrier = Slow()
-    carrier.is_away = True
-    carrier.may_go_on.set()
-    courier = ThreadCourier(carrier)
-    with pytest.raises(LedgerUnavailable):
-        await courier.carry(LOAD)
-    assert courier.oldest_micro == 7

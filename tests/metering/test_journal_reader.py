@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway.metering.journal_format import Position
 from gateway.metering.quarantine import QUARANTINE_NAME
-from tests.metering.journals import ids, journal_in, keep, record, ship
+from tests.metering.journals import ids, journal_in, keep, mark, record, ship
 
 
 async def test_a_line_damaged_while_it_waits_is_skipped(tmp_path: Path) -> None:
@@ -27,6 +27,21 @@ async def test_a_whole_line_that_is_no_record_is_set_aside(tmp_path: Path) -> No
     kept = json.loads((tmp_path / QUARANTINE_NAME).read_text())
     assert (kept["reason"], kept["line"]) == ("unreadable", payload.decode())
     assert list(journal.replay()) == []
+    await journal.close()
+
+
+async def test_the_oldest_that_is_not_shipped_is_known(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path, segment_bytes_max=1)
+    assert journal.oldest_unshipped_micro() == 0
+    for number in range(3):
+        await keep(journal, [record(number, owes=1)])
+    journal.acknowledge([record(0).event_id])
+    await journal.flush()
+    assert journal.oldest_unshipped_micro() == record(0).occurred_at_micro
+    mark(journal, journal.read_unshipped(1))
+    assert journal.oldest_unshipped_micro() == record(1).occurred_at_micro
+    ship(journal)
+    assert journal.oldest_unshipped_micro() == 0
     await journal.close()
 
 

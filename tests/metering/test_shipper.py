@@ -1,6 +1,7 @@
 """The shipper and a real ledger (SQLite): away and back, poison, crash points, drain."""
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -32,10 +33,13 @@ class Ledger(SqlLedger):
         super().__init__(engine)
         self.is_away = False
         self.is_broken = False
+        self.answers = threading.Event()
+        self.answers.set()
         self.calls = 0
 
     def append(self, records: Sequence[Record]) -> int:
         self.calls += 1
+        assert self.answers.wait(10)
         if self.is_away:
             raise LedgerUnavailable("ledger.unavailable", "away", "")
         if self.is_broken or any(one.run_id == POISON for one in records):
@@ -77,7 +81,9 @@ async def test_records_arrive_in_the_background(tmp_path: Path, ledger: Ledger) 
     await until(lambda: stats.shipped == 25)
     await shipper.close()
     assert ledger.ids() == ids([record(number) for number in range(25)])
+    await shipper.measure()
     assert (stats.batches, stats.lag_records, stats.errors) == (3, 0, 0)
+    assert stats.oldest_unshipped_micro == 0
     await journal.close()
 
 
@@ -90,6 +96,7 @@ async def test_the_ledger_may_go_and_come_back(tmp_path: Path, ledger: Ledger) -
     await keep(journal, [record(number) for number in range(50)])
     await until(lambda: stats.errors > 1)
     assert not shipper.is_ledger_available
+    await shipper.measure()
     assert (stats.lag_records, stats.oldest_unshipped_micro) == (50, record(0).occurred_at_micro)
     assert not await shipper.flush(0.01)
     ledger.is_away = False
@@ -265,4 +272,48 @@ async def test_the_end_waits_for_the_batch_that_is_under_way(
     await shipper.close()
     assert len(ledger.ids()) == 100
     assert journal.unshipped_records == 0
+    await journal.close()
+
+
+async def test_a_ledger_that_hangs_holds_neither_numbers_nor_the_end_up(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    """Design 13: whoever waits is told in time, and sees how far the ledger is behind."""
+    stats = ShipperStats()
+    journal, shipper = made(tmp_path, ledger, stats=stats)
+    await keep(journal, [record(1)])
+    assert await shipper.flush(5)
+    ledger.answers.clear()
+    shipper.start()
+    await keep(journal, [record(number) for number in range(2, 30)])
+    await until(lambda: ledger.calls == 2)
+    await shipper.measure()
+    assert (stats.lag_records, stats.oldest_unshipped_micro) == (28, record(2).occurred_at_micro)
+    assert not await shipper.flush(0.01)
+    await shipper.close(0.01)
+    ledger.answers.set()
+    assert journal.unshipped_records == 28
+    journal, shipper = await reopened(journal, tmp_path, ledger)
+    assert await shipper.flush(5)
+    assert len(ledger.ids()) == 29
+    await journal.close()
+
+
+async def reopened(journal: Journal, folder: Path, ledger: Ledger) -> tuple[Journal, Shipper]:
+    await journal.close()
+    return made(folder, ledger)
+
+
+async def test_a_journal_that_can_not_be_read_keeps_nobody_from_its_numbers(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    stats = ShipperStats()
+    journal, shipper = made(tmp_path, ledger, stats=stats)
+    await keep(journal, [record(1)])
+    (path,) = (tmp_path / "journal").glob("*.journal")
+    path.rename(tmp_path / "elsewhere")
+    path.mkdir()
+    await shipper.measure()
+    assert (stats.lag_records, stats.oldest_unshipped_micro) == (1, 0)
+    path.rmdir()
     await journal.close()

@@ -38,8 +38,6 @@ class Circle:
 class Scripted:
     """A carrier that tells who it is, and does what the folder's name says."""
 
-    oldest_micro = 7
-
     def __init__(self) -> None:
         self.left: list[weakref.ref[Circle]] = []
 
@@ -59,6 +57,8 @@ class Scripted:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             case "broken":
                 raise RuntimeError("a bug")
+            case "hung" if os.getpid() != WORKER:
+                signal.pause()
             case "deadly" if os.getpid() != WORKER:
                 os.kill(os.getpid(), signal.SIGKILL)
         (segment,) = load.segments
@@ -110,7 +110,6 @@ async def test_a_batch_is_carried_elsewhere(courier: ProcessCourier) -> None:
     carried = await courier.carry(load())
     assert (carried.position, carried.count) == (Position(3, 90), 5)
     assert carried.set_aside != os.getpid()
-    assert courier.oldest_micro == 7
     assert await shipper_of(courier) == carried.set_aside
 
 
@@ -130,7 +129,6 @@ async def test_what_goes_wrong_there_is_said_here(
     with pytest.raises(kind, match=words) as caught:
         await courier.carry(load(folder))
     assert type(caught.value) is kind
-    assert courier.oldest_micro == 7
     assert (await courier.carry(load())).count == 5
 
 
@@ -166,6 +164,34 @@ async def test_if_the_process_dies_the_worker_ships_itself(
     closed_in.clear()
     await courier.close()
     assert closed_in == [os.getpid()]
+
+
+async def test_a_process_that_hangs_is_killed_and_the_worker_ships_itself(
+    courier: ProcessCourier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X6: whatever it waits for says nothing, not even that it fails."""
+    shipper = await shipper_of(courier)
+    monkeypatch.setattr(shipping, "ANSWER_SECONDS", 0.05)
+    with pytest.raises(LedgerUnavailable, match="did not answer"):
+        await courier.carry(load("hung"))
+    assert (await courier.carry(load("hung"))).set_aside == os.getpid()
+    with pytest.raises(ProcessLookupError):
+        os.kill(shipper, 0)
+
+
+async def test_the_end_does_not_wait_for_a_process_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    courier = shipping.start(Scripted)
+    shipper = await shipper_of(courier)
+    asked = asyncio.ensure_future(courier.carry(load("hung")))
+    await asyncio.sleep(0.01)
+    asked.cancel()
+    await asyncio.wait([asked])
+    monkeypatch.setattr(shipping, "END_SECONDS", 0.05)
+    await asyncio.wait_for(courier.close(), 10)
+    with pytest.raises(ProcessLookupError):
+        os.kill(shipper, 0)
 
 
 @pytest.mark.parametrize(

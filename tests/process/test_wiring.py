@@ -81,6 +81,18 @@ def test_registry_and_directory_share_a_database(settings: Settings) -> None:
     assert noted.workspace("acme") is not None
 
 
+async def test_how_long_ago_changes_of_keys_were_seen(settings: Settings, tmp_path: Path) -> None:
+    clock = FakeClock()
+    cached = wiring.open_directory(settings, clock, DirectoryStats())
+    (tmp_path / "keys.yaml").write_text(KEYS)
+    by_hand = replace(settings, keys=f"file:{tmp_path}/keys.yaml")
+    clock.advance(7)
+
+    assert wiring.feed_age_micro(cached) == 7_000_000
+    assert wiring.feed_age_micro(wiring.open_directory(by_hand, clock, DirectoryStats())) == 0
+    await cached.close()
+
+
 @pytest.mark.parametrize("keys", ["file:keys.yaml", f"env:{VARIABLE}"])
 def test_keys_that_are_edited_by_hand_have_no_registry(keys: str, settings: Settings) -> None:
     by_hand = replace(settings, keys=keys)

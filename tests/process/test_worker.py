@@ -174,6 +174,19 @@ async def test_its_memory_is_put_into_huge_pages_unless_told_otherwise(
     assert begun.is_set() is wanted
 
 
+async def test_ages_are_those_of_the_scrape(running: Worker) -> None:
+    """What hangs updates no numbers of its own."""
+    running.stats.shipper.lag_records = 7
+    running.stats.directory.feed_age_micro = -1
+    assert running.admin is not None
+    host, port = running.admin.addresses[0][:2]
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"http://{host}:{port}/metrics")).text
+
+    assert "gateway_shipper_lag_records 0.0" in text
+    assert "gateway_directory_feed_age_seconds 0." in text
+
+
 async def test_readiness_says_why_not(running: Worker) -> None:
     assert life.readiness(running) == []
 

@@ -1,0 +1,71 @@
+"""A PostgreSQL that hangs says nothing: neither an answer nor that there will be none."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from gateway.database.engine import ANSWER_SECONDS, create_engine_for, reading
+from gateway.database.postgresql import bound_answers
+from gateway.errors import LedgerUnavailable
+from tests.support.postgres_server import PostgresServer
+
+CODE = "ledger.unavailable"
+
+
+@pytest.fixture
+def engine(postgres_server: PostgresServer) -> Iterator[Engine]:
+    engine = create_engine_for(postgres_server.url(), answer_seconds=None)
+    bound_answers(engine, 0.2)
+    yield engine
+    engine.dispose()
+
+
+def backend_of(connection: Connection) -> int:
+    return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+
+@contextmanager
+def stopped(process: int) -> Iterator[None]:
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def test_a_connection_that_does_not_answer_is_given_up(engine: Engine) -> None:
+    with (
+        pytest.raises(LedgerUnavailable, match=r"no answer within 0\.2 s"),
+        reading(engine, LedgerUnavailable, CODE) as connection,
+        stopped(backend_of(connection)),
+    ):
+        connection.execute(text("SELECT 1"))
+
+
+def test_a_connection_that_hangs_while_nobody_uses_it_is_replaced(engine: Engine) -> None:
+    with reading(engine, LedgerUnavailable, CODE) as connection:
+        hung = backend_of(connection)
+    with stopped(hung), reading(engine, LedgerUnavailable, CODE) as connection:
+        assert backend_of(connection) != hung
+
+
+def test_an_answer_in_time_may_come_late(engine: Engine) -> None:
+    """A wait looks at its deadline ten times a second, and goes on before it."""
+    with reading(engine, LedgerUnavailable, CODE) as connection:
+        assert connection.execute(text("SELECT 1 FROM pg_sleep(0.12)")).scalar_one() == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(ANSWER_SECONDS, "30s"), (0.5, "500ms"), (None, "0")]
+)
+def test_a_server_that_lives_ends_what_takes_too_long(
+    postgres_server: PostgresServer, seconds: float | None, shown: str
+) -> None:
+    engine = create_engine_for(postgres_server.url(), answer_seconds=seconds)
+    with reading(engine, LedgerUnavailable, CODE) as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == shown
+    engine.dispose()
