@@ -85,6 +85,12 @@ class Loaded:
     snapshot: Snapshot
     files: tuple[Path, ...]
 
+    @property
+    def run_retention_seconds(self) -> int | None:
+        """How long the ledger bills a run once: the longest of all versions, None without any."""
+        pricings = self.snapshot.pricings
+        return max((pricing.meter.run_retention_seconds for pricing in pricings), default=None)
+
 
 def _redacted(text: str) -> str:
     try:

@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
         told = orjson.loads(handed.read())
     loaded = restore(told["configuration"].encode())
     logs.configure(loaded.settings.log_level, console=sys.stderr.isatty())
-    courier = shipping.start(lambda: open_carrier(loaded.settings))
+    courier = shipping.start(lambda: open_carrier(loaded))
     from gateway.process import worker  # noqa: PLC0415 - the shipping process does without
 
     try:

@@ -46,7 +46,7 @@ class Reloader:
         swap: Callable[[Snapshot], None],
         stats: WorkerStats,
     ) -> None:
-        self._started_with = loaded.settings
+        self._started_with = loaded
         self._loaded = loaded
         self._overrides = overrides
         self._swap = swap
@@ -167,8 +167,11 @@ class Reloader:
 
     def _tell_restart_needed(self) -> None:
         """Compare with what the process started with, values unredacted: a password may change."""
-        old, new = self._started_with, self._loaded.settings
+        old, new = self._started_with.settings, self._loaded.settings
         names = [field.name for field in fields(old)]
         changed = sorted(name for name in names if getattr(old, name) != getattr(new, name))
+        # The ledger guards runs as the pricing files said when it was opened.
+        if self._started_with.run_retention_seconds != self._loaded.run_retention_seconds:
+            changed.append("idempotency_retention_days")
         if changed:
             _log.warning("config.restart_needed", settings=changed)

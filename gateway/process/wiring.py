@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from gateway.clock import Clock
-from gateway.config.loaded import Settings
+from gateway.config.loaded import Loaded, Settings
 from gateway.counters.memory import MemoryCounterStore
 from gateway.counters.port import CounterStore
 from gateway.counters.redis import RedisCounterStore
@@ -20,7 +20,7 @@ from gateway.keys.cache import CachingKeyDirectory
 from gateway.keys.port import KeyDirectory, KeyRegistry
 from gateway.keys.sql import SqlKeyStore
 from gateway.ledger.port import Ledger
-from gateway.ledger.sql import SqlLedger
+from gateway.ledger.sql import RUN_RETENTION_SECONDS, SqlLedger
 from gateway.metering.carrier import Carrier, LedgerCarrier
 from gateway.process.clock import SystemClock
 from gateway.process.recovery import RestorableStore
@@ -63,9 +63,13 @@ def open_ledger(settings: Settings) -> Ledger:
     return SqlLedger(migrated_engine(settings, settings.ledger, answer_seconds=None))
 
 
-def open_carrier(settings: Settings) -> Carrier:
+def open_carrier(loaded: Loaded) -> Carrier:
     """Return what brings records to the ledger. Raises what ``open_ledger`` raises."""
-    return LedgerCarrier(SqlLedger(migrated_engine(settings, settings.ledger)), SystemClock())
+    ledger = SqlLedger(
+        migrated_engine(loaded.settings, loaded.settings.ledger),
+        run_retention_seconds=loaded.run_retention_seconds or RUN_RETENTION_SECONDS,
+    )
+    return LedgerCarrier(ledger, SystemClock())
 
 
 def open_registry(settings: Settings) -> KeyRegistry:

@@ -161,7 +161,7 @@ def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None 
     settings, snapshot, stats, clock = loaded.settings, loaded.snapshot, Stats(), SystemClock()
     store = wiring.open_store(settings, clock, stats.store)
     ledger = wiring.open_ledger(settings)
-    own_courier = courier or ThreadCourier(wiring.open_carrier(settings))
+    own_courier = courier or ThreadCourier(wiring.open_carrier(loaded))
     directory = wiring.open_directory(settings, clock, stats.directory)
     journal = Journal(
         settings.data_dir / "journal",

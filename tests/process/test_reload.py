@@ -80,6 +80,21 @@ async def test_a_route_goes_on_counting_and_a_new_one_begins(box: Box, tmp_path:
     assert (left.name, left.counters.requests) == ("b", 3)
 
 
+async def test_another_retention_of_runs_is_said_to_need_a_restart(
+    box: Box, tmp_path: Path
+) -> None:
+    """The ledger was opened with the former one."""
+    write_pricing(
+        tmp_path / "pricing.json",
+        lambda document: document["meter"].update(idempotency_retention_days=7),
+    )
+    with capture_logs() as lines:
+        assert await box.reloader.reload()
+
+    (told,) = [line for line in lines if line["event"] == "config.restart_needed"]
+    assert told["settings"] == ["idempotency_retention_days"]
+
+
 async def test_unchanged_file_changes_nothing(box: Box) -> None:
     assert not await box.reloader.reload()
     assert box.snapshots == []

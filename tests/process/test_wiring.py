@@ -18,10 +18,15 @@ from gateway.keys.cache import CachingKeyDirectory
 from gateway.keys.environment import EnvKeyDirectory
 from gateway.keys.port import Workspace, WorkspaceStatus
 from gateway.keys.yaml_file import YamlKeyDirectory
+from gateway.metering.carrier import Load
+from gateway.metering.journal_format import Position, encode_record
+from gateway.metering.journal_segments import Segment
 from gateway.process import wiring
 from gateway.telemetry.metrics import DirectoryStats, StoreStats
 from tests.metering.journals import record
+from tests.process.configurations import loaded_in
 from tests.support.fake_clock import FakeClock
+from tests.support.pricing_files import changed_pricing
 
 ROOT = Path(__file__).parents[2]
 POLICIES = ROOT / "policies" / "gateway.yaml"
@@ -57,6 +62,36 @@ def test_ledger_makes_its_folder_for_the_owner_alone_and_its_schema(settings: Se
     engine = create_engine_for(settings.ledger)
     assert is_current(engine)
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("days", "apart", "billed"), [((2, 7), 6, 1), ((2, 7), 7, 2), ((60,), 46, 1), ((), 44, 1)]
+)
+def test_a_run_is_billed_once_for_the_longest_retention_of_all_versions(
+    tmp_path: Path, days: tuple[int, ...], apart: int, billed: int
+) -> None:
+    """A7: as the pricing files say, whatever the version in force says alone."""
+    versions = [
+        changed_pricing(
+            tmp_path, lambda document, n=n: document["meter"].update(idempotency_retention_days=n)
+        )
+        for n in days
+    ]
+    loaded = loaded_in(tmp_path)
+    loaded = replace(loaded, snapshot=replace(loaded.snapshot, pricings=tuple(versions)))
+    later = record(1).occurred_at_micro + apart * 86_400 * 1_000_000
+    records = [record(1, run_id="r"), record(2, run_id="r", occurred_at_micro=later)]
+    path = tmp_path / "1.journal"
+    path.write_bytes(b"".join(encode_record(one) for one in records))
+    size = path.stat().st_size
+    segment = Segment(1, path, written=size, end=size, is_sealed=True)
+
+    wiring.open_carrier(loaded).carry(Load(tmp_path, [segment], Position(0, 0), limit=2))
+
+    ledger = wiring.open_ledger(loaded.settings)
+    events = ledger.events(workspace_id=None, period=None)
+    ledger.close()
+    assert sum(event.billable for event in events) == billed
 
 
 def test_a_data_folder_that_can_not_be_made_is_told(settings: Settings, tmp_path: Path) -> None:
