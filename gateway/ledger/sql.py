@@ -172,19 +172,24 @@ class SqlLedger:
             yield connection
 
     def _without_repeats(self, connection: Connection, records: Sequence[Record]) -> list[Record]:
-        """Claim the records' runs; turn records whose run is billed by another into repeats."""
-        candidates: dict[Run, Record] = {}
-        for record in records:
-            run = _claimed_run(record)
-            if run is None:
-                continue
-            first = candidates.get(run)
-            if first is None or _age(record) < _age(first):
-                candidates[run] = record
-        if not candidates:
-            return list(records)
-        holders = self._claim(connection, candidates)
-        return [self._judge(record, holders) for record in records]
+        """Claim the records' runs; turn records whose run is billed by another into repeats.
+
+        In order of time, so that it makes no difference how many come at once: what a run is billed
+        by after its retention is claimed after what it was billed by before.
+        """
+        claiming = [(run, record) for record in records if (run := _claimed_run(record))]
+        judged: dict[str, Record] = {}
+        while claiming:
+            holders = self._claim(connection, _oldest(claiming))
+            later = []
+            for run, record in claiming:
+                holder = holders[run]
+                if record.occurred_at_micro - holder[1] >= self._retention_micro:
+                    later.append((run, record))
+                else:
+                    judged[record.event_id] = self._judge(record, holder)
+            claiming = later
+        return [judged.get(record.event_id, record) for record in records]
 
     def _claim(
         self, connection: Connection, candidates: dict[Run, Record]
@@ -202,11 +207,8 @@ class SqlLedger:
                 holders[row.workspace_id, row.run_id] = (row.event_id, row.occurred_at_micro)
         return holders
 
-    def _judge(self, record: Record, holders: dict[Run, tuple[str, int]]) -> Record:
-        run = _claimed_run(record)
-        if run is None:
-            return record
-        event_id, at_micro = holders[run]
+    def _judge(self, record: Record, holder: tuple[str, int]) -> Record:
+        event_id, at_micro = holder
         is_other = event_id != record.event_id
         if is_other and abs(record.occurred_at_micro - at_micro) < self._retention_micro:
             return replace(
@@ -248,6 +250,16 @@ def _claimed_run(record: Record) -> Run | None:
     if record.workspace_id is None or not record.run_id or record.run_id == record.event_id:
         return None
     return record.workspace_id, storable(record.run_id)
+
+
+def _oldest(claiming: Iterable[tuple[Run, Record]]) -> dict[Run, Record]:
+    """Return of each run the record that comes first."""
+    oldest: dict[Run, Record] = {}
+    for run, record in claiming:
+        first = oldest.get(run)
+        if first is None or _age(record) < _age(first):
+            oldest[run] = record
+    return oldest
 
 
 def _age(record: Record) -> tuple[int, str]:

@@ -77,6 +77,23 @@ def test_day_46_bills_the_run_again(ledger: SqlLedger) -> None:
     assert [e.billable for e in ledger.events(workspace_id="acme", period=None)] == [True, True]
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, 6])
+def test_it_makes_no_difference_how_many_come_at_once(ledger: SqlLedger, batch: int) -> None:
+    """A7: a run is billed once in each retention, counted from what it was billed by last."""
+    days = [0, 44, 46, 47, 91, 92]
+    records = [
+        record(n, run_id="r", occurred_at_micro=START + day * 86_400 * MICRO)
+        for n, day in enumerate(days)
+    ]
+    for start in range(0, len(records), batch):
+        ledger.append(records[start : start + batch])
+    ledger.append(records)
+
+    events = ledger.events(workspace_id="acme", period=None)
+    assert [e.billable for e in events] == [True, False, True, False, True, False]
+    assert ledger.billing_event("acme", "r") == (records[4].event_id, records[4].occurred_at_micro)
+
+
 @pytest.mark.parametrize("table", ["usage_events", "usage_quantities"])
 @pytest.mark.parametrize("verb", ["DELETE FROM {}", "UPDATE {} SET event_id = 'x'"])
 def test_rows_can_not_be_changed(
