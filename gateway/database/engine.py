@@ -292,6 +292,7 @@ def _postgresql_engine(url: URL, answer_seconds: float | None) -> Engine:
         )
     except (ArgumentError, NoSuchModuleError):
         raise _url_invalid("can't be used") from None
+    postgresql.commit_durably(engine)
     if answer_seconds is not None:
         postgresql.bound_answers(engine, answer_seconds + GIVE_UP_SECONDS)
     return engine

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from gateway.database.engine import ANSWER_SECONDS, create_engine_for, reading
+from gateway.database.engine import ANSWER_SECONDS, create_engine_for, reading, writing
 from gateway.database.postgresql import bound_answers
 from gateway.errors import LedgerUnavailable
 from tests.support.postgres_server import PostgresServer
@@ -57,6 +57,25 @@ def test_an_answer_in_time_may_come_late(engine: Engine) -> None:
     """A wait looks at its deadline ten times a second, and goes on before it."""
     with reading(engine, LedgerUnavailable, CODE) as connection:
         assert connection.execute(text("SELECT 1 FROM pg_sleep(0.12)")).scalar_one() == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "used"), [("off", "on"), ("on", "on"), ("local", "local"), ("remote_apply",) * 2]
+)
+def test_what_is_committed_is_on_the_disk_whatever_server_or_role_say(
+    postgres_server: PostgresServer, said: str, used: str
+) -> None:
+    """D1: the journal drops what the ledger says it has."""
+    postgres_server.execute(f"CREATE DATABASE commits_{said}")
+    postgres_server.execute(f"ALTER DATABASE commits_{said} SET synchronous_commit = {said}")
+    engine = create_engine_for(postgres_server.url(f"commits_{said}"))
+    with writing(engine, LedgerUnavailable, CODE) as connection:
+        assert connection.scalar(text("SHOW synchronous_commit")) == used
+        connection.rollback()
+    with writing(engine, LedgerUnavailable, CODE) as connection:
+        assert connection.scalar(text("SHOW synchronous_commit")) == used
+    engine.dispose()
+    postgres_server.execute(f"DROP DATABASE commits_{said}")
 
 
 @pytest.mark.parametrize(
