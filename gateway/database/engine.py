@@ -272,9 +272,6 @@ def _begin_sqlite(connection: Connection) -> None:
 def _postgresql_engine(url: URL, answer_seconds: float | None) -> Engine:
     from gateway.database import postgresql  # noqa: PLC0415 - brings psycopg
 
-    options = f"-c lock_timeout={LOCK_TIMEOUT_MILLISECONDS} -c timezone=UTC"
-    if answer_seconds is not None:
-        options += f" -c statement_timeout={round(answer_seconds * 1000)}"
     try:
         engine = create_engine(
             url,
@@ -283,12 +280,7 @@ def _postgresql_engine(url: URL, answer_seconds: float | None) -> Engine:
             pool_timeout=WAIT_FOR_CONNECTION_SECONDS,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={
-                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-                "tcp_user_timeout": SILENT_PEER_TIMEOUT_MILLISECONDS,
-                "application_name": "enforcement-gateway",
-                "options": options,
-            },
+            connect_args=_connect_arguments(url, answer_seconds),
         )
     except (ArgumentError, NoSuchModuleError):
         raise _url_invalid("can't be used") from None
@@ -296,3 +288,21 @@ def _postgresql_engine(url: URL, answer_seconds: float | None) -> Engine:
     if answer_seconds is not None:
         postgresql.bound_answers(engine, answer_seconds + GIVE_UP_SECONDS)
     return engine
+
+
+def _connect_arguments(url: URL, answer_seconds: float | None) -> dict[str, object]:
+    """Return what is said at each connect; a URL may say it otherwise."""
+    ours: dict[str, object] = {
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "tcp_user_timeout": SILENT_PEER_TIMEOUT_MILLISECONDS,
+        "application_name": "enforcement-gateway",
+    }
+    options = [f"-c lock_timeout={LOCK_TIMEOUT_MILLISECONDS} -c timezone=UTC"]
+    if answer_seconds is not None:
+        options.append(f"-c statement_timeout={round(answer_seconds * 1000)}")
+    # Of an option that is said twice the server takes the last.
+    options += url.normalized_query.get("options", ())
+    return {
+        **{name: value for name, value in ours.items() if name not in url.query},
+        "options": " ".join(options),
+    }

@@ -2,12 +2,14 @@
 
 import traceback
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import Engine, text
 
 from gateway.database.engine import create_engine_for, describe, reading, writing
 from gateway.errors import GatewayError, LedgerUnavailable
+from tests.support.postgres_server import PostgresServer
 
 SECRET = "hunter2-secret"
 
@@ -77,6 +79,37 @@ def test_sqlite_survives_power_loss_and_checks_references(tmp_path: Path) -> Non
         assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
         assert connection.scalar(text("PRAGMA synchronous")) == 2
         assert connection.scalar(text("PRAGMA foreign_keys")) == 1
+    engine.dispose()
+
+
+def test_what_a_url_says_of_its_connections_stands(postgres_server: PostgresServer) -> None:
+    """Ours fill in what it does not say."""
+    theirs = "-c lock_timeout=7s -c statement_timeout=0 -c search_path=metering"
+    url = f"{postgres_server.url()}&options={quote(theirs)}&application_name=mine&connect_timeout=9"
+    engine = create_engine_for(url)
+    with reading(engine, GatewayError, "x") as connection:
+        said = {
+            name: connection.scalar(text(f"SHOW {name}"))
+            for name in ("lock_timeout", "statement_timeout", "search_path", "application_name")
+        }
+        assert said == {
+            "lock_timeout": "7s",
+            "statement_timeout": "0",
+            "search_path": "metering",
+            "application_name": "mine",
+        }
+        assert connection.scalar(text("SHOW timezone")) == "UTC"
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        assert driver.info.get_parameters()["connect_timeout"] == "9"
+    engine.dispose()
+
+
+def test_a_url_need_not_say_anything(postgres_server: PostgresServer) -> None:
+    engine = create_engine_for(postgres_server.url())
+    with reading(engine, GatewayError, "x") as connection:
+        assert connection.scalar(text("SHOW application_name")) == "enforcement-gateway"
+        assert connection.scalar(text("SHOW lock_timeout")) == "10s"
     engine.dispose()
 
 
