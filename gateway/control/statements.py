@@ -14,6 +14,7 @@ from gateway.control.workspaces import find_workspace, tier_of
 from gateway.errors import GatewayError
 from gateway.keys.port import KeyRegistry
 from gateway.ledger.port import Ledger, UsageRow
+from gateway.ledger.rollups import SUM_MAX_MICRO
 from gateway.rules.billing import PeriodUsage, Statement, settle_period
 from gateway.rules.charging import MONTH, billing_period
 from gateway.rules.plan import Pricing
@@ -110,6 +111,9 @@ def statement_of(
             "choose the month in which it was created, or a later one",
         )
     usage = _billed_usage(rows, pricing, workspace_id, month.id)
+    if usage.sum_micro >= SUM_MAX_MICRO:
+        told = f"usage of {workspace_id} in {month.id} is more than a rollup can hold"
+        raise GatewayError("statement.impossible", told, "add up the ledger's events instead")
     try:
         statement = settle_period(pricing, tier_of(pricing, plan), usage)
     except ValueError as error:

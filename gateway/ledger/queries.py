@@ -20,6 +20,7 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    or_,
     select,
     tuple_,
 )
@@ -29,7 +30,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from gateway.database.statements import ConflictInsert, insert_into
 from gateway.database.tables import charged_runs, usage_events, usage_quantities, usage_rollups
-from gateway.ledger.rollups import CORRECTION, Granularity
+from gateway.ledger.rollups import CORRECTION, SUM_MAX_MICRO, Granularity
 from gateway.rules.units import MICRO
 
 Rows = Select[Any]  # SQLAlchemy types rows by position, which a list of 24 columns outgrows
@@ -37,7 +38,7 @@ Rows = Select[Any]  # SQLAlchemy types rows by position, which a list of 24 colu
 BulkStatement = ConflictInsert | ReturningInsert[Any]
 """An INSERT for ``gateway.ledger.bulk``."""
 
-_SUMMED: Final = ("requests", "billable_events", "refused", "repeats", "charged_micro")
+_COUNTED: Final = ("requests", "billable_events", "refused", "repeats")
 
 _AT: Final = usage_events.c.occurred_at_micro
 _IN_SPAN: Final = and_(
@@ -121,14 +122,35 @@ EVENTS_AFTER_ROW: Final = select(usage_events.c.event_id).where(bindparam("row")
 """Which events were inserted since ``LAST_ROW`` was asked."""
 
 
+_SUM_MAX: Final[ColumnElement[int]] = literal_column(str(SUM_MAX_MICRO), BigInteger)
+_SUM_MIN: Final[ColumnElement[int]] = literal_column(str(-SUM_MAX_MICRO), BigInteger)
+_ZERO: Final[ColumnElement[int]] = literal_column("0", BigInteger)
+
+
+def _saturated_sum(there: ColumnElement[int], new: ColumnElement[int]) -> ColumnElement[int]:
+    """Add without ever passing what fits: PostgreSQL would raise, SQLite turn it into a float.
+
+    A sum that came to its end stays there, whatever is taken back: what it lacks is not known.
+    """
+    room_above = _SUM_MAX - case((there > _ZERO, there), else_=_ZERO)
+    room_below = _SUM_MIN - case((there < _ZERO, there), else_=_ZERO)
+    return case(
+        (or_(there >= _SUM_MAX, new >= room_above), _SUM_MAX),
+        (or_(there <= _SUM_MIN, new <= room_below), _SUM_MIN),
+        else_=there + new,
+    )
+
+
 def add_to_rollups(dialect: str) -> ConflictInsert:
     """Add to sums; the maximum is the larger of both."""
     add = _insert(usage_rollups, dialect)
-    there, new = usage_rollups.c.charged_max_micro, add.excluded.charged_max_micro
+    sums, added = usage_rollups.c, add.excluded
+    there, new = sums.charged_max_micro, added.charged_max_micro
     return add.on_conflict_do_update(
         index_elements=list(usage_rollups.primary_key.columns),
         set_={
-            **{name: usage_rollups.c[name] + add.excluded[name] for name in _SUMMED},
+            **{name: sums[name] + added[name] for name in _COUNTED},
+            "charged_micro": _saturated_sum(sums.charged_micro, added.charged_micro),
             "charged_max_micro": case((new > there, new), else_=there),
         },
     )
@@ -167,7 +189,8 @@ _CHARGED: Final = usage_quantities.c.charged_micro
 CHARGED_BETWEEN: Final = (
     select(
         *_OWNER,
-        func.sum(_CHARGED).label("charged_micro"),
+        func.sum(_CHARGED // MICRO).label("charged_units"),
+        func.sum(_CHARGED % MICRO).label("charged_rest_micro"),
         func.sum(
             case(
                 (and_(usage_events.c.billable, _CHARGED > 0), 1),
@@ -180,7 +203,8 @@ CHARGED_BETWEEN: Final = (
     .where(_IN_SPAN, usage_quantities.c.meter == bindparam("meter"))
     .group_by(*_OWNER)
 )
-"""Sums of a meter per workspace, key and route."""
+"""Sums of a meter per workspace, key and route, whole units apart from the rest: SQLite's sums end
+at 64 bits. Of a negative number both parts are negative, on either database."""
 
 _TAKES_BACK: Final = and_(
     usage_events.c.reason == CORRECTION,
@@ -191,7 +215,8 @@ _REQUESTS: Final = func.sum(case((_TAKES_BACK, -1), else_=1))
 REQUESTS_BETWEEN: Final = (
     select(
         *_OWNER,
-        (_REQUESTS * MICRO).label("charged_micro"),
+        _REQUESTS.label("charged_units"),
+        literal_column("0", Integer).label("charged_rest_micro"),
         _REQUESTS.label("events"),
     )
     .where(_IN_SPAN, usage_events.c.billable)

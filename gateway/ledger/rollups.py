@@ -36,6 +36,9 @@ from gateway.rules.units import MICRO
 CORRECTION: Final = "correction"
 """The ``reason`` of a compensating record."""
 
+SUM_MAX_MICRO: Final = 2**63 - 1
+"""The largest sum that a rollup holds: one that reads so, or as much below zero, may be larger."""
+
 _HOUR_MICRO: Final = 3_600 * MICRO
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -136,6 +139,11 @@ def meters_of(record: Record) -> list[str]:
     """Return the meters that a record knows a quantity or a charge of, each once."""
     used = record.quantities_micro
     return [*used, *[meter for meter in record.charged_micro if meter not in used]]
+
+
+def saturated(sum_micro: int) -> int:
+    """Return a sum as a rollup holds it."""
+    return max(-SUM_MAX_MICRO, min(sum_micro, SUM_MAX_MICRO))
 
 
 def _billed_requests_micro(record: Record) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 
 from gateway.ledger.port import UsageRow
-from gateway.ledger.rollups import RollupKey, Tally, meters_of, period_of
+from gateway.ledger.rollups import RollupKey, Tally, meters_of, period_of, saturated
 from gateway.rules.record import Record
 
 Values = tuple[object, ...]
@@ -58,7 +58,7 @@ def rollup_row(key: RollupKey, tally: Tally) -> Values:
         tally.billable_events,
         tally.refused,
         tally.repeats,
-        tally.charged_micro,
+        saturated(tally.charged_micro),
         tally.charged_max_micro,
     )
 

@@ -139,7 +139,7 @@ class SqlLedger:
                     meter=meter,
                     key_id=row.key_id,
                     route=row.route,
-                    charged_micro=int(row.charged_micro),
+                    charged_micro=int(row.charged_units) * MICRO + int(row.charged_rest_micro),
                     events=int(row.events),
                 )
 

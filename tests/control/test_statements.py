@@ -14,6 +14,7 @@ from gateway.control.statements import (
 from gateway.control.workspaces import change_workspace, create_workspace
 from gateway.errors import GatewayError
 from gateway.ledger.port import UsageRow
+from gateway.ledger.rollups import SUM_MAX_MICRO
 from gateway.rules.billing import Statement
 from gateway.rules.units import MICRO
 from tests.support.control_fakes import (
@@ -164,6 +165,20 @@ def test_a_ledger_below_zero_is_reported_not_billed(registry: MemoryRegistry) ->
         statement_of(
             registry,
             MemoryLedger([row(-1)]),
+            snapshot(),
+            FakeClock(NOW_MICRO),
+            workspace_id="acme",
+            period_id="2026-11",
+        )
+
+    assert caught.value.code == "statement.impossible"
+
+
+def test_a_sum_that_came_to_its_end_is_reported_not_billed(registry: MemoryRegistry) -> None:
+    with pytest.raises(GatewayError, match="more than a rollup can hold") as caught:
+        statement_of(
+            registry,
+            MemoryLedger([replace(row(1), charged_micro=SUM_MAX_MICRO)]),
             snapshot(),
             FakeClock(NOW_MICRO),
             workspace_id="acme",

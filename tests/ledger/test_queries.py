@@ -182,7 +182,13 @@ def charged(connection: Connection, statement: Any, **values: Any) -> list[tuple
     span = {"start_micro": NOW_MICRO, "end_micro": NOW_MICRO + 10, **values}
     rows = connection.execute(statement, span)
     return sorted(
-        (row.workspace_id, row.route, int(row.charged_micro), int(row.events)) for row in rows
+        (
+            row.workspace_id,
+            row.route,
+            int(row.charged_units) * MICRO + int(row.charged_rest_micro),
+            int(row.events),
+        )
+        for row in rows
     )
 
 

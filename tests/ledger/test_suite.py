@@ -11,9 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.database.engine import create_engine_for
 from gateway.errors import LedgerUnavailable
+from gateway.ledger.rollups import SUM_MAX_MICRO
 from gateway.ledger.sql import SqlLedger
 from gateway.rules.record import Record
-from gateway.rules.units import MICRO
+from gateway.rules.units import MICRO, QUANTITY_UNITS_MAX
 
 START = 1_763_640_000_000_000
 
@@ -133,6 +134,42 @@ def test_sums_for_a_rebuild_are_those_of_the_span(ledger: SqlLedger) -> None:
     assert ledger.billing_event("acme", "r9") == (record(9).event_id, START + 9)
     assert ledger.billing_event("acme", "r0") is None
     assert ledger.billing_event("other", "r9") is None
+
+
+LARGEST = QUANTITY_UNITS_MAX * MICRO
+"""What one caller's request may say that it cost."""
+
+
+@pytest.mark.parametrize("batch", [103, 1030])
+@pytest.mark.parametrize(("sign", "end"), [(1, SUM_MAX_MICRO), (-1, -SUM_MAX_MICRO)])
+def test_no_sum_is_too_large(ledger: SqlLedger, batch: int, sign: int, end: int) -> None:
+    """Nobody stops others by what they use: records are taken, a rebuild gets the exact sum."""
+    records = [
+        record(n, quantities_micro={"dc": LARGEST}, charged_micro={"dc": sign * (LARGEST - 1)})
+        for n in range(1030)
+    ]
+    for start in range(0, len(records), batch):
+        ledger.append(records[start : start + batch])
+
+    (total,) = ledger.charged_between(START, START + 9_999, meter="dc")
+    assert total.charged_micro == sign * 1030 * (LARGEST - 1)
+    assert charged(ledger) == end
+    ledger.append([record(2000, reason="correction", charged_micro={"dc": -sign * MICRO})])
+    assert charged(ledger) == end, "what it lacks is not known any more"
+    assert isinstance(charged(ledger), int)
+
+
+def test_a_sum_comes_to_its_end_neither_early_nor_late(ledger: SqlLedger) -> None:
+    most = SUM_MAX_MICRO - 1
+    steps = [most - 4, 4, -most, -most, 3, -3, 7]
+    sums = []
+    for n, step in enumerate(steps):
+        halves = (step // 2, step - step // 2)
+        ledger.append([
+            record(2 * n + half, charged_micro={"dc": micro}) for half, micro in enumerate(halves)
+        ])  # fmt: skip
+        sums.append(charged(ledger))
+    assert sums == [most - 4, most, 0, -most, 3 - most, -most, 7 - most]
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
