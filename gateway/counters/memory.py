@@ -13,8 +13,9 @@ from typing import Final
 import structlog
 
 from gateway.clock import Clock
+from gateway.errors import StoreUnavailable
 from gateway.rules.charge import Charge, Correction, Counts, StaleTemplate
-from gateway.rules.units import MICRO, UNLIMITED
+from gateway.rules.units import COUNT_MAX_MICRO, MICRO, UNLIMITED
 from gateway.telemetry.metrics import StoreStats
 
 _log = structlog.get_logger("counters")
@@ -135,7 +136,7 @@ class MemoryCounterStore:
         self, charge: Charge, now_micro: int, *, is_repeat: bool
     ) -> tuple[bool, list[_Counter | None]]:
         """Return whether all amounts fit, and the counters as far as they exist."""
-        admitted = True
+        admitted = is_countable = True
         counters: list[_Counter | None] = []
         for entry, amount_micro in zip(charge.template.entries, charge.amounts_micro, strict=True):
             period = entry.period
@@ -145,14 +146,20 @@ class MemoryCounterStore:
             if counter is not None and counter.expires_at_micro <= now_micro:
                 counter = None
             counters.append(counter)
+            if not amount_micro or (is_repeat and not entry.counts_repeats):
+                continue
+            after_micro = (counter.value_micro if counter is not None else 0) + amount_micro
             cap_micro = entry.cap_micro
-            if (
-                cap_micro is not UNLIMITED
-                and amount_micro
-                and (counter.value_micro if counter is not None else 0) + amount_micro > cap_micro
-                and (entry.counts_repeats or not is_repeat)
-            ):
+            if cap_micro is not UNLIMITED and after_micro > cap_micro:
                 admitted = False
+            if after_micro > COUNT_MAX_MICRO:
+                is_countable = False
+        if admitted and not is_countable:
+            raise StoreUnavailable(  # as Redis does
+                "counters.store_error",
+                "a counter would be larger than a store can count",
+                "see what its requests say that they cost",
+            )
         return admitted, counters
 
     def _add(self, charge: Charge, counters: list[_Counter | None], *, is_repeat: bool) -> None:
@@ -213,7 +220,8 @@ class MemoryCounterStore:
         for delta in correction.deltas:
             counter = self._existing(delta.key, now_micro)
             if counter is not None:
-                counter.value_micro = max(0, counter.value_micro + delta.delta_micro)
+                value_micro = max(0, counter.value_micro + delta.delta_micro)
+                counter.value_micro = min(value_micro, COUNT_MAX_MICRO)
             elif delta.delta_micro > 0 and delta.expires_at_seconds * MICRO > now_micro:
                 self._make(delta.key, delta.delta_micro, delta.expires_at_seconds)
         run_key = correction.run_key

@@ -11,6 +11,10 @@ QUANTITY_UNITS_MAX: Final = 9_000_000_000
 """Largest quantity or cap, in units. Lua computes with doubles, exact up to 2**53 micro-units."""
 
 
+COUNT_MAX_MICRO: Final = 9_200_000_000_000_000_000
+"""Largest count of a store: below 64 bits by more than Lua's doubles err there."""
+
+
 class Unlimited(Enum):
     """The absence of a limit. A type, never a number: no comparison can get it wrong."""
 

@@ -9,8 +9,9 @@ import pytest
 from gateway.counters.memory import MemoryCounterStore
 from gateway.counters.port import CounterStore
 from gateway.counters.redis import RedisCounterStore
-from gateway.rules.charge import Correction, CounterDelta, StaleTemplate
-from gateway.rules.units import MICRO
+from gateway.errors import StoreUnavailable
+from gateway.rules.charge import Correction, CounterDelta, Entry, StaleTemplate
+from gateway.rules.units import COUNT_MAX_MICRO, MICRO
 from gateway.rules.windows import Period
 from gateway.telemetry.metrics import StoreStats
 from tests.support.charges import around, charge, entry, giving_back, template
@@ -172,6 +173,52 @@ async def test_values_near_the_largest_are_exact(stored: Stored) -> None:
     assert not (await stored.store.charge(charge(large, 4))).admitted
     assert (await stored.store.charge(charge(large, 3))).after_micro == (cap_micro,)
     assert await stored.store.read("ws", [large.entries[0].key]) == (cap_micro,)
+
+
+async def nearly_full(stored: Stored, full: Entry, room_micro: int) -> None:
+    """Bring a counter near the largest count, as a thousand of the largest charges do."""
+    expires = full.expires_at_seconds
+    steps = [COUNT_MAX_MICRO // 2, COUNT_MAX_MICRO - COUNT_MAX_MICRO // 2 - room_micro]
+    deltas = [(CounterDelta(full.key, step, expires),) for step in steps]
+    await stored.store.correct(
+        [Correction("ws", f"fill-{n}", delta) for n, delta in enumerate(deltas)]
+    )
+
+
+async def test_a_charge_that_can_not_be_counted_adds_nothing(stored: Stored) -> None:
+    """A7: all or nothing, also at the end of the store's numbers."""
+    minute, full = entry("rpm", stored.period), entry("usage", stored.period)
+    await nearly_full(stored, full, MICRO)
+    before = stored.dump()
+
+    with pytest.raises(StoreUnavailable) as caught:
+        await stored.store.charge(charge(template(minute, full), MICRO, 10_000 * MICRO, run="r"))
+
+    assert caught.value.code == "counters.store_error"
+    assert stored.dump() == before
+    assert (await stored.store.charge(charge(template(minute, full), MICRO, 0, run="r"))).admitted
+    refusing = template(entry("day", stored.period, 0), full)
+    assert not (await stored.store.charge(charge(refusing, MICRO, 10_000 * MICRO))).admitted
+    repeat = charge(template(full), 10_000 * MICRO, run="r")
+    assert (await stored.store.charge(repeat)).repeat
+
+
+async def test_a_correction_that_can_not_be_counted_is_applied_as_far_as_it_can(
+    stored: Stored,
+) -> None:
+    full, other = entry("usage", stored.period), entry("day", stored.period)
+    await nearly_full(stored, full, MICRO)
+    expires = full.expires_at_seconds
+    deltas = tuple(CounterDelta(one.key, 10_000 * MICRO, expires) for one in (full, other))
+    for _ in range(2):
+        await stored.store.correct([Correction("ws", "more", deltas)])
+
+    counted = await stored.store.read("ws", [full.key, other.key])
+    assert counted == (COUNT_MAX_MICRO, 10_000 * MICRO)
+    assert stored.expiry(full.key) == expires
+    back = CounterDelta(full.key, -MICRO, expires)
+    await stored.store.correct([Correction("ws", "back", (back,))])
+    assert await stored.store.read("ws", [full.key]) == (COUNT_MAX_MICRO - MICRO,)
 
 
 async def test_each_counter_has_the_expiry_that_its_entry_says(stored: Stored) -> None:

@@ -9,8 +9,10 @@
 --       per counter four: amount, blocking cap ("" for none), Unix second at which it expires,
 --           "1" if a repeat of a known run counts
 --       with a run two more: hold id, Unix second at which the run is forgotten
--- Returns {verdict, now in microseconds, count per counter after the charge}.
+-- Returns {verdict, now in microseconds, count per counter after the charge}, or an error, and has
+-- added nothing, if a count would be larger than Redis can count.
 
+local COUNT_MAX = 9200000000000000000 -- Redis's numbers end soon behind it
 local STALE, REFUSED, ADMITTED, REPEAT_REFUSED, REPEAT_ADMITTED = -1, 0, 1, 2, 3
 
 local clock = redis.call('TIME')
@@ -26,7 +28,7 @@ local is_repeat = has_run and values[#KEYS]
 
 local reply = {0, now}
 local is_added = {}
-local fits = true
+local fits, is_countable = true, true
 for i = 1, counters do
   local at = 4 * i
   local amount = tonumber(ARGV[at])
@@ -36,6 +38,7 @@ for i = 1, counters do
     if ARGV[at + 1] ~= '' and count + amount > tonumber(ARGV[at + 1]) then
       fits = false
     end
+    is_countable = is_countable and count + amount <= COUNT_MAX
   end
   reply[i + 2] = count
 end
@@ -43,6 +46,11 @@ end
 if not fits then
   reply[1] = is_repeat and REPEAT_REFUSED or REFUSED
   return reply
+end
+
+if not is_countable then
+  -- What INCRBY said half-way would leave the counters before it raised.
+  return redis.error_reply('ERR a counter would be larger than Redis can count')
 end
 
 for i = 1, counters do

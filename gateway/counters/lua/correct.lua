@@ -9,6 +9,8 @@
 --       per counter two: delta (negative gives back), Unix second at which a new counter expires
 -- Returns 1 if it was applied now, 0 if it had been before or is not to be.
 
+local COUNT_MAX = '9200000000000000000' -- Redis's numbers end soon behind it
+
 local counters = tonumber(ARGV[1])
 local has_run = #KEYS > counters + 1
 local took_run = has_run and redis.call('GET', KEYS[#KEYS]) == ARGV[3]
@@ -27,6 +29,9 @@ for i = 1, counters do
     -- Never below nothing: a counter that was written anew from the ledger may hold less.
     if tonumber(value) + delta < 0 then
       redis.call('DECRBY', key, value)
+    elseif tonumber(value) + delta > tonumber(COUNT_MAX) then
+      -- INCRBY would fail with the mark set: what it stands for would never be applied.
+      redis.call('SET', key, COUNT_MAX, 'KEEPTTL')
     else
       redis.call('INCRBY', key, ARGV[2 * i + 3])
     end
