@@ -60,7 +60,7 @@ class Carried:
     Attributes:
         position: Behind it.
         count: Records, those that were set aside included.
-        set_aside: Records that the ledger refused.
+        set_aside: Records that the ledger refused, and lines that can't be read.
     """
 
     position: Position
@@ -76,7 +76,7 @@ class Carrier(Protocol):
 
         Raises:
             LedgerUnavailable: nothing of it is lost: call again later.
-            OSError: the journal can't be read, or a refused record can't be set aside.
+            OSError: the journal can't be read, or something of it can't be set aside.
         """
         ...
 
@@ -95,13 +95,16 @@ class LedgerCarrier:
 
     def carry(self, load: Load) -> Carried:
         """See ``Carrier``."""
-        batch = read_records(load.folder, load.segments, load.position, load.limit * self._widening)
-        records = batch.records
-        refused = self._deliver(load.folder, records) if records else 0
+        batch = read_records(load.segments, load.position, load.limit * self._widening)
+        refused = self._deliver(load.folder, batch.records) if batch.records else 0
+        if batch.unreadable:
+            now_micro = self._clock.now_micro()
+            entries = [{**one, "set_aside_at_micro": now_micro} for one in batch.unreadable]
+            set_aside(load.folder, entries)
         self._widening = 1
         if batch.position != load.position:
             _note(load.folder, batch.position)
-        return Carried(batch.position, len(records), refused)
+        return Carried(batch.position, batch.count, refused + len(batch.unreadable))
 
     def close(self) -> None:
         """Do nothing: the ledger belongs to somebody else."""

@@ -27,10 +27,10 @@ from gateway.metering.journal_format import (
     Position,
     decode_acknowledgement,
     hold_id_of,
+    may_be_record,
 )
 from gateway.metering.journal_lines import read_lines
 from gateway.metering.journal_segments import Segment, SegmentWriter
-from gateway.metering.quarantine import set_aside
 
 _log = structlog.get_logger("journal")
 
@@ -249,14 +249,15 @@ class JournalFolder:
                 if owing is not None:
                     owing.unacknowledged -= 1
             return
-        if line.kind is not None and (segment.number, line.start) >= scan.shipped:
+        is_counted = line.kind is not None or may_be_record(line.payload)
+        if is_counted and (segment.number, line.start) >= scan.shipped:
             scan.unshipped_records += 1
         if line.kind == CORRECTED:
             segment.unacknowledged += 1
             scan.unacknowledged[hold_id_of(line.payload)] = segment
 
     def _report_damage(self, segment: Segment, line: Line) -> None:
-        """Say loudly what can't be read; keep a damaged line's bytes.
+        """Say loudly what can't be read; whoever ships it keeps a damaged line's bytes.
 
         A torn last line needs no keeping: its write never ended, so its request was not answered.
         """
@@ -269,11 +270,6 @@ class JournalFolder:
             _log.error("journal.torn_line", **facts)
             return
         _log.error("journal.damaged_line", **facts)
-        text = line.payload.decode("utf-8", "backslashreplace")
-        try:
-            set_aside(self.path, [{"reason": "damaged", **facts, "line": text}])
-        except OSError as error:
-            _log.error("journal.damaged_line_not_kept", error=error.strerror, **facts)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

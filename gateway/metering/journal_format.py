@@ -199,6 +199,11 @@ def decode_acknowledgement(payload: bytes) -> list[str]:
     return [str(hold_id) for hold_id in orjson.loads(payload)]
 
 
+def may_be_record(damaged: bytes) -> bool:
+    """Return whether a damaged line was a record, as far as its first byte can be believed."""
+    return not damaged.startswith(ACKNOWLEDGED)
+
+
 def parse_line(line: bytes) -> tuple[bytes | None, bytes]:
     """Return kind and payload of a whole line, or None and the line if it is damaged."""
     if len(line) <= _PAYLOAD_AT:

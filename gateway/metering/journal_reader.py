@@ -10,8 +10,7 @@ Source: design section 8; requirement X6.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -23,11 +22,11 @@ from gateway.metering.journal_format import (
     Position,
     decode_record,
     hold_id_of,
+    may_be_record,
     parse_line,
 )
 from gateway.metering.journal_lines import read_lines, read_whole_lines
 from gateway.metering.journal_segments import Segment
-from gateway.metering.quarantine import set_aside
 from gateway.rules.record import Record
 
 _log = structlog.get_logger("journal")
@@ -35,10 +34,17 @@ _log = structlog.get_logger("journal")
 
 @dataclass(slots=True)
 class Unshipped:
-    """Records in the order of writing, and the place right behind the last of them."""
+    """Records in the order of writing, and the place right behind the last of them.
+
+    Attributes:
+        unreadable: Lines among them that hold no record any more, as they are to be set aside.
+        count: How many records were written there, unreadable ones included.
+    """
 
     records: list[Record]
     position: Position
+    unreadable: list[dict[str, object]] = field(default_factory=list)
+    count: int = 0
 
 
 class JournalReader:
@@ -68,7 +74,7 @@ class JournalReader:
 
     def read_unshipped(self, limit: int) -> Unshipped:
         """Return up to ``limit`` of the oldest records that are not marked as shipped."""
-        return read_records(self._folder.path, tuple(self.segments), self.shipped, limit)
+        return read_records(tuple(self.segments), self.shipped, limit)
 
     def read_unacknowledged(self, position: Position, limit: int) -> Unshipped:
         """Return up to ``limit`` records from a position on whose corrections are still owed."""
@@ -76,7 +82,7 @@ class JournalReader:
         def is_owed(kind: bytes, payload: bytes) -> bool:
             return kind == CORRECTED and hold_id_of(payload) in self.unacknowledged
 
-        return read_records(self._folder.path, tuple(self.segments), position, limit, is_owed)
+        return read_records(tuple(self.segments), position, limit, is_owed)
 
     def mark_carried(self, position: Position, count: int) -> None:
         """Learn that the ledger has ``count`` records more, all up to a position."""
@@ -116,9 +122,8 @@ class JournalReader:
         """Yield every record that is held, shipped or not, oldest first."""
         for _, line in self._lines(Position(0, 0)):
             if line.kind is not None and line.kind != ACKNOWLEDGED:
-                record = _decode(self._folder.path, line.payload)
-                if record is not None:
-                    yield record
+                with suppress(ValueError):  # whoever ships it says so
+                    yield decode_record(line.payload)
 
     def oldest_unshipped_micro(self) -> int:
         """Return when the oldest record occurred that is not marked as shipped, 0 without any."""
@@ -153,7 +158,6 @@ def is_record(kind: bytes, _payload: bytes) -> bool:
 
 
 def read_records(
-    folder: Path,
     segments: Iterable[Segment],
     position: Position,
     limit: int,
@@ -162,12 +166,11 @@ def read_records(
     """Return up to ``limit`` records from a position on. Blocking.
 
     Args:
-        folder: The journal's, for what can't be read.
         segments: Oldest first.
         is_wanted: Given kind and payload of a line.
 
     Raises:
-        OSError: the journal can't be read, or an unreadable record can't be set aside.
+        OSError: the journal can't be read.
     """
     batch = Unshipped([], position)
     for segment in segments:
@@ -175,14 +178,13 @@ def read_records(
             continue
         is_complete = segment.is_complete  # asked first: afterwards ``end`` can't grow
         start = position.offset if segment.number == position.segment else 0
-        is_full = _read_segment(folder, batch, segment, start, limit, is_wanted)
+        is_full = _read_segment(batch, segment, start, limit, is_wanted)
         if is_full or not is_complete:
             break
     return batch
 
 
 def _read_segment(
-    folder: Path,
     batch: Unshipped,
     segment: Segment,
     start: int,
@@ -196,23 +198,32 @@ def _read_segment(
             batch.position = Position(segment.number, end)
             kind, payload = parse_line(line)
             if kind is None:
-                # The scan at the start has kept its bytes, unless it was damaged since.
                 _log.error("journal.line_skipped", segment=segment.path.name, offset=start)
+                _keep_unreadable(batch, "damaged", segment, start, line)
+                batch.count += may_be_record(line)
             elif is_wanted(kind, payload):
-                record = _decode(folder, payload)
-                if record is not None:
-                    batch.records.append(record)
-                    if len(batch.records) >= limit:
-                        return True
+                try:
+                    batch.records.append(decode_record(payload))
+                except ValueError as error:
+                    _log.error(
+                        "journal.record_unreadable", error=str(error), size_bytes=len(payload)
+                    )
+                    _keep_unreadable(batch, "unreadable", segment, start, payload)
+                batch.count += 1
+            if len(batch.records) + len(batch.unreadable) >= limit:
+                return True
             start = end
     return False
 
 
-def _decode(folder: Path, payload: bytes) -> Record | None:
-    try:
-        return decode_record(payload)
-    except ValueError as error:
-        text = payload.decode("utf-8", "backslashreplace")
-        _log.error("journal.record_unreadable", error=str(error), size_bytes=len(payload))
-        set_aside(folder, [{"reason": "unreadable", "line": text}])
-        return None
+def _keep_unreadable(
+    batch: Unshipped, reason: str, segment: Segment, offset: int, line: bytes
+) -> None:
+    batch.unreadable.append(
+        {
+            "reason": reason,
+            "segment": segment.path.name,
+            "offset": offset,
+            "line": line.decode("utf-8", "backslashreplace"),
+        }
+    )

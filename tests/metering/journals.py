@@ -110,6 +110,6 @@ def ship(journal: Journal) -> list[Record]:
 def mark(journal: Journal, batch: Unshipped) -> list[Record]:
     """Do with a batch what is done with one that was carried."""
     write_checkpoint(journal.directory, batch.position)
-    journal.mark_carried(batch.position, len(batch.records))
+    journal.mark_carried(batch.position, batch.count)
     journal.free()
     return batch.records

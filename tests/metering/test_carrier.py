@@ -1,12 +1,13 @@
 """A carrier takes what a journal's files hold to a ledger and says how far it came."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import LedgerUnavailable
-from gateway.metering.carrier import LedgerCarrier, LedgerRefusesAll, Load
+from gateway.metering.carrier import Carried, LedgerCarrier, LedgerRefusesAll, Load
 from gateway.metering.journal_folder import JournalFolder
 from gateway.metering.journal_format import Position, encode_acknowledgement, encode_record
 from gateway.metering.journal_segments import Segment
@@ -86,6 +87,35 @@ def test_what_the_ledger_refuses_is_set_aside_and_the_rest_kept(tmp_path: Path) 
     assert (carried.count, carried.set_aside) == (3, 1)
     assert sorted(ids(shelf.kept)) == ids([record(1), record(3)])
     assert record(2).event_id in (tmp_path / QUARANTINE_NAME).read_text()
+
+
+def test_what_was_damaged_since_it_was_written_is_set_aside_with_its_bytes(tmp_path: Path) -> None:
+    """T36: once, when the ledger has the rest of its batch."""
+    good, bad = lines_of(1, 2)
+    bad = bad.replace(b"STARTER", b"GRATIS!")
+    found = segment(tmp_path, 1, [bad, good], is_sealed=True)
+    quarantine = tmp_path / QUARANTINE_NAME
+    shelf = Shelf()
+    carrier = carrier_to(shelf)
+    shelf.is_away = True
+    with pytest.raises(LedgerUnavailable):
+        carrier.carry(Load(tmp_path, [found], Position(0, 0), limit=9))
+    assert not quarantine.exists()
+    shelf.is_away = False
+    quarantine.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        carrier.carry(Load(tmp_path, [found], Position(0, 0), limit=9))
+    assert not (tmp_path / "checkpoint.json").exists()
+    quarantine.rmdir()
+    carried = carrier.carry(Load(tmp_path, [found], Position(0, 0), limit=9))
+    assert carried == Carried(Position(1, found.end), 2, 1)
+    assert json.loads(quarantine.read_text()) == {
+        "reason": "damaged",
+        "segment": "1.journal",
+        "offset": 0,
+        "line": bad.decode(),
+        "set_aside_at_micro": FixedClock().now_micro(),
+    }
 
 
 def test_a_batch_that_is_refused_whole_is_widened_before_anything_is_set_aside(

@@ -101,14 +101,16 @@ def test_a_segment_torn_at_any_byte_keeps_its_whole_lines(
     assert len(scan.unacknowledged) == len(whole) // 2
 
 
-def test_a_damaged_line_amid_good_ones_is_skipped_and_kept_aside(tmp_path: Path) -> None:
+def test_a_damaged_line_amid_good_ones_waits_to_be_set_aside(tmp_path: Path) -> None:
+    """Whoever ships it keeps its bytes; a damaged acknowledgement was no record."""
     damaged = LINES[1].replace(b"STARTER", b"GRATIS!")
-    (tmp_path / SEGMENT).write_bytes(LINES[0] + damaged + LINES[2])
+    acknowledgement = encode_acknowledgement(["x"]).replace(b"x", b"y")
+    (tmp_path / SEGMENT).write_bytes(LINES[0] + damaged + acknowledgement + LINES[2])
     folder = JournalFolder(tmp_path)
     scan = folder.open()
     folder.close()
-    assert (scan.damaged_lines, scan.unshipped_records) == (1, 2)
-    assert "GRATIS!" in (tmp_path / "quarantine.jsonl").read_text()
+    assert (scan.damaged_lines, scan.unshipped_records) == (2, 3)
+    assert damaged in (tmp_path / SEGMENT).read_bytes()
 
 
 def test_acknowledged_corrections_are_not_owed(tmp_path: Path) -> None:

@@ -1,31 +1,62 @@
 """Reading behind the writer: what is damaged is skipped and said, nothing is skipped in silence."""
 
-import json
 import zlib
 from pathlib import Path
 
+import pytest
+
 from gateway.metering.journal_format import Position
-from gateway.metering.quarantine import QUARANTINE_NAME
 from tests.metering.journals import ids, journal_in, keep, mark, record, ship
 
 
-async def test_a_line_damaged_while_it_waits_is_skipped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_reopened", [False, True])
+async def test_a_line_damaged_while_it_waits_is_told_of(
+    tmp_path: Path, *, is_reopened: bool
+) -> None:
     journal = journal_in(tmp_path)
-    await keep(journal, [record(1), record(2), record(3)])
+    await keep(journal, [record(1), record(2), record(3, owes=1), record(4)])
+    journal.acknowledge([record(3).event_id])
+    await journal.flush()
     (path,) = tmp_path.glob("*.journal")
-    path.write_bytes(path.read_bytes().replace(b"req-2", b"req-9"))
-    assert ids(ship(journal)) == ids([record(1), record(3)])
+    whole = path.read_bytes()
+    last = whole.splitlines(keepends=True)[-1]
+    damaged = whole.replace(b"req-2", b"req-9").replace(last, last.upper())
+    path.write_bytes(damaged)
+    if is_reopened:
+        await journal.close()
+        journal = journal_in(tmp_path)
+    assert journal.unshipped_records == 4
+    batch = journal.read_unshipped(9)
+    assert (ids(batch.records), batch.count) == (ids([record(n) for n in (1, 3, 4)]), 4)
+    lost = [entry["line"] for entry in batch.unreadable]
+    assert lost == [line.decode() for line in damaged.splitlines(keepends=True)[1::3]]
+    mark(journal, batch)
+    assert journal.unshipped_records == 0
     await journal.close()
 
 
-async def test_a_whole_line_that_is_no_record_is_set_aside(tmp_path: Path) -> None:
+async def test_a_batch_of_damaged_lines_has_its_bounds(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    await keep(journal, [record(number) for number in range(5)])
+    (path,) = tmp_path.glob("*.journal")
+    path.write_bytes(path.read_bytes().replace(b"STARTER", b"GRATIS!"))
+    batches = [journal.read_unshipped(2)]
+    while batches[-1].count:
+        mark(journal, batches[-1])
+        batches.append(journal.read_unshipped(2))
+    assert [len(batch.unreadable) for batch in batches] == [2, 2, 1, 0]
+    await journal.close()
+
+
+async def test_a_whole_line_that_is_no_record_is_told_of(tmp_path: Path) -> None:
     payload = b'["not","a","record"]'
     line = b"R%08x %b\n" % (zlib.crc32(payload, zlib.crc32(b"R")), payload)
     (tmp_path / "000000000001.v1.journal").write_bytes(line)
     journal = journal_in(tmp_path)
-    assert ship(journal) == []
-    kept = json.loads((tmp_path / QUARANTINE_NAME).read_text())
+    (kept,) = journal.read_unshipped(9).unreadable
     assert (kept["reason"], kept["line"]) == ("unreadable", payload.decode())
+    assert ship(journal) == []
+    assert journal.unshipped_records == 0
     assert list(journal.replay()) == []
     await journal.close()
 
