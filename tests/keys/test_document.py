@@ -94,7 +94,7 @@ def test_a_secret_written_in_place_of_its_hash_is_not_repeated() -> None:
 @pytest.mark.parametrize("instant", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+23:59"])
 def test_any_instant_is_one(instant: str) -> None:
     """Some write the year 9999 for never, and may go on doing so."""
-    text = FULL.replace("2027-01-01T00:00:00Z", instant)
+    text = FULL.replace("2027-01-01T09:00:00+09:00", instant)
 
     (entry,) = parse_document(text, "keys.yaml").values()
 
