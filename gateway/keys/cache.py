@@ -26,7 +26,7 @@ from gateway.errors import DirectoryUnavailable, GatewayError
 from gateway.keys.feed import ChangeFeed
 from gateway.keys.format import is_same_hash
 from gateway.keys.port import Change, KeyEntry, KeySource
-from gateway.keys.tokens import TokenBucket
+from gateway.keys.tokens import SharedTokens
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import DirectoryStats
 
@@ -49,7 +49,8 @@ class CacheLimits:
             hide an overload.
         threads: Look-ups running; a database connection each.
         lookup_seconds: A caller waits no longer for a source that hangs.
-        misses_per_second: Look-ups per second that may find nothing; found ones don't count.
+        misses_per_second: Look-ups per second that may find nothing, half of them for one address;
+            found ones don't count.
         misses_burst: As many at once.
         feed_seconds: A look at the change feed that takes longer hangs, and another begins.
     """
@@ -94,7 +95,7 @@ class CachingKeyDirectory:
         self._unknown_until_micro: OrderedDict[bytes, int] = OrderedDict()
         self._flights: dict[bytes, asyncio.Task[KeyEntry | None]] = {}
         self._overtaken: set[bytes] = set()
-        self._misses = TokenBucket(
+        self._misses = SharedTokens(
             per_second=self._limits.misses_per_second, burst=self._limits.misses_burst, clock=clock
         )
         self._feed = ChangeFeed(source, clock=clock)
@@ -123,13 +124,13 @@ class CachingKeyDirectory:
         self._stats.unknown += 1
         return True
 
-    async def find(self, key_hash: bytes) -> KeyEntry | None:
+    async def find(self, key_hash: bytes, address: str = "") -> KeyEntry | None:
         """Return the entry of a key, None if there is no such key.
 
         Raises:
             DirectoryUnavailable: see ``KeyDirectory``.
         """
-        return self.known(key_hash) or await self._find_missing(key_hash)
+        return self.known(key_hash) or await self._find_missing(key_hash, address)
 
     async def start(self) -> None:
         """Begin to follow the change feed; a source that is away now is asked again later."""
@@ -210,12 +211,12 @@ class CachingKeyDirectory:
         self._overtaken.update(self._flights)
         self._stats.cached = 0
 
-    async def _find_missing(self, key_hash: bytes) -> KeyEntry | None:
+    async def _find_missing(self, key_hash: bytes, address: str) -> KeyEntry | None:
         if self.is_unknown(key_hash):
             return None
         flight = self._flights.get(key_hash)
         if flight is None:
-            flight = self._take_off(key_hash)
+            flight = self._take_off(key_hash, address)
         done, _ = await asyncio.wait({flight}, timeout=self._limits.lookup_seconds)
         if not done or flight.cancelled():
             raise DirectoryUnavailable(
@@ -234,27 +235,28 @@ class CachingKeyDirectory:
         del self._unknown_until_micro[key_hash]
         return False
 
-    def _take_off(self, key_hash: bytes) -> asyncio.Task[KeyEntry | None]:
+    def _take_off(self, key_hash: bytes, address: str) -> asyncio.Task[KeyEntry | None]:
         """Start the one look-up of this key."""
         self._stats.misses += 1
-        if len(self._flights) >= self._limits.lookups_max or not self._misses.take():
+        if len(self._flights) >= self._limits.lookups_max or not self._misses.take(address):
             self._stats.lookups_refused += 1
             raise DirectoryUnavailable(
                 "directory.lookups_exhausted",
                 "too many unknown keys are being asked for",
                 "somebody tries keys, or the key database is slow; keys in use are not affected",
             )
-        flight = spawn(self._look_up(key_hash), name="keys.look_up", on_error=_told_to_waiters)
+        look_up = self._look_up(key_hash, address)
+        flight = spawn(look_up, name="keys.look_up", on_error=_told_to_waiters)
         self._flights[key_hash] = flight
         return flight
 
-    async def _look_up(self, key_hash: bytes) -> KeyEntry | None:
+    async def _look_up(self, key_hash: bytes, address: str) -> KeyEntry | None:
         loop = asyncio.get_running_loop()
         try:
             entry = await loop.run_in_executor(self._threads, self._source.load, key_hash)
         except DirectoryUnavailable:
             self._stats.errors += 1
-            self._misses.give_back()
+            self._misses.give_back(address)
             raise
         finally:
             del self._flights[key_hash]
@@ -265,7 +267,7 @@ class CachingKeyDirectory:
             if is_current:
                 self._remember_unknown(key_hash)
             return None
-        self._misses.give_back()
+        self._misses.give_back(address)
         if is_current:
             self._remember(entry)
         return entry

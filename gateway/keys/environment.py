@@ -58,7 +58,7 @@ class EnvKeyDirectory:
         self._stats.unknown += 1
         return True
 
-    async def find(self, key_hash: bytes) -> KeyEntry | None:
+    async def find(self, key_hash: bytes, address: str = "") -> KeyEntry | None:  # noqa: ARG002 - all is here
         """Return the entry of a key, or None; never waits."""
         entry = self.known(key_hash)
         if entry is None:

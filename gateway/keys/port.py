@@ -52,8 +52,12 @@ class KeyDirectory(Protocol):
         """Return whether ``find`` would return None at once."""
         ...
 
-    async def find(self, key_hash: bytes) -> KeyEntry | None:
+    async def find(self, key_hash: bytes, address: str = "") -> KeyEntry | None:
         """Return the entry of a key, revoked and expired ones too, or None if there is none.
+
+        Args:
+            key_hash: SHA-256 of the whole key.
+            address: Who asks: nobody is to invent keys at the cost of everybody else.
 
         Raises:
             DirectoryUnavailable: the source can't be asked and the cache does not know the key, or

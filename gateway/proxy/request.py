@@ -58,7 +58,9 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
         entry = None
         if plan.places:  # 3
             key_hash = key_hash_of(exchange, plan, ports.key_format)
-            entry = ports.keys.known(key_hash) or await ports.keys.find(key_hash)
+            entry = ports.keys.known(key_hash) or await ports.keys.find(
+                key_hash, exchange.origin.address
+            )
         is_known = find_caller(draft, plan, entry, ports)
         if is_known and not costs_the_same(draft, plan):
             await find_cost(draft, plan)  # 4

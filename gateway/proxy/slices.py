@@ -86,7 +86,9 @@ class Slices:
         if not ports.journal.is_available:
             raise Refusal(RefusalCode.RECORDING_UNAVAILABLE)
         try:
-            entry = ports.keys.known(self._key_hash) or await ports.keys.find(self._key_hash)
+            address = draft.exchange.origin.address
+            entry = ports.keys.known(self._key_hash)
+            entry = entry or await ports.keys.find(self._key_hash, address)
             draft.caller = entered(entry, draft.active, draft.now_micro)
             require_access(draft.caller, plan.route, draft.exchange.origin.address)
             is_admitted = await charge(draft, plan, ports)

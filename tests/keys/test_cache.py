@@ -138,6 +138,22 @@ async def test_unknown_keys_exhaust_neither_memory_nor_database(
     await directory.follow_changes()
 
 
+async def test_whoever_invents_keys_does_not_keep_others_from_theirs(
+    directory: CachingKeyDirectory, source: Source
+) -> None:
+    """B12: a worker that has just begun knows no key yet, and must find those that are there."""
+    refused = 0
+    for number in range(200):
+        try:
+            await directory.find(b"%d" % number, "203.0.113.9")
+        except DirectoryUnavailable:
+            refused += 1
+        source.put(b"good-%d" % number)
+        assert await directory.find(b"good-%d" % number, "192.0.2.1") is not None
+
+    assert refused > 180
+
+
 async def test_cached_keys_go_on_while_the_source_is_away(
     directory: CachingKeyDirectory, source: Source
 ) -> None:

@@ -43,7 +43,7 @@ class OneEntry:
     def known(self, key_hash: bytes) -> KeyEntry | None:
         return None
 
-    async def find(self, key_hash: bytes) -> KeyEntry | None:
+    async def find(self, key_hash: bytes, address: str = "") -> KeyEntry | None:
         if self.entry is None:
             raise DirectoryUnavailable("keys.away", "away")
         return self.entry

@@ -129,7 +129,7 @@ async def test_without_the_directory_there_is_no_slice(plane: DataPlane) -> None
         def known(self, _key_hash: bytes) -> KeyEntry | None:
             return None
 
-        async def find(self, _key_hash: bytes) -> KeyEntry | None:
+        async def find(self, _key_hash: bytes, _address: str) -> KeyEntry | None:
             raise DirectoryUnavailable("directory.unavailable", "away")
 
     slices = slices_of(plane, TunnelUnit.BYTES)
