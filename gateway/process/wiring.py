@@ -26,6 +26,9 @@ from gateway.process.clock import SystemClock
 from gateway.process.recovery import RestorableStore
 from gateway.telemetry.metrics import DirectoryStats, StoreStats
 
+LOOKUP_ANSWER_SECONDS = 5.0
+"""Nobody waits longer for a look-up or a look at the change feed, nor may a stop for either."""
+
 MEMORY = "memory"
 FILE_PREFIX = "file:"
 ENVIRONMENT_PREFIX = "env:"
@@ -104,8 +107,13 @@ def open_directory(settings: Settings, clock: Clock, stats: DirectoryStats) -> K
 
         variable = keys.removeprefix(ENVIRONMENT_PREFIX)
         return EnvKeyDirectory.parse(value_of(variable), variable=variable, stats=stats)
-    store = SqlKeyStore(migrated_engine(settings, keys), clock)
-    return CachingKeyDirectory(store, clock=clock, stats=stats)
+    return CachingKeyDirectory(_open_key_store(settings, clock), clock=clock, stats=stats)
+
+
+def _open_key_store(settings: Settings, clock: Clock) -> SqlKeyStore:
+    """Return the key database as a running worker uses it."""
+    engine = migrated_engine(settings, settings.keys, answer_seconds=LOOKUP_ANSWER_SECONDS)
+    return SqlKeyStore(engine, clock)
 
 
 def feed_age_micro(directory: KeyDirectory) -> int:
@@ -157,4 +165,4 @@ def note_key_use(settings: Settings) -> KeyRegistry | None:
     """Return where last uses of keys are noted, None where keys are not in a database."""
     if settings.keys.startswith((FILE_PREFIX, ENVIRONMENT_PREFIX)):
         return None
-    return open_registry(settings)
+    return _open_key_store(settings, SystemClock())

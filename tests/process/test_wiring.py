@@ -4,14 +4,16 @@ import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from gateway.config.loaded import Settings
 from gateway.config.settings import load
 from gateway.counters.memory import MemoryCounterStore
 from gateway.counters.redis import RedisCounterStore
-from gateway.database.engine import create_engine_for
+from gateway.database.engine import create_engine_for, reading
 from gateway.database.revision import is_current
 from gateway.errors import ConfigError, GatewayError
 from gateway.keys.cache import CachingKeyDirectory
@@ -26,6 +28,7 @@ from gateway.telemetry.metrics import DirectoryStats, StoreStats
 from tests.metering.journals import record
 from tests.process.configurations import loaded_in
 from tests.support.fake_clock import FakeClock
+from tests.support.postgres_server import PostgresServer
 from tests.support.pricing_files import changed_pricing
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +117,29 @@ def test_registry_and_directory_share_a_database(settings: Settings) -> None:
     noted = wiring.note_key_use(settings)
     assert noted is not None
     assert noted.workspace("acme") is not None
+
+
+def test_only_reports_may_take_as_long_as_they_take(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """What a worker waits for is bounded, by the server where that lives."""
+    loaded = loaded_in(tmp_path)
+    url = postgres_server.url()
+    loaded = replace(loaded, settings=replace(loaded.settings, ledger=url, keys=url))
+    directory = wiring.open_directory(loaded.settings, FakeClock(), DirectoryStats())
+    engines: list[Any] = [
+        wiring.open_ledger(loaded.settings),
+        wiring.open_carrier(loaded)._ledger,  # type: ignore[attr-defined]
+        directory._source,  # type: ignore[attr-defined]
+        wiring.note_key_use(loaded.settings),
+    ]
+    bounds = []
+    for one in engines:
+        with reading(one._engine, GatewayError, "x") as connection:
+            bounds.append(connection.scalar(text("SHOW statement_timeout")))
+        one._engine.dispose()
+
+    assert bounds == ["0", "30s", "5s", "5s"]
 
 
 async def test_how_long_ago_changes_of_keys_were_seen(settings: Settings, tmp_path: Path) -> None:
