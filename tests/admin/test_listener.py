@@ -19,7 +19,10 @@ PROBE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture
 async def runner() -> AsyncIterator[web.AppRunner]:
-    app = create_app(list, create_registry(Stats(), list, version="1.2.3"))
+    async def measured() -> None:
+        """Nothing is behind."""
+
+    app = create_app(list, create_registry(Stats(), list, version="1.2.3"), measured)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     yield runner

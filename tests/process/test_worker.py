@@ -112,7 +112,7 @@ async def test_a_start_that_waits_is_cut_short(
 
     with monkeypatch.context() as changed:
         changed.setattr(life, "rebuild_memory", waits)
-        courier = ThreadCourier(wiring.open_carrier(loaded.settings))
+        courier = ThreadCourier(wiring.open_carrier(loaded))
         living = asyncio.get_running_loop().create_task(life._live(loaded, {}, courier))
         await waiting.wait()
         os.kill(os.getpid(), signal.SIGTERM)
