@@ -24,21 +24,28 @@ from gateway.rules.units import MICRO
 _log = structlog.get_logger("proxy")
 
 
-def repeat(known: Charged | None, data: bytes, exchange: Exchange, ports: Ports) -> bool:
-    """Answer a request that is the same as one that was refused; return whether it is.
+def is_same(known: Charged | None, data: bytes) -> bool:
+    """Return whether what has come is the head of an earlier request that was refused.
+
+    In constant time: the head holds a key, and others may share the connection behind a proxy.
+    """
+    if not isinstance(known, Draft):
+        return False
+    head = known.exchange.whole_head
+    return len(data) == len(head) and compare_digest(data, head)
+
+
+def repeat(known: Charged | None, exchange: Exchange, ports: Ports) -> bool:
+    """Refuse a request that is the same as one that was refused; return whether that still holds.
 
     Args:
         known: The one that was refused, its draft.
-        data: What has come; nothing of an earlier message waits before it.
         exchange: New, of the same connection.
         ports: See there.
     """
     if not isinstance(known, Draft):
         return False
     former = known.exchange
-    # In constant time: the head holds a key, and others may share the connection behind a proxy.
-    if len(data) != len(former.whole_head) or not compare_digest(data, former.whole_head):
-        return False
     now_micro = ports.clock.now_micro()
     if ports.active_at(now_micro) is not known.active or ports.is_draining:
         return False
