@@ -63,6 +63,10 @@ class Ledger(Protocol):
         """Return events in order of event id, for exports."""
         ...
 
+    def known_events(self, event_ids: Sequence[str]) -> set[str]:
+        """Return which of these events the ledger has."""
+        ...
+
     def charged_between(
         self, start_micro: int, end_micro: int, *, meter: str
     ) -> Iterator[ChargedTotal]:

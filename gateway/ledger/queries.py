@@ -179,6 +179,11 @@ def events(workspace_id: str | None, period: str | None, after_event_id: str, li
     return statement.order_by(usage_events.c.event_id).limit(limit)
 
 
+def known_events(event_ids: Sequence[str]) -> Rows:
+    """Which of some events are there."""
+    return select(usage_events.c.event_id).where(usage_events.c.event_id.in_(event_ids))
+
+
 def quantities_of(event_ids: Sequence[str]) -> Rows:
     """What some events used, and what of it is billed."""
     return select(usage_quantities).where(usage_quantities.c.event_id.in_(event_ids))

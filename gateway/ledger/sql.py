@@ -150,6 +150,14 @@ class SqlLedger:
             for row in connection.execute(queries.RUNS_SINCE, page):
                 yield row.workspace_id, row.run_id, row.occurred_at_micro
 
+    def known_events(self, event_ids: Sequence[str]) -> set[str]:
+        """Return which of these events the ledger has. See ``Ledger``."""
+        known: set[str] = set()
+        with self._reading() as connection:
+            for page in _pages(event_ids):
+                known.update(connection.execute(queries.known_events(page)).scalars())
+        return known
+
     def billing_event(self, workspace_id: str, run_id: str) -> tuple[str, int] | None:
         """Return id and time of the event that a run is billed by. See ``Ledger``."""
         with self._reading() as connection:

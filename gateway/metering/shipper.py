@@ -88,6 +88,11 @@ class Shipper:
             if self._failures:
                 await asyncio.sleep(min(self._pause_seconds(), left_seconds))
 
+    async def rest(self) -> None:
+        """Wait until no batch is under way; one whose ledger hangs is given up some time."""
+        while self._batches:
+            await asyncio.wait(self._batches)
+
     async def close(self, deadline_seconds: float = CLOSE_SECONDS) -> None:
         """Stop after the batch that is under way; what is left is shipped after the next start.
 

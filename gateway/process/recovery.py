@@ -118,6 +118,7 @@ async def _ship_backlog(journal: Journal, shipper: Shipper) -> None:
             break
         _log.info("recovery.shipping", left=left)
         before = left
+    await shipper.rest()  # else what it brings were counted in both places, or in none
     if journal.unshipped_records > _LEFT_BEHIND_MAX:
         raise LedgerUnavailable(
             "recovery.backlog",
@@ -137,7 +138,7 @@ def compute(ledger: Ledger, journal: Journal, snapshot: Snapshot, now_micro: int
     pricing = snapshot.pricing_at(now_micro)
     if pricing is None:
         return rebuilt
-    left_behind = journal.read_unshipped(_LEFT_BEHIND_MAX).records
+    left_behind = _not_in(ledger, journal.read_unshipped(_LEFT_BEHIND_MAX).records)
     asked: dict[tuple[Period, str], list[ChargedTotal]] = {}
     for quota in quotas_of(snapshot, now_micro):
         ladder = quota.ladder
@@ -157,6 +158,12 @@ def compute(ledger: Ledger, journal: Journal, snapshot: Snapshot, now_micro: int
     retention_seconds = pricing.meter.run_retention_seconds
     rebuilt.runs = list(_runs(ledger, left_behind, now_micro, retention_seconds))
     return rebuilt
+
+
+def _not_in(ledger: Ledger, records: Sequence[Record]) -> list[Record]:
+    """Return the records that the ledger lacks: of a batch it may have taken the half."""
+    known = ledger.known_events([record.event_id for record in records])
+    return [record for record in records if record.event_id not in known]
 
 
 def _counts(quota: Quota, period: Period, totals: Iterable[ChargedTotal]) -> dict[str, int]:

@@ -239,6 +239,7 @@ PLANS: Mapping[str, tuple[ClauseElement, Mapping[str, Any]]] = {
     "events of all": (queries.events(None, None, "", 10), {}),
     "holders": (queries.holders_of([("ws", "a")]), {}),
     "runs since": (queries.RUNS_SINCE, {"start_micro": 1, "row_limit": 10}),
+    "known events": (queries.known_events(["a", "b"]), {}),
     "usage of a period": (queries.usage(None, "2026-11", hourly=False, limit=10), {}),
     "usage of a workspace": (queries.usage("ws", None, hourly=True, limit=10), {}),
 }

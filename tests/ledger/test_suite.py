@@ -54,6 +54,16 @@ def test_event_is_inserted_once_however_often_it_is_shipped(ledger: SqlLedger) -
     assert ledger.append([]) == 0
 
 
+def test_it_says_what_it_has(ledger: SqlLedger) -> None:
+    records = [record(number) for number in range(2_100)]  # more than one question takes
+    ledger.append(records[:-1])
+
+    known = ledger.known_events([one.event_id for one in records])
+
+    assert known == {one.event_id for one in records[:-1]}
+    assert ledger.known_events([]) == set()
+
+
 def test_run_is_billed_once(ledger: SqlLedger) -> None:
     """A7: also when the store forgot it; a failed run may be billed by its next try."""
     failed = record(

@@ -317,3 +317,17 @@ async def test_a_journal_that_can_not_be_read_keeps_nobody_from_its_numbers(
     assert (stats.lag_records, stats.oldest_unshipped_micro) == (1, 0)
     path.rmdir()
     await journal.close()
+
+
+async def test_at_rest_no_batch_is_under_way(tmp_path: Path, ledger: Ledger) -> None:
+    journal, shipper = made(tmp_path, ledger)
+    await keep(journal, [record(1)])
+    assert not await shipper.flush(0)
+    assert shipper._batches
+
+    await shipper.rest()
+
+    assert not shipper._batches
+    assert ledger.ids() == [record(1).event_id]
+    await shipper.close()
+    await journal.close()

@@ -230,6 +230,21 @@ async def test_more_than_can_be_searched_is_no_start(
     await journal.close()
 
 
+async def test_what_the_ledger_has_of_a_batch_that_failed_counts_once(
+    tmp_path: Path, engine: Engine
+) -> None:
+    """A5: a refused record that can't be set aside leaves the others where they are, too."""
+    ledger = SqlLedger(engine)
+    journal = journal_in(tmp_path / "journal")
+    await keep(journal, [record(number) for number in range(4)])
+    ledger.append([record(1), record(2)])
+
+    rebuilt = compute(ledger, journal, snapshot(), NOW_MICRO)
+
+    assert rebuilt.counters[MONTH_KEY].value_micro == 4 * MICRO
+    await journal.close()
+
+
 async def test_without_a_ledger_hard_caps_are_not_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,6 +176,7 @@ async def test_a_new_configuration_is_heeded(plane: DataPlane) -> None:
     plane.ports.swap(snapshot)
 
 
+@pytest.mark.sources  # it replaces a method
 async def test_an_upstream_that_refuses_is_heeded(plane: DataPlane) -> None:
     client = await refused_thrice(plane)
     pool = plane.pool

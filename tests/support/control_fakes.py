@@ -144,6 +144,9 @@ class MemoryLedger:
     ) -> Sequence[Record]:
         return []
 
+    def known_events(self, event_ids: Sequence[str]) -> set[str]:
+        return set()
+
     def charged_between(
         self, start_micro: int, end_micro: int, *, meter: str
     ) -> Iterator[ChargedTotal]:
