@@ -54,6 +54,7 @@ class Saturating:
             is_refused=self.scenario.status >= 400,
             method=self.scenario.method,
             body=self.scenario.body,
+            is_new_each_time=self.scenario.is_new_each_time,
         )
 
 

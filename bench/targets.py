@@ -68,6 +68,18 @@ _PROMISES = (
     ("refused by rate / passed, CPU", 0.4, _Figure("refused-by-rate", "gateway"), _PASSED),
     ("refused by key / passed, CPU", 0.4, _Figure("refused-by-key", "gateway"), _PASSED),
     (
+        "refused by rate, each head a new one / passed, CPU",
+        0.4,
+        _Figure("refused-by-rate-anew", "gateway"),
+        _PASSED,
+    ),
+    (
+        "refused by key, each head a new one / passed, CPU",
+        0.4,
+        _Figure("refused-by-key-anew", "gateway"),
+        _PASSED,
+    ),
+    (
         "p50 at one connection / nginx + Lua + Redis",
         1.0,
         _Figure("latency-1", "gateway", _p50),

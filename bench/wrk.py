@@ -8,11 +8,24 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-# Only done() is called from it, once: the requests themselves stay wrk's own.
+# Only done() is called from it, once: the requests themselves stay wrk's own, unless each is new.
 _SCRIPT = """
 {request}
 done = function(summary, latency, requests)
   io.write(string.format("p99.9 %d us\\n%d bytes\\n", latency:percentile(99.9), summary.bytes))
+end
+"""
+_COUNTED = "X-Attempt"
+_ANEW = """
+local before, behind, attempt = nil, nil, 0
+init = function(args)
+  local whole = wrk.format()
+  local _, at = whole:find("{field}: ", 1, true)
+  before, behind = whole:sub(1, at), whole:sub(at + 2)
+end
+request = function()
+  attempt = attempt + 1
+  return before .. attempt .. behind
 end
 """
 _UNIT_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
@@ -48,11 +61,13 @@ def run(
     is_refused: bool = False,
     method: str = "GET",
     body: bytes = b"",
+    is_new_each_time: bool = False,
 ) -> Load:
     """Load a server on this machine, one wrk thread, as many connections as given.
 
     Args:
         is_refused: Answers must not be 2xx or 3xx: those count as failed then.
+        is_new_each_time: A field of each request counts up.
 
     Raises:
         RuntimeError: wrk is not installed or failed.
@@ -62,10 +77,12 @@ def run(
         raise RuntimeError("wrk is not installed: apt-get install wrk, or brew install wrk")
     command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     command += ["--timeout", "30s"]
+    if is_new_each_time:
+        headers = headers | {_COUNTED: "0"}
     for name, value in headers.items():
         command += ["-H", f"{name}: {value}"]
     with tempfile.TemporaryDirectory(prefix="wrk-") as folder:
-        command += ["-s", str(_write_script(Path(folder), method, body))]
+        command += ["-s", str(_write_script(Path(folder), method, body, is_new_each_time))]
         done = subprocess.run(
             [*command, f"http://127.0.0.1:{port}{path}"],
             capture_output=True,
@@ -78,12 +95,13 @@ def run(
     return parse(done.stdout, is_refused=is_refused)
 
 
-def _write_script(folder: Path, method: str, body: bytes) -> Path:
+def _write_script(folder: Path, method: str, body: bytes, is_new_each_time: bool) -> Path:  # noqa: FBT001
     """Write what the command line has no options for; the body stands in a file beside it."""
     (folder / "body").write_bytes(body)
     opened = f"io.open({json.dumps(str(folder / 'body'))}, 'rb')"
     request = f"wrk.method = {json.dumps(method)}\n"
     request += f"wrk.body = {opened}:read('*a')\n" if body else ""
+    request += _ANEW.format(field=_COUNTED) if is_new_each_time else ""
     script = folder / "wrk.lua"
     script.write_text(_SCRIPT.format(request=request))
     return script

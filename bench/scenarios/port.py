@@ -26,6 +26,7 @@ class Scenario:
         seconds_max: Less than the bench's default, for what shows itself sooner.
         unit: What is counted: a request, if no size is given.
         unit_bytes: So many bytes of the answers are one unit.
+        is_new_each_time: No head is like another: a field counts up.
         is_websocket: Messages that are echoed, not requests, are counted.
         group: Scenarios of one group are measured in the same rounds, so that they may be compared
             with each other; without one, a scenario has its rounds for itself.
@@ -44,6 +45,7 @@ class Scenario:
     seconds_max: int = 60
     unit: str = "request"
     unit_bytes: int = 0
+    is_new_each_time: bool = False
     is_websocket: bool = False
     group: str = ""
 

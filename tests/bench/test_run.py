@@ -90,7 +90,10 @@ def test_what_is_decided_is_measured_in_the_same_rounds_the_whole_job_first() ->
     scenarios = run._scenarios([])
     decisions, *others = [[each.name for each in group] for group in run._groups(scenarios)]
 
-    assert decisions == ["passed", "refunded", "refused-by-key", "refused-by-rate", "stores"]
+    assert decisions == [
+        "passed", "refunded", "refused-by-key", "refused-by-key-anew", "refused-by-rate",
+        "refused-by-rate-anew", "stores",
+    ]  # fmt: skip
     assert others == [[each.name] for each in scenarios if each.name not in decisions]
     assert not {each.group for each in scenarios} & {each.name for each in scenarios}
 

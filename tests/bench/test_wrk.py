@@ -1,8 +1,12 @@
 """What wrk prints is read right, failures above all."""
 
+import asyncio
+import shutil
+from typing import cast
+
 import pytest
 
-from bench.wrk import Load, parse
+from bench.wrk import Load, parse, run
 
 REPORT = """Running 2s test @ http://127.0.0.1:38571/
   1 threads and 64 connections
@@ -48,3 +52,30 @@ def test_what_the_script_prints_is_read_too() -> None:
 
     assert load.p999_seconds == pytest.approx(0.02153)
     assert load.read_bytes == 33_491_234
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")
+@pytest.mark.parametrize("is_new_each_time", [True, False])
+async def test_each_request_is_a_new_one_if_that_is_asked(*, is_new_each_time: bool) -> None:
+    heads: list[bytes] = []
+
+    class Server(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast(asyncio.Transport, transport)
+
+        def data_received(self, data: bytes) -> None:
+            heads.append(data)
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0)
+    async with server:
+        load = await asyncio.to_thread(
+            run, server.sockets[0].getsockname()[1], "/a?b=c", {"X-Key": "k"}, connections=2,
+            seconds=1, is_new_each_time=is_new_each_time,
+        )  # fmt: skip
+
+    assert load.failed == 0
+    assert all(head.startswith(b"GET /a?b=c HTTP/1.1\r\n") for head in heads)
+    assert all(b"\r\nX-Key: k\r\n" in head for head in heads)
+    assert len(heads) > 100
+    assert len(set(heads)) == (len(heads) if is_new_each_time else 1)
