@@ -119,10 +119,13 @@ class CachingKeyDirectory:
 
     def is_unknown(self, key_hash: bytes) -> bool:
         """Return whether a key was looked for lately and is not there."""
-        if not self._is_known_unknown(key_hash):
+        until_micro = self._unknown_until_micro.get(key_hash)
+        if until_micro is None:
             return False
-        self._stats.unknown += 1
-        return True
+        if self._clock.monotonic_micro() < until_micro:
+            return True
+        del self._unknown_until_micro[key_hash]
+        return False
 
     async def find(self, key_hash: bytes, address: str = "") -> KeyEntry | None:
         """Return the entry of a key, None if there is no such key.
@@ -213,6 +216,7 @@ class CachingKeyDirectory:
 
     async def _find_missing(self, key_hash: bytes, address: str) -> KeyEntry | None:
         if self.is_unknown(key_hash):
+            self._stats.unknown += 1
             return None
         flight = self._flights.get(key_hash)
         if flight is None:
@@ -225,15 +229,6 @@ class CachingKeyDirectory:
                 "see its load and its connections",
             )
         return flight.result()
-
-    def _is_known_unknown(self, key_hash: bytes) -> bool:
-        until_micro = self._unknown_until_micro.get(key_hash)
-        if until_micro is None:
-            return False
-        if self._clock.monotonic_micro() < until_micro:
-            return True
-        del self._unknown_until_micro[key_hash]
-        return False
 
     def _take_off(self, key_hash: bytes, address: str) -> asyncio.Task[KeyEntry | None]:
         """Start the one look-up of this key."""

@@ -63,6 +63,7 @@ class Reloader:
             folders = self._folders()
             try:
                 async for changes in self._changes(folders):
+                    self._is_blind = False
                     await self._look(bool(changes))
                     if self._folders() != folders:
                         break
@@ -72,8 +73,6 @@ class Reloader:
                     _log.warning("config.not_watched", error=str(error) or repr(error))
                 await self._pause(LOOK_MILLISECONDS / 1000)
                 await self._look(is_changed=False)
-            else:
-                self._is_blind = False
 
     def _changes(self, folders: Iterable[Path]) -> AsyncIterator[set[watchfiles.main.FileChange]]:
         return watchfiles.awatch(

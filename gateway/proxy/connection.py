@@ -23,7 +23,7 @@ from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading, reset
 from gateway.proxy.head import read_head
 from gateway.proxy.incoming import IncomingHead, bad
 from gateway.proxy.ports import Ports
-from gateway.proxy.repetition import is_same, repeat
+from gateway.proxy.repetition import repeat, same_as
 from gateway.proxy.request import serve
 from gateway.proxy.tunnel import Opening, Tunnel
 from gateway.proxy.upstream import UpstreamConnection
@@ -172,10 +172,11 @@ class ClientConnection(ClientSide):
     def _is_told_again(self, data: bytes) -> bool:
         """Refuse what was refused before and comes again; return whether it is that."""
         is_at_rest = self._current is None and self._next is None and self._head.is_at_rest()
-        if not (is_at_rest and is_same(self.refused, data)):
+        known = same_as(self.refused, data) if is_at_rest else None
+        if known is None:
             return False
         exchange = self._current = Exchange(self)
-        if repeat(self.refused, exchange, self._ports):
+        if repeat(known, exchange, self._ports):
             return True
         self._current = None
         return False

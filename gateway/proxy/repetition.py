@@ -24,27 +24,25 @@ from gateway.rules.units import MICRO
 _log = structlog.get_logger("proxy")
 
 
-def is_same(known: Charged | None, data: bytes) -> bool:
-    """Return whether what has come is the head of an earlier request that was refused.
+def same_as(refused: Charged | None, data: bytes) -> Draft | None:
+    """Return the earlier request that was refused if what has come is its head, else None.
 
     In constant time: the head holds a key, and others may share the connection behind a proxy.
     """
-    if not isinstance(known, Draft):
-        return False
-    head = known.exchange.whole_head
-    return len(data) == len(head) and compare_digest(data, head)
+    if not isinstance(refused, Draft):
+        return None
+    head = refused.exchange.whole_head
+    return refused if len(data) == len(head) and compare_digest(data, head) else None
 
 
-def repeat(known: Charged | None, exchange: Exchange, ports: Ports) -> bool:
+def repeat(known: Draft, exchange: Exchange, ports: Ports) -> bool:
     """Refuse a request that is the same as one that was refused; return whether that still holds.
 
     Args:
-        known: The one that was refused, its draft.
+        known: The one that was refused.
         exchange: New, of the same connection.
         ports: See there.
     """
-    if not isinstance(known, Draft):
-        return False
     former = known.exchange
     now_micro = ports.clock.now_micro()
     if ports.active_at(now_micro) is not known.active or ports.is_draining:
@@ -68,7 +66,9 @@ def repeat(known: Charged | None, exchange: Exchange, ports: Ports) -> bool:
     draft.charge = known.charge
     draft.counts = counts
     draft.is_remembered = known.is_remembered
-    if counts is not None:
+    if counts is None:
+        ports.stats.directory.unknown += 1
+    else:
         store = ports.stats.store
         store.charges += 1
         store.refused += 1

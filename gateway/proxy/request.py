@@ -17,6 +17,7 @@ from gateway.errors import (
     RefusalCode,
     StoreUnavailable,
 )
+from gateway.http.credentials import REMEMBERED_BYTES_MAX
 from gateway.http.paths import AmbiguousPath, require_spelling
 from gateway.http.problems import INSTANCE, Problem, render, repeated
 from gateway.http.ratelimit import render as render_ratelimit
@@ -40,8 +41,6 @@ from gateway.rules.units import MICRO
 
 DEGRADED: Final = b"Gateway-Degraded: counter-store\r\n"
 UNKNOWN_KEY: Final = Refusal(RefusalCode.KEY_INVALID)
-REPEATED_BYTES_MAX: Final = 1024
-"""A longer head is not kept for its repetition: it would stay as long as its connection."""
 
 
 async def serve(exchange: Exchange, ports: Ports) -> None:
@@ -264,9 +263,9 @@ def refuse(draft: Draft, refusal: Refusal, outcome: Outcome) -> None:
 def keep_for_repetition(draft: Draft) -> None:
     """Keep what was refused without asking anybody: most who are come again with the same."""
     exchange = draft.exchange
-    if not 0 < len(exchange.whole_head) <= REPEATED_BYTES_MAX:
+    if not 0 < len(exchange.whole_head) <= REMEMBERED_BYTES_MAX:
         return
-    if exchange.keep_alive and not exchange.has_body and not exchange.wants_upgrade:
+    if exchange.keep_alive and not exchange.has_body:
         draft.key_hash = exchange.client.known_hash
         exchange.client.refused = draft
 

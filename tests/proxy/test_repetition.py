@@ -11,12 +11,13 @@ import pytest
 
 from gateway.counters.memory import MemoryCounterStore
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.credentials import REMEMBERED_BYTES_MAX
 from gateway.keys.format import generate
 from gateway.keys.yaml_file import YamlKeyDirectory
 from gateway.proxy import connection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.ports import Ports
-from gateway.proxy.request import REPEATED_BYTES_MAX, serve
+from gateway.proxy.request import serve
 from gateway.rules.record import Record
 from gateway.rules.units import MICRO
 from tests.support.data_plane import DATE, KEY, OTHER_KEY, DataPlane, answered, judged
@@ -275,7 +276,7 @@ async def test_what_a_caller_names_is_repeated_and_what_is_too_long_is_not_kept(
     plane: DataPlane,
 ) -> None:
     named = GET[:-2] + b"X-Request-Id: mine\r\n\r\n"
-    long = GET[:-2] + b"X-Long: %b\r\n\r\n" % (b"x" * REPEATED_BYTES_MAX)
+    long = GET[:-2] + b"X-Long: %b\r\n\r\n" % (b"x" * REMEMBERED_BYTES_MAX)
     await used(plane, USED_UP)
     client = await plane.client()
 
