@@ -61,6 +61,8 @@ MODULES: Final = (
     "gateway.metering.journal",
     "gateway.metering.journal_format",
     "gateway.metering.journal_reader",
+    "gateway.metering.journal_segments",
+    "gateway.metering.journal_sync",
     "gateway.ledger.rollups",
     "gateway.ledger.rows",
     "gateway.config.snapshot",

@@ -272,6 +272,7 @@ async def test_what_was_written_behind_a_full_segment_that_is_not_synced_stays(
     await journal.close()
 
 
+@pytest.mark.sources  # it replaces methods
 @pytest.mark.parametrize("is_deletable", [True, False])
 async def test_a_new_segment_whose_name_is_not_synced_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_deletable: bool
@@ -312,6 +313,7 @@ async def test_the_end_may_come_while_the_disk_is_lost(tmp_path: Path) -> None:
     await again.close()
 
 
+@pytest.mark.sources  # it replaces methods
 @pytest.mark.parametrize(("refused", "fsync_seconds"), [("write", 60.0), ("sync", 0.0)])
 async def test_a_log_on_the_same_full_disk_keeps_no_request_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str, fsync_seconds: float
