@@ -22,13 +22,19 @@ Released = Callable[[bool], None]
 """Told once whether the record is kept. False: the answer must not be finished."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Batch:
     """What one write brought into a segment, up to which offset, and who waits for it."""
 
     segment: Segment
     end: int
     waiting: list[tuple[Record, Released]]
+
+    def __init__(self, segment: Segment, end: int, waiting: list[tuple[Record, Released]]) -> None:
+        # Written out: one that dataclasses makes is not compiled.
+        self.segment = segment
+        self.end = end
+        self.waiting = waiting
 
 
 class Syncer:
