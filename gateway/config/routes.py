@@ -119,7 +119,7 @@ class MeterCostModel(Model):
         ReadingModel | None,
         Field(
             description="Where the answer tells the actual cost; missing there, the estimate "
-            "stands."
+            "stands. With `json` the upstream is asked for an answer that is not compressed."
         ),
     ] = None
 

@@ -202,6 +202,7 @@ class RouteCounters:
     latency_sum_micro: int = 0
     requests: int = 0
     unenforced: int = 0
+    unsettled: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
 

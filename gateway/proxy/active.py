@@ -33,8 +33,8 @@ class RoutePlan:
         dropped: Request fields that are not sent upstream, the key's included.
         dropped_but_authorization: The same without ``Authorization``, for other schemes.
         static_cost_micro: The cost if it is the same for every request, else None.
-        reads_settlement: Whether the answer tells the actual cost.
-        settles_from_body: Whether it tells it in its body.
+        settled_meters: Of how many meters the answer tells the actual cost.
+        settles_from_body: Whether it tells any in its body, which must not be encoded then.
         response_dropped: Answer fields that are not passed on.
         run_id: How the route names its runs.
         legacy: Which ``X-RateLimit-*`` triple to add, None for none.
@@ -46,7 +46,7 @@ class RoutePlan:
     dropped: frozenset[bytes]
     dropped_but_authorization: frozenset[bytes]
     static_cost_micro: dict[str, int] | None
-    reads_settlement: bool
+    settled_meters: int
     settles_from_body: bool
     response_dropped: frozenset[bytes]
     legacy: str | None
@@ -109,6 +109,10 @@ def _plan(
     dropped = HOP_BY_HOP | GATEWAY_OWNED_REQUEST | snapshot.identity_fields | {b"host"}
     if not route.auth.forward_key:
         dropped |= {place.header for place in route.auth.places}
+    settled = [cost.settle.source for cost in route.cost if cost.settle is not None]
+    settles_from_body = CostSource.JSON in settled
+    if settles_from_body:
+        dropped |= {b"accept-encoding"}
     dropped = _one(with_aliases(dropped), shared)
     bearer = any(place.bearer for place in route.auth.places)
     static = all(cost.reserve.source is CostSource.STATIC for cost in route.cost)
@@ -123,10 +127,8 @@ def _plan(
         static_cost_micro=(
             {cost.meter: cost.reserve.default_micro or 0 for cost in route.cost} if static else None
         ),
-        reads_settlement=any(cost.settle is not None for cost in route.cost),
-        settles_from_body=any(
-            cost.settle is not None and cost.settle.source is CostSource.JSON for cost in route.cost
-        ),
+        settled_meters=len(settled),
+        settles_from_body=settles_from_body,
         response_dropped=_one(
             HOP_BY_HOP
             | {b"x-request-id"}

@@ -253,5 +253,7 @@ def _count(draft: Draft, record: Record, ports: Ports) -> None:
     counters.bytes_in += record.bytes_in
     counters.bytes_out += record.bytes_out
     counters.unenforced += draft.unenforced
+    if record.billable and len(draft.actual_micro) < draft.plan.settled_meters:
+        counters.unsettled += 1
     if record.code is not None:
         counters.refused[record.code] = counters.refused.get(record.code, 0) + 1

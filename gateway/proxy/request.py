@@ -202,7 +202,7 @@ def relay(draft: Draft, plan: RoutePlan) -> None:
     assert answer is not None
     if plan.settles_from_body:
         exchange.captured = []
-    elif plan.reads_settlement:
+    elif plan.settled_meters:
         draft.actual_micro = actual_cost(plan, answer, None)
     if not plan.settles_from_body:
         draft.settlement = draft.settle()

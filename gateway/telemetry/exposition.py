@@ -51,6 +51,10 @@ class RouteNumbers(Protocol):
         """Requests let through while the store was away."""
 
     @property
+    def unsettled(self) -> int:
+        """Billed requests whose answers did not tell the actual cost."""
+
+    @property
     def bytes_in(self) -> int:
         """Request body bytes."""
 
@@ -107,6 +111,13 @@ UNENFORCED: Final = Family(
     "gateway_unenforced_requests",
     "counter",
     "Requests let through uncounted because the counter store was away and the route fails open.",
+    ("route",),
+)
+UNSETTLED: Final = Family(
+    "gateway_unsettled_requests",
+    "counter",
+    "Billed requests whose answer did not tell the actual cost that the route's settle looks for: "
+    "what was reserved stands.",
     ("route",),
 )
 BYTES_IN: Final = Family(
@@ -318,6 +329,7 @@ def _route_metrics(routes: Sequence[tuple[str, RouteNumbers]]) -> Iterator[Metri
             refusals.add_metric((route, code), count)
     yield from (requests, duration, refusals)
     yield _per_route(UNENFORCED, routes, lambda numbers: numbers.unenforced)
+    yield _per_route(UNSETTLED, routes, lambda numbers: numbers.unsettled)
     yield _per_route(BYTES_IN, routes, lambda numbers: numbers.bytes_in)
     yield _per_route(BYTES_OUT, routes, lambda numbers: numbers.bytes_out)
 

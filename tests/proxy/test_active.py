@@ -20,15 +20,17 @@ async def test_a_plan_knows_what_its_route_needs(plane_snapshot: Snapshot) -> No
     keyed, named, json = (active.plans[name] for name in ("keyed", "named", "json"))
     assert keyed.places == ((b"authorization", True), (b"x-api-key", False))
     assert keyed.static_cost_micro == {"dc": MICRO}
-    assert not keyed.reads_settlement
+    assert keyed.settled_meters == 0
     assert {b"authorization", b"x-api-key", b"host", b"te", b"x-tenant-id"} <= keyed.dropped
     assert {b"x_api_key", b"x_tenant-id", b"x_forwarded_for"} <= keyed.dropped
     assert keyed.dropped - keyed.dropped_but_authorization == {b"authorization"}
     assert named.places == ((b"authorization", True),)
     assert json.static_cost_micro is None
-    assert json.reads_settlement
+    assert json.settled_meters == 1
+    assert b"accept-encoding" not in json.dropped
     assert not json.settles_from_body
     assert active.plans["usage"].settles_from_body
+    assert {b"accept-encoding", b"accept_encoding"} <= active.plans["usage"].dropped
     assert active.plans["open"].places == ()
 
 

@@ -169,6 +169,36 @@ async def test_an_answers_body_settles_if_it_can_be_read(
     assert (await plane.counted())[1] == units
 
 
+async def test_an_answer_whose_body_settles_is_asked_for_as_it_is(plane: DataPlane) -> None:
+    """Else what callers send by default, ``gzip``, would keep the estimate for good."""
+    asking = post(b"/usage", b"x").replace(
+        b"Content-Length", b"accept-encoding: gzip, br\r\nAccept_Encoding: zstd\r\nContent-Length"
+    )
+
+    client, upstream, head = await plane.asked(asking)
+    assert await upstream.exactly(1) == b"x"
+    await upstream.send(b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"used":9}')
+    await answered(client, b"POST")
+
+    lines = [line for line in head.lower().split(b"\r\n") if line.startswith(b"accept")]
+    assert lines == [b"accept-encoding: identity"]
+    assert (await plane.record()).quantities_micro == {"dc": 9 * MICRO}
+    assert plane.ports.active.plans["usage"].route.counters.unsettled == 0
+
+
+async def test_who_can_not_be_settled_is_counted(plane: DataPlane) -> None:
+    counters = plane.ports.active.plans["usage"].route.counters
+    upstream = None
+    for head in (b"200 OK\r\nContent-Encoding: gzip", b"404 Not Found"):
+        client, upstream, _ = await plane.asked(post(b"/usage", b"x"), upstream)
+        assert await upstream.exactly(1) == b"x"
+        await upstream.send(b"HTTP/1.1 " + head + b"\r\nContent-Length: 2\r\n\r\n\x1f\x8b")
+        await answered(client, b"POST")
+        await plane.record()
+
+    assert counters.unsettled == 1  # what is not billed needs no settlement
+
+
 async def test_an_answer_too_long_to_be_read_keeps_the_estimate(plane: DataPlane) -> None:
     client, upstream, _ = await plane.asked(post(b"/usage", b"x"))
     body = b'{"used":1}' + b" " * 1_100_000

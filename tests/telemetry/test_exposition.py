@@ -51,6 +51,7 @@ def test_a_route_is_told_by_status_code_and_duration() -> None:
         latency_sum_micro=61_500_000,
         requests=8,
         unenforced=1,
+        unsettled=3,
         bytes_in=100,
         bytes_out=2000,
     )
@@ -66,6 +67,7 @@ def test_a_route_is_told_by_status_code_and_duration() -> None:
     assert seen["gateway_request_duration_seconds_count", "create-run"] == 8
     assert seen["gateway_request_duration_seconds_sum", "create-run"] == 61.5
     assert seen["gateway_unenforced_requests_total", "create-run"] == 1
+    assert seen["gateway_unsettled_requests_total", "create-run"] == 3
     assert seen["gateway_request_body_bytes_total", "create-run"] == 100
     assert seen["gateway_response_body_bytes_total", "create-run"] == 2000
 
