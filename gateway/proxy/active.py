@@ -31,6 +31,7 @@ class RoutePlan:
     Attributes:
         places: Where the key may stand: (field name, whether as ``Bearer``).
         dropped: Request fields that are not sent upstream, the key's included.
+        added: Whole lines for the upstream in the place of some that are dropped.
         dropped_but_authorization: The same without ``Authorization``, for other schemes.
         static_cost_micro: The cost if it is the same for every request, else None.
         settled_meters: Of how many meters the answer tells the actual cost.
@@ -45,6 +46,7 @@ class RoutePlan:
     places: tuple[tuple[bytes, bool], ...]
     dropped: frozenset[bytes]
     dropped_but_authorization: frozenset[bytes]
+    added: bytes
     static_cost_micro: dict[str, int] | None
     settled_meters: int
     settles_from_body: bool
@@ -124,6 +126,7 @@ def _plan(
         dropped_but_authorization=(
             _one(dropped - {b"authorization"}, shared) if bearer else dropped
         ),
+        added=b"Accept-Encoding: identity\r\n" if settles_from_body else b"",
         static_cost_micro=(
             {cost.meter: cost.reserve.default_micro or 0 for cost in route.cost} if static else None
         ),

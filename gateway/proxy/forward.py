@@ -144,13 +144,12 @@ def _head(
         exchange.client.origin_lines(exchange.origin, exchange.host, snapshot.via)
         + exchange.id_line
         + identity
+        + plan.added
     )
     if exchange.is_chunked:
         added += b"Transfer-Encoding: chunked\r\n"
     if exchange.forwards_left > 0:
         added += b"Max-Forwards: %d\r\n" % (exchange.forwards_left - 1)
-    if plan.settles_from_body:
-        added += b"Accept-Encoding: identity\r\n"
     if exchange.wants_upgrade:
         added += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
     start = b"%b %b HTTP/1.1\r\nHost: %b" % (exchange.method, target, host)

@@ -152,7 +152,9 @@ CIRCUITS_OPEN: Final = Family(
 )
 BUILD: Final = Family("gateway_build", "info", "Version of the running gateway.", ("version",))
 
-ROUTE_FAMILIES: Final = (REQUESTS, DURATION, REFUSALS, UNENFORCED, BYTES_IN, BYTES_OUT)
+ROUTE_FAMILIES: Final = (
+    REQUESTS, DURATION, REFUSALS, UNENFORCED, UNSETTLED, BYTES_IN, BYTES_OUT,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
