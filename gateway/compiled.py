@@ -85,6 +85,7 @@ MODULES: Final = (
     "gateway.proxy.forward",
     "gateway.proxy.head",
     "gateway.proxy.incoming",
+    "gateway.proxy.incoming_body",
     "gateway.proxy.outcomes",
     "gateway.proxy.limited_tunnel",
     "gateway.proxy.metered_tunnel",

@@ -8,6 +8,7 @@ from email.utils import formatdate
 
 from gateway.clock import Clock
 from gateway.proxy.connection import ClientConnection
+from gateway.proxy.patience import time_is_up
 from gateway.proxy.ports import Ports
 
 DEADLINES_EVERY_SECONDS = 0.1
@@ -39,9 +40,9 @@ def _sweep_exchanges(ports: Ports, now: float) -> None:
         if 0 < exchange.total_deadline <= now:
             exchange.deadline_kind = "total"
             exchange.total_deadline = 0.0
-            exchange.time_is_up()
+            time_is_up(exchange)
         elif 0 < exchange.deadline <= now:
-            exchange.time_is_up()
+            time_is_up(exchange)
 
 
 def _sweep_tunnels(ports: Ports, now: float) -> None:

@@ -14,14 +14,15 @@ import structlog
 from gateway.clock import stopwatch_ns
 from gateway.config.snapshot import ClientLimits
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.chunks import BrokenChunks, ChunkDecoder, Trailers
+from gateway.http.chunks import Trailers
 from gateway.http.forwarding import ClientOrigin, address_of, is_trusted, origin_lines, origin_of
 from gateway.http.frames import CloseCode
 from gateway.proxy.admission import BodyPace
 from gateway.proxy.exchange import ClientSide, Exchange
 from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading, reset
 from gateway.proxy.head import read_head
-from gateway.proxy.incoming import IncomingHead, bad
+from gateway.proxy.incoming import IncomingHead
+from gateway.proxy.incoming_body import IncomingBody
 from gateway.proxy.ports import Ports
 from gateway.proxy.repetition import repeat, same_as
 from gateway.proxy.request import serve
@@ -47,7 +48,7 @@ class ClientConnection(ClientSide):
     """One client; lives as long as its transport."""
 
     __slots__ = (
-        "_awaited_bytes", "_chunks", "_current", "_early", "_head", "_head_since", "_is_counted",
+        "_body", "_current", "_early", "_head", "_head_since", "_is_counted",
         "_next", "_origin", "_origin_lines", "_pace", "_peer", "_ports", "_queue", "_receiving",
         "_rest", "_scheme", "_tunnel", "_unsent_bytes", "closes_at", "had_eof", "is_lost",
         "touched_at",
@@ -57,8 +58,7 @@ class ClientConnection(ClientSide):
         super().__init__(ports.loop)
         self._ports = ports
         self._head = IncomingHead()
-        self._chunks: ChunkDecoder | None = None
-        self._awaited_bytes = 0
+        self._body: IncomingBody | None = None
         self._current: Exchange | None = None
         self._next: Exchange | None = None
         self._receiving: Exchange | None = None
@@ -130,7 +130,8 @@ class ClientConnection(ClientSide):
             self.transport.abort()
             return False
         # TLS has no half-closed connections.
-        return self._scheme != b"https" and (self._current is not None or self._next is not None)
+        is_busy = self._current is not None or self._next is not None or bool(self._queue)
+        return self._scheme != b"https" and is_busy
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it
         if self.is_lost:
@@ -159,7 +160,9 @@ class ClientConnection(ClientSide):
         self.write_paused = False
         if self._tunnel is not None:
             self._tunnel.client_resumed()
-        elif self._current is not None and self._current.upstream is not None:
+        elif self._current is None:
+            self._go_on()
+        elif self._current.upstream is not None:
             self._current.upstream.reading.resume("client")
 
     def _tell(self, exchange: Exchange) -> None:
@@ -171,7 +174,7 @@ class ClientConnection(ClientSide):
 
     def _is_told_again(self, data: bytes) -> bool:
         """Refuse what was refused before and comes again; return whether it is that."""
-        is_at_rest = self._current is None and self._next is None and self._head.is_at_rest()
+        is_at_rest = self._is_free() and self._receiving is None and self._head.is_at_rest()
         known = same_as(self.refused, data) if is_at_rest else None
         if known is None:
             return False
@@ -199,13 +202,23 @@ class ClientConnection(ClientSide):
         elif not exchange.keep_alive or (self.had_eof and not (self._queue or self._rest)):
             self.transport.close()
         elif self._queue:
-            self._next = self._queue.popleft()
-            self._ports.loop.call_soon(self._tell_next)
+            self._go_on()
         elif self._ports.is_draining:
             self.transport.close()
 
+    def _is_free(self) -> bool:
+        """Return whether the next request can begin: none is told, and the client reads."""
+        is_busy = self._current is not None or self._next is not None or bool(self._queue)
+        return not (is_busy or self.write_paused)
+
+    def _go_on(self) -> None:
+        """Begin the next request that waits, unless the client leaves its answers unread."""
+        if self._queue and self._next is None and not self.write_paused:
+            self._next = self._queue.popleft()
+            self._ports.loop.call_soon(self._tell_next)
+
     def _tell_next(self) -> None:
-        if self._next is None or self.is_lost:
+        if self._next is None or self.is_lost or self.transport.is_closing():
             return
         if len(self._queue) <= self._pipelined_max() // 2:
             self.reading.resume("pipeline")
@@ -249,9 +262,11 @@ class ClientConnection(ClientSide):
             self._tunnel.end(CloseCode.GOING_AWAY, "drain")
 
     def cut(self) -> None:
-        """Close at once."""
+        """Close at once: the worker stops."""
         if self._tunnel is not None:
             self._tunnel.cut()
+        if self._current is not None:
+            self._current.is_cut_off = True
         self.transport.abort()
 
     def date_line(self) -> bytes:
@@ -304,7 +319,7 @@ class ClientConnection(ClientSide):
                 self.touched_at = now
             return False
         limits = self._ports.active.snapshot.limits
-        if self.reading.is_paused or self.write_paused:
+        if self.reading.is_paused:
             self.touched_at = now
             self._pace.stand_still(now)
             return False
@@ -391,13 +406,7 @@ class ClientConnection(ClientSide):
         if exchange.has_body:
             head.body_follows()
             self._receiving = exchange
-            self._awaited_bytes = exchange.content_length
-            limits = snapshot.limits
-            self._chunks = (
-                ChunkDecoder(limits.head_bytes_max, limits.header_count_max)
-                if exchange.is_chunked
-                else None
-            )
+            self._body = IncomingBody(exchange, snapshot.limits)
         else:
             exchange.body_end([])
             self._go_on_behind(exchange)
@@ -409,46 +418,18 @@ class ClientConnection(ClientSide):
         return self._ports.active.snapshot.limits.pipelined_max
 
     def _read_body(self, data: bytes, at: int) -> int:
-        receiving = self._receiving
+        receiving, body = self._receiving, self._body
         assert receiving is not None
-        if self._chunks is not None:
-            return self._read_chunks(receiving, self._chunks, data, at)
-        stop = min(len(data), at + self._awaited_bytes)
-        self._awaited_bytes -= stop - at
-        receiving.body_data(data if not at and stop == len(data) else data[at:stop])
-        if not self._awaited_bytes:
-            self._body_ends(receiving, [])
-        return stop
-
-    def _read_chunks(self, receiving: Exchange, chunks: ChunkDecoder, data: bytes, at: int) -> int:
-        pieces: list[bytes] = []
-        refusal: Refusal | None = None
-        try:
-            at = chunks.feed(data, at, pieces)
-        except BrokenChunks as error:
-            at = len(data)
-            refusal = (
-                Refusal(RefusalCode.HEAD_TOO_LARGE)
-                if error.is_too_large
-                else bad("The framing of the body is broken.")
-            )
-        for piece in pieces:
-            receiving.body_data(piece)
-        if refusal is not None:
-            if not self.closes_at:
-                self._refuse_rest(refusal)
-        elif chunks.is_complete:
-            forwards = self._ports.active.snapshot.limits.underscores == "forward"
-            trailers = chunks.trailers
-            self._body_ends(
-                receiving,
-                trailers if forwards else [pair for pair in trailers if b"_" not in pair[0]],
-            )
+        assert body is not None
+        at = body.feed(receiving, data, at)
+        if body.is_complete:
+            self._body_ends(receiving, body.trailers)
+        elif body.refusal is not None and not self.closes_at:
+            self._refuse_rest(body.refusal)
         return at
 
     def _body_ends(self, exchange: Exchange, trailers: Trailers) -> None:
-        self._receiving = None
-        self._chunks = None
+        self._receiving = self._body = None
         self._go_on_behind(exchange)
         exchange.body_end(trailers)
         if self.closes_at:
@@ -464,7 +445,7 @@ class ClientConnection(ClientSide):
 
     def _take(self, exchange: Exchange) -> None:
         """Begin the story of a request now, or when those before it have been told."""
-        if self._current is None and self._next is None and not self._queue:
+        if self._is_free():
             self._next = exchange
             return
         self._queue.append(exchange)

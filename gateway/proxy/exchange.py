@@ -149,6 +149,7 @@ class Exchange(AnswerSink):
     tunnels = False
     opening: Opening | None = None
     client_gone = False
+    is_cut_off = False
     deadline = 0.0
     deadline_kind = ""
     total_deadline = 0.0
@@ -179,7 +180,7 @@ class Exchange(AnswerSink):
         self.body_complete, self.trailers = True, trailers
         if self.body_sink is not None:
             self.body_sink.end_body(trailer_lines(trailers, self.trailers_dropped))
-            self._wait_for_answer()
+            self.wait_for_answer()
         self.resume()
 
     def refuse_body(self) -> None:
@@ -383,8 +384,7 @@ class Exchange(AnswerSink):
     def refuse(self, problem: Problem, code: RefusalCode, added: bytes) -> None:
         """Answer with a problem; an answer that has begun can only be cut off."""
         if self.answer_begun:
-            self.held = b""
-            self._cut()
+            self.cut()
             return
         if closes_connection(code) or (self.has_body and not self.body_complete):
             self.keep_alive = False
@@ -401,8 +401,9 @@ class Exchange(AnswerSink):
         added += self.client.date_line() + self._connection_line()
         self.held = b"%bAllow: %b\r\nContent-Length: 0\r\n%b\r\n" % (status_line(200), allow, added)
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
         """End an answer that has begun so that nobody takes it for a whole one."""
+        self.held = b""
         if self.remaining == NO_LENGTH and not self.writes_chunks:
             # Only the end of the connection ends this answer: it must be a reset.
             reset(self.client.transport)
@@ -461,40 +462,10 @@ class Exchange(AnswerSink):
         if self.upstream is not None:
             self.upstream.fail("client_gone")
 
-    def time_is_up(self) -> None:
-        """The deadline passed: who is waited for is given up, upstream or client."""
-        is_total = self.deadline_kind == "total"
-        self.deadline = 0.0
-        if self.answer_begun and self.client.write_paused:
-            self._wait_for_client(is_total=is_total)
-        elif self.body_sink is not None and not (is_total or self.body_complete) and self._moves():
-            self._wait_for_answer()
-        elif self.upstream is not None:
-            self.upstream.fail("execution" if is_total else "timeout")
-        elif is_total:
-            self.refusal = Refusal(RefusalCode.EXECUTION_TIMEOUT)  # it waits for a connection
-        elif self.reads_body:
-            self.refusal = Refusal(RefusalCode.REQUEST_TIMEOUT)
-            self.resume()
-
-    def _wait_for_client(self, *, is_total: bool) -> None:
-        """Go on if the client reads, however slowly; it is gone if not, and pays what it got."""
-        transport = self.client.transport
-        unsent_bytes = transport.get_write_buffer_size()
-        if is_total or unsent_bytes == self.unsent_bytes:
-            reset(transport)
-            return
-        self.unsent_bytes = unsent_bytes
-        self.deadline = self.client.loop.time() + self.idle_seconds
-
-    def _moves(self) -> bool:
-        """Return whether something of the body has come since the last call."""
-        moves = self.body_bytes != self.body_seen_bytes
-        self.body_seen_bytes = self.body_bytes
-        return moves
-
-    def _wait_for_answer(self) -> None:
-        """The time for the answer's first byte begins when the last of the body is sent."""
-        if not self.answer_begun and self.pool is not None:
-            first_byte_seconds = self.pool.upstream.timeouts.first_byte_seconds
-            self.deadline = self.client.loop.time() + first_byte_seconds
+    def wait_for_answer(self) -> None:
+        """Begin the time for the answer's first byte, or its next one, anew."""
+        now = self.client.loop.time()
+        if self.answer_begun:
+            self.deadline = now + self.idle_seconds
+        elif self.pool is not None:
+            self.deadline = now + self.pool.upstream.timeouts.first_byte_seconds

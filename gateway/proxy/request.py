@@ -313,6 +313,9 @@ def cut_short(draft: Draft, error: UpstreamError | ClientGone) -> None:
     exchange = draft.exchange
     if isinstance(error, ClientGone) or exchange.client_gone:
         client_gone(draft)
+    elif exchange.refusal is not None and exchange.answer_begun:
+        exchange.cut()  # it broke its own request off, and has of the answer what it has
+        client_gone(draft)
     elif exchange.refusal is not None:
         refuse(draft, exchange.refusal, Outcome.REFUSED)
     else:
@@ -321,7 +324,8 @@ def cut_short(draft: Draft, error: UpstreamError | ClientGone) -> None:
 
 def client_gone(draft: Draft) -> None:
     """Note that nobody is there to be answered; what was delivered is still settled."""
-    draft.outcome = Outcome.CLIENT_GONE
+    is_cut_off = draft.exchange.is_cut_off
+    draft.outcome = Outcome.GATEWAY_STOPPED if is_cut_off else Outcome.CLIENT_GONE
     draft.settlement = None
     if draft.status == 0:
-        draft.status = 499
+        draft.status = 503 if is_cut_off else 499

@@ -329,3 +329,23 @@ def with_status(text: str, status: str) -> str:
     lines = [line for line in text.splitlines() if not line.startswith("    status:")]
     at = next(index for index, line in enumerate(lines) if line.startswith("    plan:"))
     return "\n".join([*lines[: at + 1], f"    status: {status}", *lines[at + 1 :]]) + "\n"
+
+
+async def test_a_body_is_never_taken_for_the_request_that_was_refused(plane: DataPlane) -> None:
+    """RFC 9112 6.3: what follows a head that announces a body is its body, whatever it says."""
+    client = await plane.client()
+    for _ in range(2):
+        assert (await asked(client, FOREIGN)).status == 401
+    await plane.records(2)
+    await client.send(
+        b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(FOREIGN)
+    )
+    assert (await answered(client, b"POST")).status == 404
+    await plane.record()
+
+    await client.send(FOREIGN)
+
+    assert await client.rest() == b""
+    await plane.turns()
+    assert len(plane.journal.read_unshipped(100).records) == 3
+    assert plane.log == []
