@@ -379,7 +379,9 @@ class Exchange(AnswerSink):
             if not self.expects_continue:
                 return
             self.expects_continue = False
-        self.client.transport.write(response_head(status, reason, fields, _INTERIM_DROPPED, b""))
+        named = [field.value for field in fields if field.key == b"connection"]
+        dropped = _INTERIM_DROPPED | nominated(named) if named else _INTERIM_DROPPED
+        self.client.transport.write(response_head(status, reason, fields, dropped, b""))
 
     def refuse(self, problem: Problem, code: RefusalCode, added: bytes) -> None:
         """Answer with a problem; an answer that has begun can only be cut off."""

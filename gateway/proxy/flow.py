@@ -5,6 +5,7 @@ stream holds at most one such buffer per direction.
 """
 
 import asyncio
+import os
 import socket
 import struct
 from contextlib import suppress
@@ -15,6 +16,8 @@ WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 turns of the loop, small enough that ten thousand slow readers fit in memory."""
 BUFFER_HIGH_WATER_BYTES: Final = 64 * 1024
 """Bytes of a body that wait before its receiver is known (uvloop reads at most 256 KiB at once)."""
+
+_READ_BYTES: Final = 64 * 1024
 
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
@@ -29,6 +32,27 @@ def reset(transport: asyncio.Transport) -> None:
             socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER
         )
     transport.abort()
+
+
+def left_unread(transport: asyncio.Transport, bytes_max: int) -> list[bytes]:
+    """Return what had come over a connection before writing to it failed, up to a bound.
+
+    The loop gives a connection up at the first failed write, whatever there is to be read. What
+    is encrypted can't be read any more.
+    """
+    broken = transport.get_extra_info("socket")
+    if broken is None or transport.get_extra_info("ssl_object") is not None:
+        return []
+    pieces: list[bytes] = []
+    try:
+        with socket.socket(fileno=os.dup(broken.fileno())) as sock:
+            sock.settimeout(0)
+            while bytes_max > 0 and (data := sock.recv(min(_READ_BYTES, bytes_max))):
+                pieces.append(data)
+                bytes_max -= len(data)
+    except OSError:
+        pass
+    return pieces
 
 
 class Reading:

@@ -18,6 +18,7 @@ from gateway.errors import (
     StoreUnavailable,
 )
 from gateway.http.credentials import REMEMBERED_BYTES_MAX
+from gateway.http.fields import has_token
 from gateway.http.paths import AmbiguousPath, require_spelling
 from gateway.http.problems import INSTANCE, Problem, render, repeated
 from gateway.http.ratelimit import render as render_ratelimit
@@ -207,7 +208,8 @@ def relay(draft: Draft, plan: RoutePlan) -> None:
     if not plan.settles_from_body:
         draft.settlement = draft.settle()
     if answer.status == 101:
-        if not exchange.wants_upgrade:
+        upgrade = [field.value for field in answer.fields if field.key == b"upgrade"]
+        if not (exchange.wants_upgrade and has_token(upgrade, b"websocket")):
             raise UpstreamError("protocol", answered=True)
         exchange.tunnels = True
         if exchange.upstream is not None:

@@ -18,7 +18,12 @@ from gateway.http.field_lines import Field
 from gateway.http.fields import decimal, lower, trimmed
 from gateway.proxy.answer import HEAD_BYTES_MAX, Answer, whole_answer
 from gateway.proxy.balancing import EndpointState
-from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, WRITE_HIGH_WATER_BYTES, Reading
+from gateway.proxy.flow import (
+    BUFFER_HIGH_WATER_BYTES,
+    WRITE_HIGH_WATER_BYTES,
+    Reading,
+    left_unread,
+)
 from gateway.story import pause
 
 INTERIM_MAX: Final = 16
@@ -308,7 +313,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_closed = True
-        self._ended(clean=exc is None)
+        if exc is not None and self.request_sent and self.tunnel is None and self._error is None:
+            # It had no use for the rest of the request, perhaps, and said so (RFC 9112 9.5).
+            for data in left_unread(self.transport, BUFFER_HIGH_WATER_BYTES):
+                self.data_received(data)
+        # Over TLS a close_notify comes first (above); a mere FIN anybody can send (RFC 9112 9.8).
+        is_tls = self.transport.get_extra_info("ssl_object") is not None
+        self._ended(clean=exc is None and not is_tls)
         if self.write_resumed is not None:
             self.write_resumed()
         self._on_closed(self)
@@ -353,6 +364,8 @@ class UpstreamConnection(asyncio.Protocol):
             raise ValueError("head too large")
         if self._answer is None:
             self._fields.append(Field(name, lower(name), value))
+        elif self._answer.complete:
+            raise ValueError("an answer that nobody asked for")
         elif self._trailers is None:
             self._trailers = [(name, value)]
         else:

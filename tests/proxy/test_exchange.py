@@ -111,7 +111,8 @@ async def test_early_hints_are_passed_on_and_the_upstreams_own_100_is_not(
     client, upstream, _ = await plane.asked(GET)
     await upstream.send(
         b"HTTP/1.1 100 Continue\r\n\r\n"
-        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 9\r\nConnection: x\r\n\r\n"
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 9\r\nConnection: x\r\n"
+        b"X: for this hop\r\n\r\n"
     )
     assert await client.head() == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     await upstream.send(OK)

@@ -253,6 +253,60 @@ async def test_bytes_behind_an_answer_never_reach_anybody(plane: DataPlane, more
     assert len(judged(client, b"GET", b"GET")) == (1 if more == b"\r\n" else 2)
 
 
+async def test_fields_of_a_second_answer_are_no_trailers_of_the_first(plane: DataPlane) -> None:
+    client, upstream, _ = await plane.asked(GET)
+    await upstream.send(CHUNKED + b"2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n")
+    first = await answered(client)
+    await client.send(GET)
+    await upstream.head()
+    await upstream.send(
+        CHUNKED
+        + b"2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n"
+        + OK.replace(b"Content", b"X-Other: 1\r\nContent")
+    )
+    second = await answered(client)
+
+    assert first.trailers == second.trailers == [(b"X-Sum", b"1")]
+    await plane.records(2)
+    await plane.settled(idle=0)
+
+
+async def test_an_early_answer_is_told_though_the_upload_could_not_be_sent(
+    plane: DataPlane,
+) -> None:
+    """RFC 9112 9.5: the service said no, closed, and left the rest of the upload unread."""
+    client, upstream, _ = await plane.asked(POST.replace(b"Length: 4", b"Length: 3000000"))
+    (exchange,) = plane.ports.exchanges
+    await upstream.send(
+        b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig"
+    )
+    upstream.close()
+    for _ in range(3):  # in one turn of the loop: the writing fails before anything is read
+        exchange.body_data(b"x" * 100_000)
+
+    answer = await answered(client, b"POST")
+
+    assert (answer.status, answer.body) == (413, b"big")
+    record = await plane.record()
+    assert (record.status, record.outcome) == (413, "completed")
+
+
+@pytest.mark.parametrize("upgrade", [b"", b"Upgrade: h2c\r\n"])
+async def test_another_protocol_than_was_asked_for_is_a_bad_gateway(
+    plane: DataPlane, upgrade: bytes
+) -> None:
+    """RFC 9110 15.2.2: a 101 names the protocol, which must be one that the client offered."""
+    client, upstream, _ = await plane.asked(
+        GET[:-2] + b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
+    )
+    await upstream.send(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\n" + upgrade + b"\r\n")
+
+    assert (await answered(client)).status == 502
+    record = await plane.record()
+    assert (record.outcome, record.billable) == ("upstream_failed", False)
+    await plane.settled(idle=0)
+
+
 async def test_bytes_that_nobody_asked_for_end_a_kept_connection(plane: DataPlane) -> None:
     client, upstream, _ = await plane.asked(GET)
     await upstream.send(OK)

@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -224,3 +225,45 @@ def test_a_certificate_that_can_not_be_used_is_told_in_a_paragraph(tmp_path: Pat
     told = (tmp_path / "events.log").read_text()
     assert "certificate.pem can't be used for TLS" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_an_answer_ends_with_tls_and_not_with_a_mere_fin(
+    tmp_path: Path, is_told: bool
+) -> None:
+    """RFC 9112 9.8: anybody can send a FIN, and would have shortened a billed answer."""
+    key, certificate = make_certificate(tmp_path, "up-")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+
+    def answer_until_close() -> None:
+        plain, _ = listener.accept()
+        with context.wrap_socket(plain, server_side=True) as secured:
+            secured.recv(65536)
+            secured.sendall(b"HTTP/1.1 200 OK\r\n\r\nhalf of it")
+            if is_told:
+                with suppress(ssl.SSLError):  # the gateway closes without saying so itself
+                    secured.unwrap()
+            else:
+                secured.shutdown(socket.SHUT_WR)
+                secured.recv(1)  # until the gateway closes
+
+    gateway = GatewayProcess(tmp_path, free_port(), routes=OPEN)
+    old = f'endpoints: ["http://127.0.0.1:{gateway.upstream_port}"]'
+    new = f'endpoints: ["https://localhost:{port}"], tls_ca_file: {certificate}'
+    gateway.config.write_text(gateway.config.read_text().replace(old, new))
+    gateway.start()
+    async with httpx.AsyncClient() as client:
+        upstream = asyncio.ensure_future(asyncio.to_thread(answer_until_close))
+        try:
+            answer = (await client.get(f"{gateway.url}/a")).text
+        except httpx.RemoteProtocolError:
+            answer = "cut"
+        await upstream
+    listener.close()
+    (record,) = gateway.wait_for_records(1)
+    assert answer == ("half of it" if is_told else "cut")
+    assert record.outcome == ("completed" if is_told else "upstream_failed")
+    assert gateway.stop() == 0
