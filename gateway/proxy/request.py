@@ -327,7 +327,7 @@ def cut_short(draft: Draft, error: UpstreamError | ClientGone) -> None:
 def client_gone(draft: Draft) -> None:
     """Note that nobody is there to be answered; what was delivered is still settled."""
     is_cut_off = draft.exchange.is_cut_off
-    draft.outcome = Outcome.GATEWAY_STOPPED if is_cut_off else Outcome.CLIENT_GONE
+    draft.outcome = Outcome.STOPPED if is_cut_off else Outcome.CLIENT_GONE
     draft.settlement = None
     if draft.status == 0:
         draft.status = 503 if is_cut_off else 499

@@ -20,7 +20,7 @@ class Outcome(Enum):
     """The upstream refused, hung, or broke off."""
     CLIENT_GONE = "client_gone"
     """The client left before the end."""
-    GATEWAY_STOPPED = "gateway_stopped"
+    STOPPED = "stopped"
     """The gateway cut it off: it was still under way when the drain was over."""
 
 

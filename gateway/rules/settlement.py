@@ -15,7 +15,7 @@ from gateway.rules.record import Outcome
 _REFUSED: Final = Outcome.REFUSED
 _UPSTREAM_FAILED: Final = Outcome.UPSTREAM_FAILED
 _CLIENT_GONE: Final = Outcome.CLIENT_GONE
-_GATEWAY_STOPPED: Final = Outcome.GATEWAY_STOPPED
+_STOPPED: Final = Outcome.STOPPED
 # Looked up once: a member of an enumeration costs as much as the rest of ``billability``.
 
 
@@ -69,8 +69,8 @@ def billability(
         return False, "refused"
     if outcome is _UPSTREAM_FAILED:
         return False, "upstream_failed"
-    if outcome is _GATEWAY_STOPPED:
-        return False, "gateway_stopped"
+    if outcome is _STOPPED:
+        return False, "stopped"
     if outcome is _CLIENT_GONE and status == 0:
         return False, "client_gone"
     if repeat:

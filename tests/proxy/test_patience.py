@@ -186,8 +186,8 @@ async def test_what_the_end_of_a_drain_cuts_off_is_nobodys_fault(
     connection.cut()
 
     record = await plane.record()
-    assert (record.status, record.outcome) == (200 if begun else 503, "gateway_stopped")
-    assert (record.billable, record.reason) == (False, "gateway_stopped")
+    assert (record.status, record.outcome) == (200 if begun else 503, "stopped")
+    assert (record.billable, record.reason) == (False, "stopped")
     assert (await plane.counted())[1] == 0
     await client.rest()
     upstream.close()
