@@ -8,12 +8,16 @@ stopwatch_ns: Final = perf_counter_ns
 not injected. Compiled, a name of ours is spared a look-up."""
 
 
-class Clock(Protocol):
-    """Wall and monotonic time as integers, so that no rule ever rounds a float."""
+class WallClock(Protocol):
+    """Whoever knows what time it is: this machine, or a counter store for all machines."""
 
     def now_micro(self) -> int:
         """Return microseconds since the Unix epoch."""
         ...
+
+
+class Clock(WallClock, Protocol):
+    """Wall and monotonic time as integers, so that no rule ever rounds a float."""
 
     def monotonic_micro(self) -> int:
         """Return microseconds of a clock that never goes back."""

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from gateway.clock import Clock
+from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
 from gateway.rules.charge import Charge, Correction, Counts, StaleTemplate
 from gateway.rules.units import COUNT_MAX_MICRO, MICRO, UNLIMITED
@@ -95,12 +95,14 @@ class MemoryCounterStore:
     """The counter store of a single process.
 
     Args:
-        clock: Its wall time is the store's clock.
+        clock: Its wall time is the store's clock; it may be that of another store.
         run_ids_max: How many run ids are remembered, and how many corrections.
         stats: Counted up: corrections.
     """
 
-    def __init__(self, clock: Clock, *, run_ids_max: int = 1_000_000, stats: StoreStats) -> None:
+    def __init__(
+        self, clock: WallClock, *, run_ids_max: int = 1_000_000, stats: StoreStats
+    ) -> None:
         self._now_micro = clock.now_micro
         self._stats = stats
         self._counters: dict[str, _Counter] = {}

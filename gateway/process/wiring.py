@@ -52,9 +52,12 @@ def restorable(store: CounterStore) -> RestorableStore | None:
     return store if isinstance(store, MemoryCounterStore) else None
 
 
-def open_local_store(clock: Clock) -> CounterStore:
-    """Return the store that holds a worker's own share while the real one is away."""
-    return MemoryCounterStore(clock, stats=StoreStats())
+def open_local_store(store: CounterStore) -> CounterStore:
+    """Return the store that holds a worker's own share while the real one is away.
+
+    It goes by the real one's clock, as what is charged to it was made for the periods of that.
+    """
+    return MemoryCounterStore(store, stats=StoreStats())
 
 
 def open_ledger(settings: Settings) -> Ledger:

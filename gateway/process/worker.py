@@ -242,7 +242,7 @@ def _ports(
         keys=keys,
         key_format=KeyFormat(allow_foreign=settings.accepts_foreign_keys),
         counters=counters,
-        local_counters=wiring.open_local_store(clock),
+        local_counters=wiring.open_local_store(counters),
         upstreams=upstreams,
         journal=journal,
         key_use=key_use,

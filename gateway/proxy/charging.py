@@ -54,16 +54,13 @@ async def charge(draft: Draft, plan: RoutePlan, ports: Ports) -> bool:
         try:
             counts = await counters.charge(request)
         except StaleTemplate as stale:  # a period ended meanwhile
-            ports.stats.store.stale_templates += 1
-            at_micro = stale.now_micro
-            if draft.caller is not None:  # it may be of a later period, if the clock was put back
-                draft.caller.standings.pop(plan.route.name, None)
+            at_micro = _at_another_time(draft, plan, ports, stale)
             continue
         except StoreUnavailable:
             if plan.route.on_store_failure is FailurePolicy.CLOSED:
                 draft.charge = draft.standing = None
                 raise
-            counts = await _count_locally(draft, request, ports)
+            return await _charge_share(draft, plan, ports)
         return _decide(draft, standing, request, counts, ports)
     raise StoreUnavailable("counters.clock", "the store's clock jumps")
 
@@ -128,16 +125,39 @@ def _plan_charge(draft: Draft, standing: Standing) -> Charge:
     return request
 
 
-async def _count_locally(draft: Draft, request: Charge, ports: Ports) -> Counts:
-    """Admit within this worker's own share; the quotas are counted when the store returns (N5)."""
+def _at_another_time(draft: Draft, plan: RoutePlan, ports: Ports, stale: StaleTemplate) -> int:
+    """Forget the periods that a charge was planned for; return the instant to plan it for anew."""
+    ports.stats.store.stale_templates += 1
+    if draft.caller is not None:  # they may be later ones, if the clock was put back
+        draft.caller.standings.pop(plan.route.name, None)
+    return stale.now_micro
+
+
+async def _charge_share(draft: Draft, plan: RoutePlan, ports: Ports) -> bool:
+    """Admit within this worker's own share; the quotas are counted when the store returns (N5).
+
+    The store is not asked again: of two late charges of one request one only would be given back.
+    """
     percent = draft.active.snapshot.local_share_percent
-    share = Charge(local_share(request.template, percent), request.amounts_micro, request.hold_id)
-    counts = await ports.local_counters.charge(share)
-    if not counts.admitted:
+    at_micro = ports.counters.now_micro()  # it was waited for: a period may have ended
+    for _ in range(STALE_ATTEMPTS):
+        standing = draft.standing = _stand(draft, plan, at_micro)
+        request = draft.charge = _plan_charge(draft, standing)
+        template = local_share(standing.template, percent)
+        try:
+            counts = await ports.local_counters.charge(
+                Charge(template, request.amounts_micro, request.hold_id)
+            )
+        except StaleTemplate as stale:
+            at_micro = _at_another_time(draft, plan, ports, stale)
+            continue
+        if counts.admitted:
+            draft.unenforced = True
+            return _decide(draft, standing, request, counts, ports)
         draft.charge = draft.standing = None
         raise StoreUnavailable("counters.share_used", "this worker's share is used up")
-    draft.unenforced = True
-    return counts
+    draft.charge = draft.standing = None
+    raise StoreUnavailable("counters.clock", "the store's clock jumps")
 
 
 def _renews_at_micro(request: Charge, counts: Counts) -> int | None:

@@ -53,7 +53,18 @@ async def test_counters_are_in_memory_or_in_redis(settings: Settings) -> None:
     assert isinstance(redis, RedisCounterStore)
     assert wiring.restorable(memory) is memory
     assert wiring.restorable(redis) is None
-    assert isinstance(wiring.open_local_store(clock), MemoryCounterStore)
+
+
+def test_a_worker_s_own_share_is_counted_by_the_real_store_s_clock(settings: Settings) -> None:
+    clock = FakeClock()
+    redis = wiring.open_store(
+        replace(settings, counters="redis://127.0.0.1:1/0"), clock, StoreStats()
+    )
+    local = wiring.open_local_store(redis)
+    clock.set(clock.now_micro() + 61_000_000)  # Redis did not step
+
+    assert isinstance(local, MemoryCounterStore)
+    assert local.now_micro() == redis.now_micro() != clock.now_micro()
 
 
 def test_ledger_makes_its_folder_for_the_owner_alone_and_its_schema(settings: Settings) -> None:

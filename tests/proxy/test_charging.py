@@ -171,8 +171,10 @@ class Store:
         self._times = times
         self._then = then
         self.is_available = False
+        self.asked = 0
 
     async def charge(self, charge: Charge) -> Counts:
+        self.asked += 1
         if self._times:
             self._times -= 1
             raise self._error
@@ -216,12 +218,17 @@ async def test_store_away_and_the_route_closed(plane: DataPlane) -> None:
     assert plane.upstream.is_quiet()
 
 
-async def test_store_away_and_the_route_open_passes_within_its_share(plane: DataPlane) -> None:
-    snapshot = plane.ports.active.snapshot
+def fail_open(plane: DataPlane) -> None:
+    """Let the keyed route do without the store."""
     plan = plane.ports.active.plans["keyed"]
     plane.ports.active.plans["keyed"] = replace(
         plan, route=replace(plan.route, on_store_failure=FailurePolicy.OPEN)
     )
+
+
+async def test_store_away_and_the_route_open_passes_within_its_share(plane: DataPlane) -> None:
+    snapshot = plane.ports.active.snapshot
+    fail_open(plane)
     assert snapshot.local_share_percent == 10
     real = failing(plane, AWAY, 1000)
     local = plane.ports.local_counters
@@ -240,6 +247,66 @@ async def test_store_away_and_the_route_open_passes_within_its_share(plane: Data
     assert (await plane.record()).code == "store_unavailable"
     plane.ports.counters = real
     assert await plane.counted() == (0, 1)
+
+
+class Silent(Store):
+    """A store that is waited for until its deadline."""
+
+    def __init__(self, clock: FakeClock, seconds: float, then: MemoryCounterStore) -> None:
+        super().__init__(AWAY, 1000, then)
+        self._clock = clock
+        self._seconds = seconds
+
+    async def charge(self, charge: Charge) -> Counts:
+        self._clock.advance(self._seconds)
+        return await super().charge(charge)
+
+
+async def test_a_period_that_ends_while_the_store_is_waited_for_is_charged_to_the_share(
+    plane: DataPlane,
+) -> None:
+    real, clock = plane.ports.counters, plane.ports.clock
+    assert isinstance(real, MemoryCounterStore)
+    assert isinstance(clock, FakeClock)
+    fail_open(plane)
+    clock.set(NOW_MICRO + 59 * MICRO)
+    silent = plane.ports.counters = Silent(clock, 2, real)
+
+    assert await passes(plane) == ""
+
+    assert (await plane.record()).flags == ["unenforced"]
+    assert silent.asked == 1
+    local = plane.ports.local_counters
+    assert isinstance(local, MemoryCounterStore)
+    minute = NOW_MICRO // MICRO // 60 + 1
+    assert [key for key in local._counters if key.startswith("rpm:")] == [f"rpm:{{acme}}:{minute}"]
+
+
+async def test_a_share_whose_clock_was_put_back_is_planned_anew(plane: DataPlane) -> None:
+    clock, local = plane.ports.clock, plane.ports.local_counters
+    assert isinstance(clock, FakeClock)
+    assert isinstance(local, MemoryCounterStore)
+    fail_open(plane)
+    failing(plane, AWAY, 1000)
+    assert await passes(plane) == ""
+    clock.set(NOW_MICRO - 61 * MICRO)
+
+    assert await passes(plane) == ""
+
+    assert [record.flags for record in await plane.records(2)] == [["unenforced"]] * 2
+    assert len([key for key in local._counters if key.startswith("rpm:")]) == 2
+
+
+async def test_a_share_whose_clock_jumps_without_end_is_used_up(plane: DataPlane) -> None:
+    fail_open(plane)
+    real = failing(plane, AWAY, 1000)
+    plane.ports.local_counters = Store(StaleTemplate(NOW_MICRO), 1000, real)
+    client = await plane.client(GET)
+
+    assert (await answered(client)).status == 503
+
+    assert (await plane.record()).code == "store_unavailable"
+    assert plane.ports.stats.store.stale_templates == 3
 
 
 async def test_a_period_that_ends_meanwhile_is_planned_anew(plane: DataPlane) -> None:

@@ -328,13 +328,14 @@ async def answered(wire: Wire, method: bytes = b"GET") -> Message:
 def ports_of(folder: Path, snapshot: Snapshot, journal: Journal, stats: Stats) -> Ports:
     """Return what requests need, in this loop."""
     clock, upstreams = FakeClock(), Upstreams(stats.worker)
+    counters = MemoryCounterStore(clock, stats=stats.store)
     return Ports(
         loop=asyncio.get_running_loop(),
         clock=clock,
         keys=YamlKeyDirectory(folder / "keys.yaml", stats=stats.directory, wait=never),
         key_format=KeyFormat(),
-        counters=MemoryCounterStore(clock, stats=stats.store),
-        local_counters=MemoryCounterStore(clock, stats=StoreStats()),
+        counters=counters,
+        local_counters=MemoryCounterStore(counters, stats=StoreStats()),
         upstreams=upstreams,
         journal=journal,
         key_use=LastUsed(),
