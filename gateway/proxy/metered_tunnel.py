@@ -20,6 +20,7 @@ from gateway.proxy.limited_tunnel import LimitedTunnel, Tunnels
 from gateway.proxy.ports import Ports
 from gateway.proxy.slices import Slices
 from gateway.proxy.upstream import UpstreamConnection
+from gateway.rules.charging import usable_until_micro
 from gateway.rules.units import MICRO
 from gateway.story import Story, pause
 
@@ -32,6 +33,14 @@ _AWAY: Final = (
     RefusalCode.RECORDING_UNAVAILABLE,
 )
 """Refusals that are no limit of the caller's: it may come again."""
+
+
+def _usable_seconds(draft: Draft) -> float:
+    """Return for how long a slice may be used: what comes later counts in another window."""
+    charge, counts = draft.charge, draft.counts
+    if charge is None or counts is None:
+        return _NEVER
+    return (usable_until_micro(charge) - counts.now_micro) / MICRO
 
 
 class Way:
@@ -139,6 +148,8 @@ class MeteredTunnel(LimitedTunnel):
     def _reserved_until(self, frames: FrameReader, data: bytes, at: int) -> int:
         """Count what is in a piece from a place on; return up to where it may pass."""
         end = len(data)
+        if self._until <= self._loop.time():
+            self._settle()
         if self._by is TunnelUnit.MESSAGES:
             before = frames.messages
             stop = frames.read(data, at, end, self._left)
@@ -147,11 +158,8 @@ class MeteredTunnel(LimitedTunnel):
         if self._by is TunnelUnit.BYTES:
             stop = min(end, at + self._left)
             self._left -= stop - at
-        elif self._slice is None or self._loop.time() >= self._until:
-            self._settle()
-            stop = at
         else:
-            stop = end
+            stop = at if self._slice is None else end
         return frames.read(data, at, stop, UNBOUNDED)
 
     # Slices
@@ -195,8 +203,9 @@ class MeteredTunnel(LimitedTunnel):
         self._slice = draft
         self._left = self._slices.ticks
         now = self._loop.time()
+        self._until = now + _usable_seconds(draft)
         if self._by is TunnelUnit.SECONDS:
-            self._until = self._from + self._slices.ticks / MICRO
+            self._until = min(self._until, self._from + self._slices.ticks / MICRO)
         ends_in_micro = draft.active.valid_until_micro - self._ports.clock.now_micro()
         self._renews_at = now + ends_in_micro / MICRO
         self.due_at = self._next_due()
@@ -286,7 +295,7 @@ class MeteredTunnel(LimitedTunnel):
             if self._until <= now:
                 self._settle()
             elif self._renews_at <= now:
-                # A slice belongs to the billing period and prices in which it was reserved.
+                # A slice belongs also to the billing period and prices in which it was reserved.
                 active = self._slice.active
                 if self._ports.clock.now_micro() >= active.valid_until_micro:
                     self._settle()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, assert_never
 
-from gateway.rules.charge import ChargeTemplate, Entry
+from gateway.rules.charge import Charge, ChargeTemplate, Entry
 from gateway.rules.limits import Action, Ladder, LimitKind, Scope
 from gateway.rules.units import MICRO, UNLIMITED
 from gateway.rules.windows import NEVER_MICRO, Period, Window, WindowKind, period_at
@@ -99,6 +99,25 @@ def amount(ladder: Ladder, cost_micro: dict[str, int]) -> int:
         return MICRO
     quantity_micro = cost_micro.get(ladder.meter, 0)
     return MICRO if ladder.counts_calls and quantity_micro else quantity_micro
+
+
+def usable_until_micro(charge: Charge) -> int:
+    """Return when the first window ends of the counters in which a reservation stands.
+
+    Not those of calls: they count that it was made, which is over.
+    """
+    return min(
+        (
+            entry.period.end_micro
+            for entry, amount_micro in zip(
+                charge.template.entries, charge.amounts_micro, strict=True
+            )
+            if amount_micro
+            and entry.ladder.meter != REQUESTS_METER
+            and not entry.ladder.counts_calls
+        ),
+        default=NEVER_MICRO,
+    )
 
 
 def local_share(template: ChargeTemplate, percent: int) -> ChargeTemplate:

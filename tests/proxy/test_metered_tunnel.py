@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.counters.memory import MemoryCounterStore
 from gateway.rules.units import MICRO
 from tests.proxy.tunnels import (
     Ends,
@@ -384,3 +385,92 @@ async def test_a_slice_ends_with_the_billing_period(plane: DataPlane, tmp_path: 
     assert dc_of([first, second]) == [1, 1]
     assert (first.period, second.period) == ("2025-11", "2025-12")
     assert {delta[0] for delta in first.deltas} == {"usage:{acme}:2025-11"}
+
+
+async def windowed(
+    plane: DataPlane, folder: Path, rules: str, kind: str, window: str, cap: int
+) -> Ends:
+    """Return a tunnel under a limit of its own, at the beginning of its window."""
+    policy = f"policies: [{{name: own, kind: {kind}, meter: dc, window: {window}, cap: {cap}}}]\n"
+    limited(
+        plane,
+        folder,
+        rules,
+        more="limits: [rpm, own], cost: {dc: 0},",
+        change=lambda whole: policy + whole,
+    )
+    return await opened(plane)
+
+
+async def test_a_slice_ends_with_the_window_it_was_charged_in(
+    plane: DataPlane, tmp_path: Path
+) -> None:
+    ends = await windowed(plane, tmp_path, meter("messages", 1, 10), "rate", "5s", 10)
+    await ends.up(text(b"a first one"))
+
+    await plane.advance(5)
+    assert dc_of(await plane.records(1)) == [1]
+    await plane.advance(60)  # nothing is said: nothing is reserved
+    await plane.records(0)
+
+    for number in range(10):
+        await ends.up(text(b"%d" % number))
+    assert dc_of(await plane.records(1)) == [10]
+    await ends.client.send(text(b"one more"))
+    await closed(ends, 1008, "quota_exceeded")
+    await plane.records(1)
+
+
+@pytest.mark.parametrize("by", ["messages", "bytes"])
+async def test_what_was_reserved_in_one_window_does_not_pass_in_the_next(
+    plane: DataPlane, tmp_path: Path, by: str
+) -> None:
+    message = text(b"x")
+    units = 4 if by == "messages" else 4 * len(message)
+    ends = await windowed(plane, tmp_path, meter(by, 1, units), "rate", "5s", units)
+    await ends.up(message)
+    plane._loop.ahead_seconds += 5  # type: ignore[attr-defined]  # the sweep is late
+    plane.ports.clock.advance(5)  # type: ignore[attr-defined]
+
+    await ends.client.send(message * 5)
+
+    assert await ends.upstream.exactly(4 * len(message)) == message * 4
+    await closed(ends, 1008, "quota_exceeded")
+    first, second, refused = await plane.records(3)
+    assert dc_of([first, second]) == [units // 4, units]
+    assert refused.code == "quota_exceeded"
+
+
+async def test_time_is_counted_in_the_window_in_which_it_passes(
+    plane: DataPlane, tmp_path: Path
+) -> None:
+    rules = meter("seconds", 1, 40)
+    ends = await windowed(plane, tmp_path, rules, "quota", "60s", 80)
+    await plane.advance(45)
+    await plane.advance(15)
+    await plane.advance(30)
+    await ends.leave()
+
+    records = await plane.records(3)
+
+    whole, short, last = dc_of(records)
+    assert whole == 40
+    assert 20 <= short < 21  # real time passes, too
+    assert 29 < last < 31
+    counters = plane.ports.counters
+    await plane.counted()
+    assert isinstance(counters, MemoryCounterStore)
+    own = [known for key, known in counters._counters.items() if key.startswith("policy-own")]
+    assert [known.value_micro for known in own] == [records[2].charged_micro["dc"]]
+
+
+async def test_a_window_of_calls_ends_no_slice(plane: DataPlane, tmp_path: Path) -> None:
+    ends = await metered(plane, tmp_path, "messages", 1, 10)  # under rpm as well
+    await ends.up(text(b"a"))
+    await plane.advance(61)
+    await ends.up(text(b"b"))
+    await plane.records(0)
+
+    await ends.leave()
+
+    assert dc_of(await plane.records(1)) == [2]
