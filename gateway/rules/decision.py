@@ -11,8 +11,8 @@ from gateway.rules.limits import Action, LimitKind
 from gateway.rules.units import MICRO, UNLIMITED, ceil_units
 from gateway.rules.windows import NEVER_MICRO, WindowKind
 
-QUOTA_REFUSAL_MEMORY_MICRO: Final = MICRO
-"""How long a worker trusts its own memory of an exhausted quota: another worker may refund it."""
+REFUSAL_MEMORY_MICRO: Final = MICRO
+"""How long a worker trusts its own memory of counters that other workers may change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +140,11 @@ def remember_refusal_until_micro(charge: Charge, counts: Counts) -> int:
     """Return until when (store's clock) a refusal may be repeated without asking the store.
 
     A fixed rate window can't un-exhaust by itself; a quota can be refunded, so it is trusted
-    briefly.
+    briefly. So is a rate beside other limits: others use those up or give back to them meanwhile,
+    and all of them are told in a refusal.
     """
-    until_micro = 0
-    for entry, amount_micro, after_micro in zip(
-        charge.template.entries, charge.amounts_micro, counts.after_micro, strict=True
-    ):
-        if would_refuse(entry, amount_micro, after_micro):
-            until_micro = max(
-                until_micro,
-                entry.period.end_micro
-                if entry.ladder.kind is LimitKind.RATE
-                else min(entry.period.end_micro, counts.now_micro + QUOTA_REFUSAL_MEMORY_MICRO),
-            )
-    return until_micro
+    entries = charge.template.entries
+    end_micro = charge.template.valid_until_micro
+    if len(entries) == 1 and entries[0].ladder.kind is LimitKind.RATE:
+        return end_micro
+    return min(end_micro, counts.now_micro + REFUSAL_MEMORY_MICRO)

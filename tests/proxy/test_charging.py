@@ -387,6 +387,25 @@ async def test_a_refusal_does_not_prolong_itself_by_being_repeated(plane: DataPl
     await plane.records(10)
 
 
+async def test_a_refusal_by_a_rate_tells_what_the_quota_has_come_to(plane: DataPlane) -> None:
+    """The rate is used up; meanwhile other keys and gateways use up the quota."""
+    await passes(plane)
+    counters = plane.ports.counters
+    assert isinstance(counters, MemoryCounterStore)
+    (rate,) = [key for key in counters._counters if key.startswith("rpm:")]
+    counters.restore(rate, 600 * MICRO, FAR_SECONDS)
+    assert await refusal(plane) == (600, 60)
+    used(plane, 3030)
+    await plane.advance(1.1)
+    client = await plane.client(GET)
+
+    answer = await answered(client)
+
+    assert answer.values(b"retry-after") == [b"907199"]
+    assert b'"monthly_dc";r=0' in answer.values(b"ratelimit")[0]
+    assert (await plane.records(3))[-1].violated == ["rpm", "hard_overage_cap"]
+
+
 async def test_a_clock_that_is_put_back_over_the_end_of_a_window(plane: DataPlane) -> None:
     clock = plane.ports.clock
     assert isinstance(clock, FakeClock)

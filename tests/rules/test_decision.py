@@ -120,15 +120,35 @@ def test_cost_of_zero_is_never_refused() -> None:
     assert not would_refuse(charge.template.entries[0], 0, 60 * MICRO)
 
 
-def test_refusal_by_rate_is_remembered_until_the_window_ends() -> None:
+def test_refusal_by_a_rate_alone_is_remembered_until_the_window_ends() -> None:
     """DESIGN 4: a fixed window can't un-exhaust by itself."""
-    charge = charge_of(rpm(60), monthly(50))
+    charge = charge_of(rpm(60))
 
     until_micro = remember_refusal_until_micro(
-        charge, counts_of(charge.template, 60, 1, admitted=False)
+        charge, counts_of(charge.template, 60, admitted=False)
     )
 
     assert until_micro == NOW_MICRO + 60 * MICRO
+
+
+@pytest.mark.parametrize("used", [1, 50])
+def test_refusal_by_a_rate_beside_others_is_remembered_briefly(used: int) -> None:
+    """What it tells of the others changes meanwhile."""
+    charge = charge_of(rpm(60), monthly(50))
+
+    until_micro = remember_refusal_until_micro(
+        charge, counts_of(charge.template, 60, used, admitted=False)
+    )
+
+    assert until_micro == NOW_MICRO + MICRO
+
+
+def test_no_refusal_is_remembered_beyond_the_window() -> None:
+    charge = charge_of(rpm(60), monthly(50))
+    counts = counts_of(charge.template, 60, 50, admitted=False)
+    counts.now_micro += 59 * MICRO + 500_000
+
+    assert remember_refusal_until_micro(charge, counts) == NOW_MICRO + 60 * MICRO
 
 
 def test_refusal_by_quota_is_remembered_briefly_because_it_can_be_refunded() -> None:
