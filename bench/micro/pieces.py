@@ -232,7 +232,6 @@ def problem(stage: Stage) -> Call:
     refusal = Refusal(
         RefusalCode.QUOTA_EXCEEDED,
         violations=violations_of(known, refused_counts(known)),
-        renews_at_micro=NOW_MICRO,
     )
     pricing = stage.ports.active.pricing
     assert pricing is not None

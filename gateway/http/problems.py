@@ -13,7 +13,7 @@ import orjson
 
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.forwarding import status_line
-from gateway.rules.decision import Violation, retry_after_seconds
+from gateway.rules.decision import Violation, renews_at_micro, retry_after_seconds
 from gateway.rules.limits import LimitKind
 from gateway.rules.plan import AnswerFormat, BillingRules, Tier, ViolatedForm
 from gateway.rules.units import MICRO
@@ -248,8 +248,7 @@ def render(
             status, type_uri = billing.refused_status, billing.refused_type
             title = billing.refused_title
             detail = describe(violations)
-            renews_at = _instant(refusal.facts.get("renews_at_micro"))
-            extensions = _violated(violations, answers) | _advice(tier, renews_at)
+            extensions = _violated(violations, answers) | _advice(tier, _renewal(violations))
             fields = _retry_after(violations, answers)
         case (
             RefusalCode.STORE_UNAVAILABLE
@@ -338,8 +337,9 @@ def _advice(tier: Tier | None, renews_at: str | None) -> dict[str, object]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _instant(at_micro: int | None) -> str | None:
-    """Return an instant as RFC 3339 in UTC."""
+def _renewal(violations: list[Violation]) -> str | None:
+    """Return when waiting will have helped, as RFC 3339 in UTC."""
+    at_micro = renews_at_micro(violations)
     if at_micro is None:
         return None
     return f"{datetime.fromtimestamp(at_micro // MICRO, UTC):%Y-%m-%dT%H:%M:%SZ}"

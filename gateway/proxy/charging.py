@@ -20,7 +20,6 @@ from gateway.rules.decision import (
     violations_of,
 )
 from gateway.rules.units import MICRO
-from gateway.rules.windows import NEVER_MICRO
 
 STALE_ATTEMPTS: Final = 3
 """A period can end between planning and charging; twice in a row means that clocks are broken."""
@@ -92,11 +91,7 @@ def _decide(
         standing.refused = counts
         standing.known_refusal = None
         standing.refused_until_micro = remember_refusal_until_micro(charged, counts)
-    raise Refusal(
-        RefusalCode.QUOTA_EXCEEDED,
-        violations=violations_of(charged, counts),
-        renews_at_micro=_renews_at_micro(charged, counts),
-    )
+    raise Refusal(RefusalCode.QUOTA_EXCEEDED, violations=violations_of(charged, counts))
 
 
 def _stand(draft: Draft, plan: RoutePlan, at_micro: int) -> Standing:
@@ -158,15 +153,3 @@ async def _charge_share(draft: Draft, plan: RoutePlan, ports: Ports) -> bool:
         raise StoreUnavailable("counters.share_used", "this worker's share is used up")
     draft.charge = draft.standing = None
     raise StoreUnavailable("counters.clock", "the store's clock jumps")
-
-
-def _renews_at_micro(request: Charge, counts: Counts) -> int | None:
-    ends = [
-        entry.period.end_micro
-        for entry, amount_micro, after_micro in zip(
-            request.template.entries, request.amounts_micro, counts.after_micro, strict=True
-        )
-        if isinstance(entry.cap_micro, int) and after_micro + amount_micro > entry.cap_micro
-    ]
-    latest = max(ends, default=NEVER_MICRO)
-    return latest if latest < NEVER_MICRO else None

@@ -22,7 +22,8 @@ class Violation:
     Attributes:
         current: The value, in units, that would have been reached.
         window_seconds: Length of a fixed window, None for calendar periods.
-        passes_in_seconds: When the same request could pass this policy; None if it never can.
+        passes_at_micro: When the same request could pass this policy; None if it never can.
+        passes_in_seconds: How long that is from now.
         overage: Units that a hard cap allows above the quota below it; None for a soft policy.
     """
 
@@ -30,6 +31,7 @@ class Violation:
     limit: int
     current: int
     window_seconds: int | None
+    passes_at_micro: int | None
     passes_in_seconds: int | None
     kind: LimitKind
     ladder: str
@@ -93,6 +95,14 @@ def violations_of(charge: Charge, counts: Counts) -> list[Violation]:
     ]
 
 
+def renews_at_micro(violations: list[Violation]) -> int | None:
+    """Return when the last of the violated limits begins anew; None if waiting does not help."""
+    ends_micro = [violation.passes_at_micro for violation in violations]
+    if not ends_micro or None in ends_micro:
+        return None
+    return max(end_micro for end_micro in ends_micro if end_micro is not None)
+
+
 def would_refuse(entry: Entry, amount_micro: int, count_micro: int) -> bool:
     """Return whether this counter alone refuses a further amount."""
     return (
@@ -106,7 +116,8 @@ def _violation(entry: Entry, amount_micro: int, count_micro: int, now_micro: int
     ladder = entry.ladder
     policy = ladder.hard or ladder.soft
     fits_an_empty_period = entry.cap_micro is UNLIMITED or amount_micro <= entry.cap_micro
-    ends = entry.period.end_micro < NEVER_MICRO
+    end_micro = entry.period.end_micro
+    can_pass = fits_an_empty_period and end_micro < NEVER_MICRO
     return Violation(
         policy=policy.wire,
         limit=policy.limit_micro // MICRO,
@@ -114,11 +125,8 @@ def _violation(entry: Entry, amount_micro: int, count_micro: int, now_micro: int
         window_seconds=(
             ladder.window.seconds if ladder.window.kind is WindowKind.SECONDS else None
         ),
-        passes_in_seconds=(
-            seconds_until(entry.period.end_micro, now_micro)
-            if fits_an_empty_period and ends
-            else None
-        ),
+        passes_at_micro=end_micro if can_pass else None,
+        passes_in_seconds=seconds_until(end_micro, now_micro) if can_pass else None,
         kind=ladder.kind,
         ladder=ladder.id,
         meter=ladder.meter,

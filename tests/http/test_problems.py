@@ -9,11 +9,11 @@ from gateway.errors import Refusal, RefusalCode
 from gateway.http.problems import closes_connection, describe, render, status_of
 from gateway.rules.decision import violations_of
 from gateway.rules.plan import ViolatedForm
+from gateway.rules.units import MICRO
 from gateway.rules.windows import Window, WindowKind
 from tests.support.plans import (
     ANSWERS,
     BILLING,
-    NOW_MICRO,
     QUOTA_EXCEEDED_TITLE,
     QUOTA_EXCEEDED_TYPE,
     charge_of,
@@ -32,11 +32,7 @@ FACTS = {
 def exceeded(*ladders: object, after: tuple[int, ...]) -> Refusal:
     charge = charge_of(*ladders)  # type: ignore[arg-type]
     counts = counts_of(charge.template, *after, admitted=False)
-    return Refusal(
-        RefusalCode.QUOTA_EXCEEDED,
-        violations=violations_of(charge, counts),
-        renews_at_micro=NOW_MICRO,
-    )
+    return Refusal(RefusalCode.QUOTA_EXCEEDED, violations=violations_of(charge, counts))
 
 
 @pytest.mark.parametrize("code", [code for code in RefusalCode if code.value != "quota_exceeded"])
@@ -159,6 +155,41 @@ def test_no_retry_after_for_what_never_passes() -> None:
     problem = render(refusal, "r", answers=ANSWERS, billing=BILLING)
 
     assert b"Retry-After" not in problem.start
+
+
+@pytest.mark.parametrize(
+    ("after", "dc", "renews_at"),
+    [
+        ((1, 40, 3), 1, "2026-11-20T00:01:00Z"),  # the trial has room: it does not matter
+        ((1, 50, 3), 1, "2026-12-01T00:00:00Z"),
+        ((0, 0, 3), 51, None),  # larger than the quota ever is
+        ((1, 50, 99), 1, None),  # the trial never begins anew
+    ],
+)
+def test_renews_at_is_when_waiting_will_have_helped(
+    after: tuple[int, ...], dc: int, renews_at: str | None
+) -> None:
+    charge = charge_of(
+        rpm(1), monthly(50), extra("trial", 99, Window(WindowKind.NONE)), dc_micro=dc * MICRO
+    )
+    counts = counts_of(charge.template, *after, admitted=False)
+    refusal = Refusal(RefusalCode.QUOTA_EXCEEDED, violations=violations_of(charge, counts))
+
+    problem = render(refusal, "r", answers=ANSWERS, billing=BILLING)
+
+    assert orjson.loads(problem.body).get("renews_at") == renews_at
+    assert (b"Retry-After" in problem.start) == (renews_at is not None)
+
+
+def test_of_a_repeat_only_what_counts_it_renews() -> None:
+    """A quota that has no room does not refuse it, so it is not waited for."""
+    charge = charge_of(rpm(1), monthly(50))
+    counts = counts_of(charge.template, 1, 50, admitted=False, repeat=True)
+    refusal = Refusal(RefusalCode.QUOTA_EXCEEDED, violations=violations_of(charge, counts))
+
+    problem = render(refusal, "r", answers=ANSWERS, billing=BILLING)
+
+    assert orjson.loads(problem.body)["renews_at"] == "2026-11-20T00:01:00Z"
 
 
 def test_other_windows_are_described_too() -> None:
