@@ -237,7 +237,12 @@ def problem(stage: Stage) -> Call:
     assert pricing is not None
     tier = caller_of(stage, exchange_of(stage)).tier
     return lambda: render_problem(
-        refusal, "event-1", answers=pricing.answers, billing=pricing.billing, tier=tier
+        refusal,
+        "event-1",
+        answers=pricing.answers,
+        billing=pricing.billing,
+        tier=tier,
+        tiers=pricing.tiers,
     )
 
 

@@ -4,6 +4,7 @@ Facts given to the caller are chosen here, so that nothing internal slips out.
 Source: RFC 9457, RFC 6585 4, RFC 9110 11.6.1 and 15.5.6; requirements A10, A21, B6.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
@@ -14,9 +15,9 @@ import orjson
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.forwarding import status_line
 from gateway.rules.decision import Violation, renews_at_micro, retry_after_seconds
-from gateway.rules.limits import LimitKind
+from gateway.rules.limits import Action, Ladder, LimitKind
 from gateway.rules.plan import AnswerFormat, BillingRules, Tier, ViolatedForm
-from gateway.rules.units import MICRO
+from gateway.rules.units import MICRO, UNLIMITED
 
 TYPE_PREFIX: Final = "urn:problem-type:enforcement-gateway:"
 REDUCED_CAPACITY: Final = (
@@ -228,6 +229,7 @@ def render(
     answers: AnswerFormat | None = None,
     billing: BillingRules | None = None,
     tier: Tier | None = None,
+    tiers: dict[str, Tier] | None = None,
 ) -> Problem:
     """Return the problem of a refusal.
 
@@ -236,7 +238,8 @@ def render(
         request_id: Becomes ``instance``.
         answers: How the pricing file wants problems written; None before a caller is known.
         billing: Status, type and title of limit refusals; None before a caller is known.
-        tier: The caller's plan, for the suggestion of the next one.
+        tier: The caller's plan.
+        tiers: All plans, for the suggestion of one that helps.
     """
     code = refusal.code
     (title, detail), status = TITLES[code], status_of(code)
@@ -246,9 +249,9 @@ def render(
         case RefusalCode.QUOTA_EXCEEDED if answers is not None and billing is not None:
             violations: list[Violation] = refusal.facts["violations"]
             status, type_uri = billing.refused_status, billing.refused_type
-            title = billing.refused_title
-            detail = describe(violations)
-            extensions = _violated(violations, answers) | _advice(tier, _renewal(violations))
+            title, detail = billing.refused_title, describe(violations)
+            extensions = _violated(violations, answers) | _renewal(violations)
+            extensions |= _roomier_plan(violations, tier, tiers)
             fields = _retry_after(violations, answers)
         case (
             RefusalCode.STORE_UNAVAILABLE
@@ -264,8 +267,7 @@ def render(
         case RefusalCode.METHOD_NOT_ALLOWED:
             fields = b"Allow: %b\r\n" % refusal.facts["allow"]
         case RefusalCode.FEATURE_UNAVAILABLE:
-            missing = {"missing_features": sorted(refusal.facts["features"])}
-            extensions = missing | _advice(tier, None)
+            extensions = _lacking(refusal, tier, tiers)
         case _:
             detail = refusal.facts.get("detail", detail)
     if status == 401:
@@ -327,22 +329,74 @@ def _violated(violations: list[Violation], answers: AnswerFormat) -> dict[str, o
     }
 
 
-def _advice(tier: Tier | None, renews_at: str | None) -> dict[str, object]:
-    """Return what the caller can do about it (B6)."""
-    facts = {
-        "next_plan": tier.next_tier if tier else None,
-        "upgrade_url": tier.upgrade_url if tier else None,
-        "renews_at": renews_at,
-    }
-    return {name: value for name, value in facts.items() if value is not None}
+def _roomier_plan(
+    violations: list[Violation], tier: Tier | None, tiers: dict[str, Tier] | None
+) -> dict[str, object]:
+    """Return which plan would let the request pass the plan's limits, if it violates any (B6)."""
+    if tier is None or tiers is None:
+        return {}
+    ladders = tier.ladders
+    of_plan = [violation for violation in violations if violation.ladder in ladders]
+    if not of_plan:
+        return {}
+    return _advice(
+        tier,
+        tiers,
+        lambda later: all(
+            _has_room(violation, ladders[violation.ladder], later.ladders.get(violation.ladder))
+            for violation in of_plan
+        ),
+    )
 
 
-def _renewal(violations: list[Violation]) -> str | None:
+def _has_room(violation: Violation, now: Ladder, later: Ladder | None) -> bool:
+    """Return whether a limit would let a request pass that is refused by the one of now."""
+    if later is None or later.action is Action.WARN or later.block_cap_micro is UNLIMITED:
+        return True
+    cap_micro, window, then = later.block_cap_micro, now.window, later.window
+    if later.meter != now.meter or window.kind is not then.kind:
+        return False  # another limit of that name
+    # More in a longer window may be less.
+    return (
+        now.block_cap_micro is not UNLIMITED
+        and cap_micro >= violation.current * MICRO
+        and cap_micro * (window.seconds or 1) >= now.block_cap_micro * (then.seconds or 1)
+    )
+
+
+def _lacking(
+    refusal: Refusal, tier: Tier | None, tiers: dict[str, Tier] | None
+) -> dict[str, object]:
+    """Return which features are missing, and which plan has them if the key may use them there."""
+    missing: frozenset[str] = refusal.facts["features"]
+    told: dict[str, object] = {"missing_features": sorted(missing)}
+    if tier is None or tiers is None or refusal.facts.get("barred"):
+        return told
+    return told | _advice(tier, tiers, lambda later: missing <= later.features)
+
+
+def _advice(tier: Tier, tiers: dict[str, Tier], helps: Callable[[Tier], bool]) -> dict[str, object]:
+    """Return the first of the later plans that helps, and where the one before it leads there."""
+    if tier.next_tier is None:  # no plan is suggested here; who to ask may be
+        return {"upgrade_url": tier.upgrade_url} if tier.upgrade_url else {}
+    before = tier
+    for _ in tiers:  # a file may suggest them in a circle
+        later = tiers.get(before.next_tier) if before.next_tier else None
+        if later is None or later is tier:
+            break
+        if helps(later):
+            url = {"upgrade_url": before.upgrade_url} if before.upgrade_url else {}
+            return {"next_plan": later.name, **url}
+        before = later
+    return {}
+
+
+def _renewal(violations: list[Violation]) -> dict[str, object]:
     """Return when waiting will have helped, as RFC 3339 in UTC."""
     at_micro = renews_at_micro(violations)
     if at_micro is None:
-        return None
-    return f"{datetime.fromtimestamp(at_micro // MICRO, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return {}
+    return {"renews_at": f"{datetime.fromtimestamp(at_micro // MICRO, UTC):%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def _retry_after(violations: list[Violation], answers: AnswerFormat) -> bytes:

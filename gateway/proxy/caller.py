@@ -143,7 +143,8 @@ def require_access(caller: Caller, route: Route, client_address: str) -> None:
     if route.requires:
         missing = missing_features(route.requires, caller.tier.features, entry.features)
         if missing:
-            raise Refusal(RefusalCode.FEATURE_UNAVAILABLE, features=missing)
+            barred = entry.features is not None and not missing <= entry.features
+            raise Refusal(RefusalCode.FEATURE_UNAVAILABLE, features=missing, barred=barred)
 
 
 def _address(text: str):  # type: ignore[no-untyped-def]  # noqa: ANN202

@@ -297,6 +297,7 @@ def _rendered(draft: Draft, refusal: Refusal, request_id: str) -> Problem:
         answers=pricing.answers if pricing else None,
         billing=pricing.billing if pricing else None,
         tier=caller.tier if caller else None,
+        tiers=pricing.tiers if pricing else None,
     )
 
 

@@ -54,6 +54,7 @@ def test_a_problem_example_is_what_the_gateway_answers(name: str) -> None:
         answers=PRICING.answers,
         billing=PRICING.billing,
         tier=PRICING.tiers[example["tier"]],
+        tiers=PRICING.tiers,
     )
 
     assert json.loads(problem.body) == example["body"]

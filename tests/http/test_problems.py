@@ -8,7 +8,8 @@ import pytest
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.problems import closes_connection, describe, render, status_of
 from gateway.rules.decision import violations_of
-from gateway.rules.plan import ViolatedForm
+from gateway.rules.limits import Ladder
+from gateway.rules.plan import Grace, GracePolicy, Tier, ViolatedForm
 from gateway.rules.units import MICRO
 from gateway.rules.windows import Window, WindowKind
 from tests.support.plans import (
@@ -212,3 +213,116 @@ def test_payment_required_uses_the_status_of_the_file() -> None:
 def test_framing_mistakes_close_the_connection() -> None:
     assert closes_connection(RefusalCode.BAD_REQUEST)
     assert not closes_connection(RefusalCode.QUOTA_EXCEEDED)
+
+
+def tier(
+    name: str, following: str | None, *ladders: Ladder, features: frozenset[str] = frozenset()
+) -> Tier:
+    return Tier(
+        name=name,
+        features=features,
+        ladders={ladder.id: ladder for ladder in ladders},
+        included_micro=0,
+        quota_micro=0,
+        total_cap_micro=0,
+        grace=Grace(0, GracePolicy.WAIVE_EXCESS),
+        base_price_minor=0,
+        overage_price_minor=0,
+        spending_limited=False,
+        overage_alerts=False,
+        max_execution_seconds=60,
+        max_input_tokens=0,
+        max_output_tokens=0,
+        next_tier=following,
+        upgrade_url=f"https://a.example/from-{name}",
+    )
+
+
+def advised(refusal: Refusal, tiers: list[Tier]) -> tuple[str | None, str | None]:
+    """Return what the first of the plans is advised."""
+    plans = {tier.name: tier for tier in tiers}
+    problem = render(refusal, "r", answers=ANSWERS, billing=BILLING, tier=tiers[0], tiers=plans)
+    body = orjson.loads(problem.body)
+    return body.get("next_plan"), body.get("upgrade_url")
+
+
+DAILY = Window(WindowKind.DAY)
+TO_B = ("b", "https://a.example/from-a")
+TO_C = ("c", "https://a.example/from-b")
+NOTHING = (None, None)
+
+
+@pytest.mark.parametrize(
+    ("used", "b", "c", "advice"),
+    [
+        ((60, 5), (rpm(600), monthly(50)), (rpm(600), monthly(500)), TO_B),
+        ((5, 50), (rpm(600), monthly(50)), (rpm(600), monthly(500)), TO_C),
+        ((60, 50), (rpm(600), monthly(50)), (rpm(60), monthly(500)), NOTHING),
+        ((60, 50), (rpm(600), monthly(50)), (rpm(600), monthly(500)), TO_C),
+        ((5, 50), (rpm(600),), (), TO_B),  # without a limit
+        ((5, 50), (monthly(10, notify_only=True),), (), TO_B),
+        ((5, 50), (monthly(50, overage=1),), (), TO_B),
+        ((60, 5), (rpm(61, seconds=120),), (rpm(600, seconds=120),), TO_C),
+        ((60, 5), (rpm(61, seconds=30),), (), TO_B),
+    ],
+)  # fmt: skip
+def test_the_plan_that_is_advised_has_room_for_the_request(
+    used: tuple[int, ...], b: tuple[Ladder, ...], c: tuple[Ladder, ...], advice: object
+) -> None:
+    mine = (rpm(60), monthly(50))
+    tiers = [tier("a", "b", *mine), tier("b", "c", *b), tier("c", None, *c)]
+
+    assert advised(exceeded(*mine, after=used), tiers) == advice
+
+
+def test_what_is_larger_than_a_plan_allows_is_told_one_that_allows_it() -> None:
+    charge = charge_of(monthly(50), dc_micro=300 * MICRO)
+    counts = counts_of(charge.template, 0, admitted=False)
+    refusal = Refusal(RefusalCode.QUOTA_EXCEEDED, violations=violations_of(charge, counts))
+    tiers = [
+        tier("a", "b", monthly(50)),
+        tier("b", "c", monthly(299)),
+        tier("c", "a", monthly(300)),
+    ]
+
+    assert advised(refusal, tiers) == TO_C
+    assert advised(refusal, [*tiers[:2], tier("c", "a", monthly(299))]) == NOTHING  # in a circle
+
+
+def test_no_plan_helps_against_a_limit_of_the_route_file() -> None:
+    own = extra("own", 3, DAILY)
+    tiers = [tier("a", "b", monthly(50)), tier("b", None)]
+
+    assert advised(exceeded(monthly(50), own, after=(5, 3)), tiers) == NOTHING
+    assert advised(exceeded(monthly(50), own, after=(50, 3)), tiers) == TO_B
+
+
+def test_a_limit_of_the_same_name_is_not_the_same_limit() -> None:
+    mine = extra("x", 3, DAILY)
+    others = [extra("x", 9, Window(WindowKind.HOUR)), extra("x", 9, DAILY, meter="tokens")]
+    tiers = [tier("a", "b", mine), *(tier("b", None, other) for other in others)]
+
+    assert advised(exceeded(mine, after=(3,)), tiers[:2]) == NOTHING
+    assert advised(exceeded(mine, after=(3,)), [tiers[0], tiers[2]]) == NOTHING
+
+
+def test_the_plan_that_is_advised_has_the_features() -> None:
+    tiers = [
+        tier("a", "b"),
+        tier("b", "c", features=frozenset({"replay"})),
+        tier("c", None, features=frozenset({"replay", "audit"})),
+    ]
+
+    def lacking(*features: str, barred: bool = False) -> Refusal:
+        return Refusal(RefusalCode.FEATURE_UNAVAILABLE, features=frozenset(features), barred=barred)
+
+    assert advised(lacking("replay"), tiers) == TO_B
+    assert advised(lacking("replay", "audit"), tiers) == TO_C
+    assert advised(lacking("sso"), tiers) == NOTHING
+    assert advised(lacking("replay", barred=True), tiers) == NOTHING
+
+
+def test_who_suggests_no_plan_may_say_whom_to_ask() -> None:
+    tiers = [tier("a", None, monthly(50)), tier("b", None)]
+
+    assert advised(exceeded(monthly(50), after=(50,)), tiers) == (None, "https://a.example/from-a")

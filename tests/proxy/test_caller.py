@@ -1,6 +1,7 @@
 """Who calls: one key, known, valid, of a plan that includes the route."""
 
 import asyncio
+import json
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -256,6 +257,25 @@ async def test_a_key_may_have_fewer_features_than_its_plan(plane: DataPlane) -> 
     fields = b"X-API-Key: %b\r\n" % SECRET
 
     assert await refused(plane, fields, b"/replay") == (403, "feature_unavailable")
+
+
+@pytest.mark.parametrize(
+    ("features", "advice"), [(None, "GROWTH"), ({"replay", "sso"}, "GROWTH"), ({"sso"}, None)]
+)
+async def test_a_plan_is_advised_if_the_key_may_use_what_it_has(
+    plane: DataPlane, features: set[str] | None, advice: str | None
+) -> None:
+    key = None if features is None else frozenset(features)
+    plane.ports.keys = OneEntry(replace(ENTRY, features=key))
+    client = await plane.client(
+        b"GET /replay HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n" % SECRET
+    )
+
+    body = json.loads((await answered(client)).body)
+
+    assert body["missing_features"] == ["replay"]
+    assert body.get("next_plan") == advice
+    await plane.record()
 
 
 async def _plans() -> dict[tuple[tuple[bytes, bool], ...], RoutePlan]:
