@@ -54,11 +54,18 @@ def is_within_limits(template: ChargeTemplate, after_micro: tuple[int, ...]) -> 
 
 
 def flags_of(charge: Charge, counts: Counts) -> list[str]:
-    """Return an admitted charge's flags: ``overage``, ``grace``, ``warn:<name>``."""
+    """Return an admitted charge's flags: ``overage``, ``grace``, ``warn:<name>``.
+
+    Only of the counters that it added to: not of others' usage.
+    """
     flags: list[str] = []
-    for entry, after_micro in zip(charge.template.entries, counts.after_micro, strict=True):
+    for entry, amount_micro, after_micro in zip(
+        charge.template.entries, charge.amounts_micro, counts.after_micro, strict=True
+    ):
         ladder = entry.ladder
-        if after_micro <= ladder.soft.limit_micro:
+        if after_micro <= ladder.soft.limit_micro or not amount_micro:
+            continue
+        if counts.repeat and not entry.counts_repeats:
             continue
         if ladder.action is Action.WARN:
             flags.append(f"warn:{ladder.soft.wire}")

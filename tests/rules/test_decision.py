@@ -33,6 +33,17 @@ def test_overage_and_grace_are_flagged(after: int, flags: list[str]) -> None:
     assert flags_of(charge, counts_of(charge.template, after)) == flags
 
 
+def test_what_adds_nothing_is_not_flagged() -> None:
+    soft = extra("soft", 5, Window(WindowKind.DAY), action=Action.WARN)
+    often = rpm(5)
+    free = charge_of(STARTER, soft, dc_micro=0)
+    charge = charge_of(STARTER, soft, often)
+
+    assert flags_of(free, counts_of(free.template, 3001, 6)) == []
+    assert flags_of(charge, counts_of(charge.template, 3001, 6, 1, repeat=True)) == []
+    assert flags_of(charge, counts_of(charge.template, 0, 0, 6, repeat=True)) == ["overage"]
+
+
 def test_warning_limit_is_flagged_by_name() -> None:
     charge = charge_of(extra("soft", 5, Window(WindowKind.DAY), action=Action.WARN))
 
