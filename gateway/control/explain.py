@@ -33,6 +33,7 @@ from gateway.rules.decision import (
     violations_of,
     would_refuse,
 )
+from gateway.rules.limits import Scope
 from gateway.rules.plan import Pricing, Tier
 from gateway.rules.units import MICRO, UNLIMITED, Cap, text_from_micro
 from gateway.rules.windows import NEVER_MICRO
@@ -213,7 +214,7 @@ async def _walk(
         ),
         hold_id="",
     )
-    await _judge(found, charge, now_micro, read_counts)
+    await _judge(found, charge, now_micro, read_counts, _unnamed(question, asked))
 
 
 def _find_route(found: Explanation, snapshot: Snapshot, question: Question) -> Route:
@@ -357,13 +358,20 @@ async def _look_run_up(
 
 
 async def _judge(
-    found: Explanation, charge: Charge, now_micro: int, read_counts: CountReader
+    found: Explanation,
+    charge: Charge,
+    now_micro: int,
+    read_counts: CountReader,
+    unnamed: frozenset[Scope],
 ) -> None:
     entries = charge.template.entries
     if not entries:
         found.note("limits", "no limit applies")
         return
-    known = await read_counts(charge.template)
+    known = [
+        None if entry.ladder.scope in unnamed else count
+        for entry, count in zip(entries, await read_counts(charge.template), strict=True)
+    ]
     before = tuple(count or 0 for count in known)
     found.policies = [
         _standing(entry, amount, count, now_micro)
@@ -381,6 +389,18 @@ async def _judge(
     )
     flagged = f", flagged {', '.join(found.flags)}" if found.flags else ""
     found.note("limits", f"all {len(entries)} policies allow it{flagged}")
+
+
+def _unnamed(question: Question, asked: AskedCaller | None) -> frozenset[Scope]:
+    """Return whose counters can't be known, as it was not said who they are."""
+    unnamed = set[Scope]()
+    if asked is None or asked.key is None:
+        unnamed.add(Scope.KEY)
+    if question.address is None:
+        unnamed.add(Scope.ADDRESS)
+        if asked is None:  # an open route: the address stands for the workspace
+            unnamed |= {Scope.ROUTE, Scope.WORKSPACE}
+    return frozenset(unnamed)
 
 
 def _standing(

@@ -44,6 +44,8 @@ STARTER = Workspace("acme", "STARTER", WorkspaceStatus.ACTIVE, 0)
 SANDBOX = replace(STARTER, plan="SANDBOX")
 KEY = KeyDescription("key_a", "egw_live_abcd", "acme", "", 0, None, None, None, None, ())
 RUN = Question("POST", "/v1/runs")
+SCOPES = (Scope.KEY, Scope.ADDRESS, Scope.ROUTE, Scope.WORKSPACE)
+USED = {"per_key": 1, "per_address": 9, "per_route": 2, "per_workspace": 3}
 RUN_ID_FIELD = RunIdReading(RunIdSource.HEADER, header=b"idempotency-key")
 
 
@@ -114,6 +116,37 @@ async def test_a_count_that_is_not_known_is_said_to_be_unknown() -> None:
 
     assert answer.forwards
     assert answer.policies[0].count is None
+
+
+@pytest.mark.parametrize(
+    ("key", "address", "counts"),
+    [(None, None, [None, None, "2", "3"]), (KEY, None, ["1", None, "2", "3"]),
+     (KEY, "192.0.2.7", ["1", "9", "2", "3"]), (None, "192.0.2.7", [None, "9", "2", "3"])],
+)  # fmt: skip
+async def test_whose_counter_is_not_said_is_unknown(
+    key: KeyDescription | None, address: str | None, counts: list[str | None]
+) -> None:
+    """A store has a count of 0 for whatever name it is asked."""
+    day = Window(WindowKind.DAY)
+    own = tuple(extra(f"per_{scope.value}", 50, day, scope=scope) for scope in SCOPES)
+    found = snapshot(replace(route("create-run", RUNS, own_limits=own), limits=()))
+
+    answer = await ask(replace(RUN, address=address), key=key, found=found, **USED)
+
+    assert [policy.count for policy in answer.policies] == counts
+
+
+@pytest.mark.parametrize(("address", "counts"), [(None, [None, None]), ("192.0.2.7", ["9", "2"])])
+async def test_an_open_route_without_an_address_has_no_known_counters(
+    address: str | None, counts: list[str | None]
+) -> None:
+    day = Window(WindowKind.DAY)
+    own = tuple(extra(f"per_{scope.value}", 50, day, scope=scope) for scope in SCOPES[1:3])
+    open_route = route("create-run", RUNS, places=(), own_limits=own)
+
+    answer = await ask(replace(RUN, address=address), None, found=snapshot(open_route), **USED)
+
+    assert [policy.count for policy in answer.policies] == counts
 
 
 async def test_a_plan_without_limits_is_not_limited() -> None:
