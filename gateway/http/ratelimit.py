@@ -109,15 +109,17 @@ def _state_item(item: PolicyState, count_micro: int, now_micro: int) -> bytes:
 
 
 def _legacy(fields: RateLimitFields, counts_micro: Sequence[int], now_micro: int) -> bytes:
-    """Return the ``X-RateLimit-*`` triple of the first listed policy (B5)."""
+    """Return ``X-RateLimit-*`` of the first listed policy, a reset only if it resets (B5)."""
     first = fields.items[0]
     end_micro = first.end_micro
-    reset = end_micro // MICRO if fields.legacy == "epoch" else seconds_until(end_micro, now_micro)
-    return b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n" % (
+    lines = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\n" % (
         first.limit_micro // MICRO,
         max(0, first.limit_micro - counts_micro[first.index]) // MICRO,
-        reset,
     )
+    if end_micro >= NEVER_MICRO:
+        return lines
+    reset = end_micro // MICRO if fields.legacy == "epoch" else seconds_until(end_micro, now_micro)
+    return b"%bX-RateLimit-Reset: %d\r\n" % (lines, reset)
 
 
 def with_refunds(

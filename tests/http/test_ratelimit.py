@@ -99,6 +99,16 @@ def test_names_and_switch_come_from_the_file() -> None:
     assert render(prepare(template, off, legacy=None), (0,), NOW_MICRO) == b""
 
 
+@pytest.mark.parametrize("legacy", ["delta", "epoch"])
+def test_old_form_of_a_limit_that_never_resets_has_no_reset(legacy: str) -> None:
+    template = build_template([extra("trial", 100, Window(WindowKind.NONE))], "w", NOW_MICRO)
+
+    lines = render(prepare(template, ANSWERS, legacy=legacy), (3 * MICRO,), NOW_MICRO)
+
+    assert lines.endswith(b"X-RateLimit-Limit: 100\r\nX-RateLimit-Remaining: 97\r\n")
+    assert b"Reset" not in lines
+
+
 @pytest.mark.parametrize(("legacy", "reset"), [("delta", 60), ("epoch", NOW_MICRO // MICRO + 60)])
 def test_old_form_is_added_where_a_route_asks_for_it(legacy: str, reset: int) -> None:
     """B5."""
