@@ -33,7 +33,10 @@ from gateway.rules.windows import Window, WindowKind
 
 DAY_SECONDS = 86_400
 USAGE_RETENTION_SECONDS = 90 * DAY_SECONDS
-"""How long a quota's counter outlives its period, for late settlements (A5)."""
+"""How long a quota's counter outlives its period, for late settlements (A5).
+
+That of a window shorter than a day does not: nothing reads it any more, and there would be many.
+"""
 
 NO_RULE = "no_rule"
 
@@ -179,6 +182,7 @@ def _extra_ladder(
     kind, action = LimitKind(extra.kind), Action(extra.action)
     seconds = window_seconds(extra.window)
     window = WindowKind.SECONDS if seconds else WindowKind(extra.window)
+    is_short = window is WindowKind.HOUR or 0 < seconds < DAY_SECONDS
     return Ladder(
         id=extra.name,
         counter=extra.name,
@@ -190,7 +194,9 @@ def _extra_ladder(
         hard=None,
         block_cap_micro=cap_micro if action is Action.BLOCK else UNLIMITED,
         grace_from_micro=None,
-        retention_seconds=USAGE_RETENTION_SECONDS if kind is LimitKind.QUOTA else 0,
+        retention_seconds=(
+            USAGE_RETENTION_SECONDS if kind is LimitKind.QUOTA and not is_short else 0
+        ),
         alerts=tier.safety.overage_alerts,
         counts_calls=_counts_calls(file, extra.meter),
         action=action,

@@ -416,7 +416,26 @@ def test_extra_limits_have_every_window(tmp_path: Path, window: str, expected: W
     assert ladder.hard is None
     assert ladder.block_cap_micro == 5_000 * MICRO
     assert (ladder.scope, ladder.action) == (Scope.WORKSPACE, Action.BLOCK)
-    assert ladder.retention_seconds == 90 * DAY_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("window", "days"),
+    [("seconds(60)", 0), ("hour", 0), ("seconds(86399)", 0), ("seconds(86400)", 90), ("day", 90),
+     ("calendar_month", 90), ("none", 90)],
+)  # fmt: skip
+def test_counters_of_short_quotas_do_not_outlive_their_periods(
+    tmp_path: Path, window: str, days: int
+) -> None:
+    """Kept for 90 days, those of minutes would be 129,600 for each workspace."""
+
+    def change(document: Document) -> None:
+        document["meters"] = {"memories": {"unit": "memories"}}
+        tier_of(document, "STARTER")["limits_extra"] = [extra(window=window, cap=1)]
+
+    ladder = changed_pricing(tmp_path, change).tiers["STARTER"].ladders["memories"]
+
+    assert ladder.kind is LimitKind.QUOTA
+    assert ladder.retention_seconds == days * DAY_SECONDS
 
 
 def test_an_extra_limit_may_warn_count_requests_and_be_per_key(tmp_path: Path) -> None:
