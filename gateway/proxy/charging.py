@@ -14,7 +14,7 @@ from gateway.proxy.ports import Ports
 from gateway.rules.charge import Charge, Counts, StaleTemplate
 from gateway.rules.charging import amounts, local_share, run_key
 from gateway.rules.decision import (
-    entered_overage,
+    alerting,
     is_within_limits,
     remember_refusal_until_micro,
     violations_of,
@@ -23,6 +23,9 @@ from gateway.rules.units import MICRO
 
 STALE_ATTEMPTS: Final = 3
 """A period can end between planning and charging; twice in a row means that clocks are broken."""
+
+OVERAGES_TOLD_MAX: Final = 50_000
+"""So many counters that are above their quotas a worker remembers to have told of."""
 
 
 async def charge(draft: Draft, plan: RoutePlan, ports: Ports) -> bool:
@@ -73,15 +76,16 @@ def _decide(
     stats.charges += 1
     if counts.admitted:
         draft.is_within_limits = is_within_limits(charged.template, counts.after_micro)
-        if not (draft.is_within_limits or draft.unenforced) and draft.caller is not None:
-            for policy in entered_overage(charged, counts):
-                ports.overage_entered(draft.caller.entry.workspace_id, policy)
+        if not (draft.is_within_limits or draft.unenforced):
+            _tell_overage(draft, charged, counts, ports)
         return True
     stats.refused += 1
     known = standing.known_refusal
     if draft.is_remembered and known is not None and known.second == counts.now_micro // MICRO:
         draft.refusal = known.refusal
         return False
+    if not draft.is_remembered:
+        _tell_overage(draft, charged, counts, ports)
     # A repetition must not prolong itself: then the store would not be asked for a month.
     if (
         not draft.is_remembered
@@ -92,6 +96,23 @@ def _decide(
         standing.known_refusal = None
         standing.refused_until_micro = remember_refusal_until_micro(charged, counts)
     raise Refusal(RefusalCode.QUOTA_EXCEEDED, violations=violations_of(charged, counts))
+
+
+def _tell_overage(draft: Draft, charged: Charge, counts: Counts, ports: Ports) -> None:
+    """Tell of each counter above its quota once, whatever brought it there: a settlement may have.
+
+    The names of counters hold their periods.
+    """
+    if draft.caller is None:
+        return
+    told = ports.overages_told
+    for entry in alerting(charged.template, counts.after_micro):
+        if entry.key in told:
+            continue
+        if len(told) >= OVERAGES_TOLD_MAX:
+            del told[next(iter(told))]
+        told[entry.key] = None
+        ports.overage_entered(draft.caller.entry.workspace_id, entry.ladder.soft.wire)
 
 
 def _stand(draft: Draft, plan: RoutePlan, at_micro: int) -> Standing:

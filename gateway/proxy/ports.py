@@ -53,7 +53,8 @@ class Ports:
         tunnels: Those that their routes limit, for their times.
         clients_max: How many of them there may be, whatever is configured.
         date_line: The ``Date`` line of own answers, renewed once a second.
-        overage_entered: Told once per period when a workspace crosses a quota: (workspace, policy).
+        overage_entered: Told when a workspace is found above a quota: (workspace, policy).
+        overages_told: The counters of which that was told, the first one first.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -75,6 +76,7 @@ class Ports:
     addresses: Addresses = field(default_factory=Addresses)
     tunnels: Tunnels = field(default_factory=Tunnels)
     date_line: bytes = b""
+    overages_told: dict[str, None] = field(default_factory=dict)
     is_draining: bool = False
     clients_max: int = sys.maxsize
 

@@ -76,17 +76,13 @@ def flags_of(charge: Charge, counts: Counts) -> list[str]:
     return flags
 
 
-def entered_overage(charge: Charge, counts: Counts) -> list[str]:
-    """Return the policies whose limit this very charge crossed: true for exactly one request."""
-    if counts.repeat:
-        return []
+def alerting(template: ChargeTemplate, after_micro: tuple[int, ...]) -> list[Entry]:
+    """Return the counters above a quota of which the operator wants to be told."""
+    entries = template.entries
     return [
-        entry.ladder.soft.wire
-        for entry, amount_micro, after_micro in zip(
-            charge.template.entries, charge.amounts_micro, counts.after_micro, strict=True
-        )
-        if entry.ladder.alerts
-        and after_micro - amount_micro <= entry.ladder.soft.limit_micro < after_micro
+        entries[index]
+        for index, count_micro in enumerate(after_micro)
+        if entries[index].ladder.alerts and count_micro > entries[index].ladder.soft.limit_micro
     ]
 
 

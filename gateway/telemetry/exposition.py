@@ -256,7 +256,7 @@ NUMBERS: Final = (
     Number("gateway_config_version", "gauge", "Counts up with every configuration swapped in.",
            read=lambda s: s.worker.config_version),
     Number("gateway_overage_entered", "counter",
-           "Times a workspace passed a quota into overage, each counted once.",
+           "Times a workspace was found above a quota, once a period and worker that finds it.",
            read=lambda s: s.worker.overage_entered),
     Number("gateway_access_log_dropped_lines", "counter",
            "Access-log lines dropped because nobody read them fast enough.",

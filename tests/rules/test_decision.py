@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.rules.charge import Counts
 from gateway.rules.decision import (
-    entered_overage,
+    alerting,
     flags_of,
     remember_refusal_until_micro,
     retry_after_seconds,
@@ -51,21 +50,12 @@ def test_warning_limit_is_flagged_by_name() -> None:
     assert flags_of(charge, counts_of(charge.template, 6)) == ["warn:soft"]
 
 
-@given(st.lists(st.integers(1, 700 * MICRO), min_size=1, max_size=40))
-def test_exactly_one_request_enters_overage(amounts_micro: list[int]) -> None:
-    total = entered = 0
-    for amount_micro in amounts_micro:
-        charge = charge_of(STARTER, dc_micro=amount_micro)
-        total += amount_micro
-        entered += len(entered_overage(charge, Counts(True, False, NOW_MICRO, (total,))))
+def test_whoever_wants_to_be_told_is_told_of_counters_above_their_quotas() -> None:
+    untold = extra("untold", 5, Window(WindowKind.DAY))
+    template = charge_of(STARTER, untold).template
 
-    assert entered == (1 if total > 2000 * MICRO else 0)
-
-
-def test_repeat_enters_nothing() -> None:
-    charge = charge_of(STARTER)
-
-    assert entered_overage(charge, counts_of(charge.template, 2001, repeat=True)) == []
+    assert alerting(template, (2000 * MICRO, 6 * MICRO)) == []
+    assert alerting(template, (2000 * MICRO + 1, 6 * MICRO)) == [template.entries[0]]
 
 
 def test_every_violated_policy_is_named() -> None:
