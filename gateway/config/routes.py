@@ -130,7 +130,12 @@ class RunIdModel(Model):
     header: Annotated[HeaderName | None, Field(description="Request header field.")] = None
     json_pointer: Annotated[
         str | None,
-        Field(alias="json", pattern=_PATH, description="Member of the request's JSON body."),
+        Field(
+            alias="json",
+            pattern=_PATH,
+            description="Member of the request's JSON body: a string or an integer, which names "
+            "the run of its decimal digits; null is as absent, anything else is refused (400).",
+        ),
     ] = None
     response_header: Annotated[
         HeaderName | None,

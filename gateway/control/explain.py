@@ -14,7 +14,7 @@ from gateway.control.workspaces import find_workspace
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.paths import AmbiguousPath, canonical, require_spelling
 from gateway.http.problems import TITLES, describe, status_of
-from gateway.http.run_ids import checked_run_id, run_id_of_fields
+from gateway.http.run_ids import checked_run_id, run_id_of_fields, run_id_of_json
 from gateway.http.usage import (
     UnreadableQuantity,
     at_pointer,
@@ -331,8 +331,7 @@ def _read_run_id(route: Route, question: Question) -> str | None:
     if reading.source is RunIdSource.HEADER:
         value = run_id_of_fields(question.values(reading.header))
     else:
-        member = at_pointer(_document(question), reading.pointer)
-        value = member.encode() if isinstance(member, str) else None
+        value = run_id_of_json(at_pointer(_document(question), reading.pointer))
     return checked_run_id(value, required=reading.required)
 
 

@@ -25,6 +25,21 @@ def run_id_of_fields(values: Sequence[bytes]) -> bytes | None:
     return unquote(values[0].strip())
 
 
+def run_id_of_json(member: object) -> bytes | None:
+    """Return the run id that a member of a JSON body names; an integer is its decimal digits.
+
+    Raises:
+        Refusal: it is neither; passed over, each retry of the run would be billed.
+    """
+    if member is None:
+        return None
+    if isinstance(member, str):
+        return member.encode()
+    if isinstance(member, int) and not isinstance(member, bool):
+        return b"%d" % member
+    raise Refusal(RefusalCode.BAD_REQUEST, detail="A run id is a string or an integer.")
+
+
 def checked_run_id(value: bytes | None, *, required: bool) -> str | None:
     """Return a run id as the gateway keeps it, None if none was named.
 

@@ -8,7 +8,12 @@ from typing import assert_never
 
 from gateway.config.snapshot import CostReading, CostSource, RunIdReading, RunIdSource
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.run_ids import RUN_ID_BYTES_MAX, checked_run_id, run_id_of_fields
+from gateway.http.run_ids import (
+    RUN_ID_BYTES_MAX,
+    checked_run_id,
+    run_id_of_fields,
+    run_id_of_json,
+)
 from gateway.http.usage import (
     UnreadableQuantity,
     at_pointer,
@@ -115,7 +120,7 @@ async def read_run_id(
         value = run_id_of_fields(exchange.special.get(reading.header, ()))
     elif reading.source is RunIdSource.JSON:
         member = at_pointer(_document(await exchange.read_body(json_bytes_max)), reading.pointer)
-        value = member.encode() if isinstance(member, str) else None
+        value = run_id_of_json(member)
     return checked_run_id(value, required=reading.required)
 
 

@@ -261,6 +261,19 @@ async def test_a_run_id_is_refused_as_the_gateway_refuses_it(sent: list[bytes]) 
     assert (answer.status, answer.code) == (400, "bad_request")
 
 
+@pytest.mark.parametrize(("run", "is_run"), [(b"7", True), (b'"7"', True), (b"true", False)])
+async def test_a_run_id_in_the_body_is_read_as_the_gateway_reads_it(
+    run: bytes, is_run: bool
+) -> None:
+    reading = RunIdReading(RunIdSource.JSON, pointer=("run",))
+    found = snapshot(replace(route("create-run", RUNS), run_id=reading))
+
+    answer = await ask(replace(RUN, body=b'{"run": %b}' % run), found=found)
+
+    assert answer.forwards is is_run
+    assert answer.code == (None if is_run else "bad_request")
+
+
 async def test_a_cost_that_is_told_twice_is_refused_as_the_gateway_refuses_it() -> None:
     told = CostReading(CostSource.HEADER, MICRO, header=b"x-cost")
     found = snapshot(route("create-run", RUNS, cost=(MeterCost("dc", told, None),)))

@@ -2,8 +2,14 @@
 
 import pytest
 
-from gateway.errors import Refusal
-from gateway.http.run_ids import RUN_ID_BYTES_MAX, checked_run_id, run_id_of_fields, unquote
+from gateway.errors import Refusal, RefusalCode
+from gateway.http.run_ids import (
+    RUN_ID_BYTES_MAX,
+    checked_run_id,
+    run_id_of_fields,
+    run_id_of_json,
+    unquote,
+)
 
 
 def test_only_whole_quotes_are_taken_off() -> None:
@@ -28,3 +34,21 @@ def test_none_is_refused_where_one_is_required() -> None:
     assert checked_run_id(None, required=False) is None
     with pytest.raises(Refusal):
         checked_run_id(None, required=True)
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"), [("a", b"a"), ("", b""), (12345, b"12345"), (-1, b"-1"), (None, None)]
+)
+def test_a_member_of_a_body_names_a_run_by_text_or_integer(
+    member: object, expected: bytes | None
+) -> None:
+    assert run_id_of_json(member) == expected
+
+
+@pytest.mark.parametrize("member", [True, False, 1.0, 1e300, [], ["a"], {}, {"id": "a"}])
+def test_any_other_member_is_refused_not_passed_over(member: object) -> None:
+    """Else each retry of the run would be billed."""
+    with pytest.raises(Refusal) as caught:
+        run_id_of_json(member)
+
+    assert caught.value.code is RefusalCode.BAD_REQUEST

@@ -281,6 +281,39 @@ async def test_a_run_id_may_stand_in_the_body(plane: DataPlane) -> None:
     assert (await plane.record()).run_id == "r-1"
 
 
+async def test_a_run_that_a_number_names_is_charged_once(plane: DataPlane) -> None:
+    """It is the same run as the one of its digits."""
+    for body in (b'{"run":12345,"n":3}', b'{"run":12345,"n":3}', b'{"run":"12345","n":3}'):
+        client, upstream, _ = await plane.asked(post(b"/json", body))
+        await upstream.send(OK)
+        await answered(client, b"POST")
+        upstream.close()
+
+    records = await plane.records(3)
+    assert [record.run_id for record in records] == ["12345"] * 3
+    assert [record.repeat for record in records] == [False, True, True]
+    assert await plane.counted() == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "run", [b"true", b"1.5", b'["r"]', b'{"id": "r"}', b"123456789012345678901"]
+)
+async def test_what_names_no_run_in_the_body_is_refused(plane: DataPlane, run: bytes) -> None:
+    client = await plane.client(post(b"/json", b'{"run":%b,"n":1}' % run))
+
+    assert (await answered(client, b"POST")).status == 400
+    assert (await plane.record()).code == "bad_request"
+    assert await plane.counted() == (0, 0)
+
+
+async def test_a_run_of_null_is_no_run(plane: DataPlane) -> None:
+    client, upstream, _ = await plane.asked(post(b"/json", b'{"run":null,"n":1}'))
+    await upstream.send(OK)
+    await answered(client, b"POST")
+
+    assert (await plane.record()).run_id is None
+
+
 def test_an_answer_may_name_the_run() -> None:
     reading = RunIdReading(RunIdSource.RESPONSE_HEADER, header=b"x-run")
 
