@@ -14,7 +14,7 @@ import structlog
 
 from gateway.clock import WallClock
 from gateway.errors import StoreUnavailable
-from gateway.rules.charge import Charge, Correction, Counts, StaleTemplate
+from gateway.rules.charge import Charge, Correction, CounterDelta, Counts, StaleTemplate
 from gateway.rules.units import COUNT_MAX_MICRO, MICRO, UNLIMITED
 from gateway.telemetry.metrics import StoreStats
 
@@ -36,6 +36,21 @@ class _Counter:
     expires_at_micro: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What stands behind a run that a billable repeat has claimed: see ``Correction``.
+
+    Attributes:
+        hold_id: The repeat's.
+        charged_by: The hold whose charge is counted; given back, the repeat's takes its place.
+        deltas: The repeat's charge.
+    """
+
+    hold_id: str
+    charged_by: str
+    deltas: tuple[CounterDelta, ...]
+
+
 class _Remembered:
     """Names with a value and an expiry, in order of age, at most so many."""
 
@@ -43,14 +58,14 @@ class _Remembered:
 
     def __init__(self, what: str, maximum: int) -> None:
         self.evicted = 0
-        self._entries: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[str | _Claim, int]] = OrderedDict()
         self._maximum = maximum
         self._what = what
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, name: str, now_seconds: int) -> str | None:
+    def get(self, name: str, now_seconds: int) -> str | _Claim | None:
         """Return the value, None if it is unknown or has expired."""
         entry = self._entries.get(name)
         return entry[0] if entry is not None and entry[1] > now_seconds else None
@@ -72,6 +87,10 @@ class _Remembered:
             return
         self._entries[name] = (value, expires_at_seconds)
         self._entries.move_to_end(name, last=False)
+
+    def replace(self, name: str, value: str | _Claim) -> None:
+        """Give a known name another value; it keeps its age and expiry."""
+        self._entries[name] = (value, self._entries[name][1])
 
     def remove(self, name: str) -> None:
         """Forget a name."""
@@ -219,18 +238,38 @@ class MemoryCounterStore:
         self._stats.corrections += len(corrections)
 
     def _correct(self, correction: Correction, now_micro: int) -> None:
-        for delta in correction.deltas:
+        """As ``correct.lua`` does."""
+        run_key, until_seconds = correction.run_key, correction.claimed_until_seconds
+        if run_key is None or not (correction.release_run or until_seconds):
+            self._add_deltas(correction.deltas, now_micro)
+            return
+        hold_id = correction.hold_id
+        holder = self._runs.get(run_key, now_micro // MICRO)
+        if until_seconds and holder is not None:
+            if isinstance(holder, str):
+                self._runs.replace(run_key, _Claim(hold_id, holder, correction.deltas))
+            return
+        charged_by = holder.charged_by if isinstance(holder, _Claim) else holder
+        if charged_by is not None and charged_by != hold_id:
+            return  # it was forgotten, and is charged by another now
+        self._add_deltas(correction.deltas, now_micro)
+        if until_seconds:
+            if until_seconds * MICRO > now_micro:
+                self._runs.add(run_key, hold_id, until_seconds)
+        elif isinstance(holder, _Claim):
+            self._add_deltas(holder.deltas, now_micro)
+            self._runs.replace(run_key, holder.hold_id)
+        else:
+            self._runs.remove(run_key)
+
+    def _add_deltas(self, deltas: Sequence[CounterDelta], now_micro: int) -> None:
+        for delta in deltas:
             counter = self._existing(delta.key, now_micro)
             if counter is not None:
                 value_micro = max(0, counter.value_micro + delta.delta_micro)
                 counter.value_micro = min(value_micro, COUNT_MAX_MICRO)
             elif delta.delta_micro > 0 and delta.expires_at_seconds * MICRO > now_micro:
                 self._make(delta.key, delta.delta_micro, delta.expires_at_seconds)
-        run_key = correction.run_key
-        if correction.release_run and run_key is not None:
-            holder = self._runs.get(run_key, now_micro // MICRO)
-            if holder == correction.hold_id:
-                self._runs.remove(run_key)
 
     async def read(
         self,

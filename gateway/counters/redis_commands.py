@@ -149,12 +149,13 @@ def correction_command(
     keys = [mark_key(correction.tag, correction_id or correction.hold_id)]
     arguments: list[str | int] = [
         len(correction.deltas), CORRECTION_REMEMBERED_SECONDS, correction.hold_id,
-        int(only_if_run_taken),
+        int(only_if_run_taken), correction.claimed_until_seconds,
     ]  # fmt: skip
     for delta in correction.deltas:
         keys.append(delta.key)
         arguments += (delta.delta_micro, delta.expires_at_seconds)
-    if correction.release_run and correction.run_key is not None:
+    names_run = correction.release_run or correction.claimed_until_seconds
+    if names_run and correction.run_key is not None:
         keys.append(correction.run_key)
     return pack("EVALSHA", CORRECT.digest, len(keys), *keys, *arguments)
 

@@ -13,7 +13,6 @@ Source: design section 8; requirements A7, A22, D1.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from operator import attrgetter
 from typing import Final, TypeVar
 
@@ -35,6 +34,7 @@ from gateway.ledger.rows import (
 )
 from gateway.rules.charging import REQUESTS_METER
 from gateway.rules.record import Record
+from gateway.rules.settlement import as_billed, as_repeat
 from gateway.rules.units import MICRO
 
 RUN_RETENTION_SECONDS: Final = 45 * 86_400
@@ -75,7 +75,8 @@ class SqlLedger:
         """Insert the records that are not there yet; return how many were new.
 
         A record that claims to be billed, but whose run another event was billed by, is inserted as
-        a repeat that costs nothing. Corrections and records without a run id are no such claims.
+        a repeat that costs nothing; a repeat that claims it, and whose run no other was billed by,
+        as what is billed. Corrections and records without a run id are no such claims.
 
         Raises:
             LedgerUnavailable: nothing was inserted; append the same records again.
@@ -219,14 +220,8 @@ class SqlLedger:
         event_id, at_micro = holder
         is_other = event_id != record.event_id
         if is_other and abs(record.occurred_at_micro - at_micro) < self._retention_micro:
-            return replace(
-                record,
-                billable=False,
-                repeat=True,
-                reason="repeat",
-                charged_micro=dict.fromkeys(record.charged_micro, 0),
-            )
-        return record
+            return as_repeat(record)
+        return as_billed(record) if record.claimed_reason else record
 
     def _add_new(self, connection: Connection, records: Sequence[Record]) -> Sequence[Record]:
         """Insert the events that are not there yet and return their records."""
@@ -253,7 +248,7 @@ class SqlLedger:
 
 def _claimed_run(record: Record) -> Run | None:
     """Return the run that a record claims to be billed for, None if it claims none."""
-    if not record.billable or record.repeat or is_correction(record):
+    if not (record.billable or record.claimed_reason) or is_correction(record):
         return None
     if record.workspace_id is None or not record.run_id or record.run_id == record.event_id:
         return None

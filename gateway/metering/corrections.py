@@ -45,7 +45,8 @@ def correction_of(record: Record) -> Correction:
             for key, delta_micro, expires_at_seconds in record.deltas
         ),
         run_key=record.run_key,
-        release_run=record.run_key is not None,
+        release_run=record.run_key is not None and not record.claimed_reason,
+        claimed_until_seconds=record.claimed_until_seconds,
     )
 
 

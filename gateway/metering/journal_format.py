@@ -41,7 +41,8 @@ _SETTLED_FIELDS: Final = (
 )  # fmt: skip
 """What every line says, in this order, which is the format: new fields go to the end of
 ``_FIELDS``, anything else is a new ``FORMAT_VERSION``."""
-_FIELDS: Final = (*_SETTLED_FIELDS, "deltas", "run_key")
+_CLAIM_FIELDS: Final = ("claimed_reason", "claimed_until_seconds")
+_FIELDS: Final = (*_SETTLED_FIELDS, "deltas", "run_key", *_CLAIM_FIELDS)
 
 _dumps: Final = orjson.dumps
 _crc32: Final = crc32
@@ -85,7 +86,10 @@ def encode_record(record: Record) -> bytes:
     """
     settled = _settled_values(record)
     if record.deltas or record.run_key:
-        payload = _dumps((*settled, record.deltas, record.run_key))
+        owed: tuple[object, ...] = (record.deltas, record.run_key)
+        if record.claimed_reason:
+            owed = (*owed, record.claimed_reason, record.claimed_until_seconds)
+        payload = _dumps((*settled, *owed))
         return _line(CORRECTED, _crc32(payload, _CORRECTED_SEED), payload)
     payload = _dumps(settled)
     return _line(RECORD, _crc32(payload, _RECORD_SEED), payload)
@@ -186,6 +190,8 @@ def _record_of(values: list[Any]) -> Record:
         v=values[25],
         deltas=values[26] if len(values) > 26 else None,
         run_key=values[27] if len(values) > 27 else None,
+        claimed_reason=values[28] if len(values) > 29 else "",
+        claimed_until_seconds=values[29] if len(values) > 29 else 0,
     )
 
 

@@ -23,6 +23,7 @@ from gateway.metering.journal import Journal
 from gateway.metering.shipper import Shipper
 from gateway.rules.charging import REQUESTS_METER, counter_key, run_key
 from gateway.rules.record import Record
+from gateway.rules.settlement import as_billed
 from gateway.rules.units import MICRO
 from gateway.rules.windows import Period, period_at
 
@@ -138,7 +139,12 @@ def compute(ledger: Ledger, journal: Journal, snapshot: Snapshot, now_micro: int
     pricing = snapshot.pricing_at(now_micro)
     if pricing is None:
         return rebuilt
-    left_behind = _not_in(ledger, journal.read_unshipped(_LEFT_BEHIND_MAX).records)
+    retention_seconds = pricing.meter.run_retention_seconds
+    left_behind = _with_claims(
+        ledger,
+        _not_in(ledger, journal.read_unshipped(_LEFT_BEHIND_MAX).records),
+        retention_seconds * MICRO,
+    )
     asked: dict[tuple[Period, str], list[ChargedTotal]] = {}
     for quota in quotas_of(snapshot, now_micro):
         ladder = quota.ladder
@@ -155,7 +161,6 @@ def compute(ledger: Ledger, journal: Journal, snapshot: Snapshot, now_micro: int
                 rebuilt.counters[key] = Counter(
                     value_micro, period.end_micro // MICRO + ladder.retention_seconds
                 )
-    retention_seconds = pricing.meter.run_retention_seconds
     rebuilt.runs = list(_runs(ledger, left_behind, now_micro, retention_seconds))
     return rebuilt
 
@@ -164,6 +169,22 @@ def _not_in(ledger: Ledger, records: Sequence[Record]) -> list[Record]:
     """Return the records that the ledger lacks: of a batch it may have taken the half."""
     known = ledger.known_events([record.event_id for record in records])
     return [record for record in records if record.event_id not in known]
+
+
+def _with_claims(ledger: Ledger, records: Sequence[Record], retention_micro: int) -> list[Record]:
+    """Judge repeats that claim their run as the ledger would: what no other try is billed for."""
+    billed = {(one.workspace_id, one.run_id) for one in records if one.billable}
+    judged = []
+    for record in records:
+        run = (record.workspace_id or "", record.run_id or "")
+        if not record.claimed_reason or run in billed:
+            judged.append(record)
+            continue
+        holder = ledger.billing_event(*run)
+        if holder is None or abs(record.occurred_at_micro - holder[1]) >= retention_micro:
+            billed.add(run)
+            judged.append(as_billed(record))
+    return judged
 
 
 def _counts(quota: Quota, period: Period, totals: Iterable[ChargedTotal]) -> dict[str, int]:

@@ -21,7 +21,7 @@ from gateway.rules.charge import Charge, Correction, CounterDelta, Counts
 from gateway.rules.charging import billing_period
 from gateway.rules.decision import Violation, flags_of
 from gateway.rules.record import Outcome, Record
-from gateway.rules.settlement import Settlement, billability, settle
+from gateway.rules.settlement import REPEAT, Settlement, billability, settle
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import LATENCY_BOUNDS_MICRO
 
@@ -117,12 +117,15 @@ class Draft(Charged):
 
 
 def counts_to_tell(draft: Draft) -> tuple[int, ...]:
-    """Return the counters as the caller will find them, this request's own correction included."""
+    """Return the counters as the caller will find them, this request's own correction included.
+
+    A repeat's is not: as a rule its run stays charged by another try.
+    """
     charge, counts = draft.charge, draft.counts
     assert charge is not None
     assert counts is not None
     settlement = draft.settlement
-    if settlement is None or not settlement.deltas:
+    if settlement is None or not settlement.deltas or counts.repeat:
         return counts.after_micro
     deltas = {delta.key: delta.delta_micro for delta in settlement.deltas}
     return with_refunds(charge.template, counts.after_micro, deltas)
@@ -203,6 +206,8 @@ def record_of(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Recor
         ]
     if settlement.releases_run and charge is not None:
         record.run_key = charge.run_key
+    elif record.repeat and settlement.billable and charge is not None:
+        _claim_run(record, charge)
     if refusal is not None:
         violations: list[Violation] = refusal.facts.get("violations", [])
         record.violated = [violation.policy for violation in violations]
@@ -211,6 +216,19 @@ def record_of(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Recor
     elif charge is not None and counts is not None and not draft.is_within_limits:
         record.flags = flags_of(charge, counts)
     return record
+
+
+def _claim_run(record: Record, charge: Charge) -> None:
+    """Make a billable repeat the one that its run is billed by if no other try is.
+
+    Until the ledger says so it is a repeat that costs nothing: as a rule its run is billed already.
+    """
+    record.claimed_reason = record.reason
+    record.claimed_until_seconds = charge.run_expires_at_seconds
+    record.run_key = charge.run_key
+    record.billable = False
+    record.reason = REPEAT
+    record.charged_micro = dict.fromkeys(record.quantities_micro, 0)
 
 
 def _period_of(draft: Draft, counts: Counts | None) -> str:

@@ -128,7 +128,12 @@ class Correction:
 
     Attributes:
         deltas: A negative one is skipped where the counter is gone; a positive one recreates it.
-        release_run: The run id may be charged again (the run failed).
+        release_run: The run id may be charged again (the run failed). If another hold has charged
+            it meanwhile, nothing is done; if a repeat has claimed it, the repeat's charge takes the
+            place of the one that is given back.
+        claimed_until_seconds: Unix time at which a run is forgotten that a billable repeat claims;
+            0 claims none. ``deltas`` are what the repeat would have been charged: they are added if
+            the run is not charged any more, else kept until its charge is given back.
     """
 
     tag: str
@@ -136,6 +141,7 @@ class Correction:
     deltas: tuple[CounterDelta, ...]
     run_key: str | None = None
     release_run: bool = False
+    claimed_until_seconds: int = 0
 
 
 class StaleTemplate(Exception):  # noqa: N818 - not a malfunction: a period ended

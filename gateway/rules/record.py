@@ -41,7 +41,10 @@ class Record:
         violated: Names of the violated policies of a refusal.
         period: Billing period of the charge, ``2026-11``.
         deltas: Correction that the store owes: ``[key, delta_micro, expires_at_seconds]`` each.
-        run_key: Idempotency key of the charge in the store, if the run must be released.
+        run_key: Idempotency key of the charge in the store, if the run must be released or claimed.
+        claimed_reason: What ``reason`` becomes if the ledger bills this repeat, whose run no other
+            try was billed for; empty if it claims none. ``deltas`` are what it would be charged.
+        claimed_until_seconds: Unix time at which the store forgets the run that is claimed.
     """
 
     event_id: str
@@ -71,6 +74,8 @@ class Record:
     upstream_micro: int
     deltas: list[list[str | int]]
     run_key: str | None
+    claimed_reason: str
+    claimed_until_seconds: int
     v: int
 
     # Written out: the generated one can't be compiled, and every request makes one.
@@ -104,6 +109,8 @@ class Record:
         upstream_micro: int = 0,
         deltas: list[list[str | int]] | None = None,
         run_key: str | None = None,
+        claimed_reason: str = "",
+        claimed_until_seconds: int = 0,
         v: int = RECORD_VERSION,
     ) -> None:
         self.event_id = event_id
@@ -121,16 +128,14 @@ class Record:
         self.billable = billable
         self.reason = reason
         self.repeat = repeat
-        self.quantities_micro = quantities_micro
-        self.charged_micro = charged_micro
+        self.quantities_micro, self.charged_micro = quantities_micro, charged_micro
         self.pricing_version = pricing_version
         self.period = period
         self.flags = [] if flags is None else flags
         self.violated = [] if violated is None else violated
-        self.bytes_in = bytes_in
-        self.bytes_out = bytes_out
-        self.latency_micro = latency_micro
-        self.upstream_micro = upstream_micro
+        self.bytes_in, self.bytes_out = bytes_in, bytes_out
+        self.latency_micro, self.upstream_micro = latency_micro, upstream_micro
         self.deltas = [] if deltas is None else deltas
         self.run_key = run_key
+        self.claimed_reason, self.claimed_until_seconds = claimed_reason, claimed_until_seconds
         self.v = v

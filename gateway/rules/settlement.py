@@ -3,14 +3,17 @@
 Source: design sections 3 (step 8), 5 and 8; requirements A7, A8, A9, D1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.rules.charge import Charge, CounterDelta
 from gateway.rules.charging import amount
 from gateway.rules.limits import LimitKind
 from gateway.rules.plan import BillingRules
-from gateway.rules.record import Outcome
+from gateway.rules.record import Outcome, Record
+
+REPEAT: Final = "repeat"
+"""The ``reason`` of what is not billed because another try of its run is, or may be."""
 
 _REFUSED: Final = Outcome.REFUSED
 _UPSTREAM_FAILED: Final = Outcome.UPSTREAM_FAILED
@@ -26,7 +29,8 @@ class Settlement:
     Attributes:
         quantities_micro: What was used, per meter.
         charged_micro: What is billed of it, per meter.
-        deltas: What the quota counters must still be corrected by.
+        deltas: What the quota counters must still be corrected by; of a billable repeat what it
+            would have been charged, for the case that no other try is.
         releases_run: The run id may be charged again.
     """
 
@@ -63,7 +67,8 @@ def billability(
         rules: The pricing file's rules.
         status: The upstream's status; 0 if it never answered.
         outcome: How the request ended.
-        repeat: Its run id had been charged before.
+        repeat: Its run id had been charged before. If it is billable all the same, it claims its
+            run: whether another try is billed for it, only the ledger knows.
     """
     if outcome is _REFUSED:
         return False, "refused"
@@ -73,8 +78,8 @@ def billability(
         return False, "stopped"
     if outcome is _CLIENT_GONE and status == 0:
         return False, "client_gone"
-    if repeat:
-        return False, "repeat"
+    if repeat and not rules.is_billable(status):
+        return False, REPEAT
     return rules.is_billable(status), rules.reason(status)
 
 
@@ -96,12 +101,14 @@ def settle(
         actual_micro: Cost per meter as the answer told it; meters missing here stay as reserved.
         billable: See ``billability``.
         reason: See ``billability``.
-        repeat: The run had been charged before: its quotas were not counted again.
+        repeat: The run had been charged before: its quotas were not counted again. They are owed
+            if it is billable, see ``Settlement``.
         counted: Whether the store holds the charge. False when the route failed open: then the
             quotas are still owed and are counted by the correction.
     """
     quantities = {**reserved_micro, **actual_micro} if actual_micro else reserved_micro
-    if charge is None or repeat or (billable and counted and not actual_micro):
+    counted = counted and not repeat
+    if charge is None or (billable and counted and not actual_micro):
         deltas: list[CounterDelta] = []
     else:
         deltas = _deltas(charge, quantities, billable=billable, counted=counted)
@@ -112,12 +119,30 @@ def settle(
         charged_micro=quantities if billable else _zeroed(quantities),
         deltas=deltas,
         releases_run=(
-            not billable
-            and not repeat
-            and counted
-            and charge is not None
-            and charge.run_key is not None
+            not billable and counted and charge is not None and charge.run_key is not None
         ),
+    )
+
+
+def as_repeat(record: Record) -> Record:
+    """Return a record of which another try of its run is billed."""
+    return replace(
+        record,
+        billable=False,
+        repeat=True,
+        reason=REPEAT,
+        charged_micro=_zeroed(record.charged_micro),
+    )
+
+
+def as_billed(claimant: Record) -> Record:
+    """Return the record of a repeat that its run is billed by, for no other try is."""
+    return replace(
+        claimant,
+        billable=True,
+        repeat=False,
+        reason=claimant.claimed_reason,
+        charged_micro=claimant.quantities_micro,
     )
 
 

@@ -10,7 +10,12 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.counters.redis import CORRECTIONS_PER_WRITE, RedisCounterStore
+from gateway.counters.redis import (
+    CORRECTIONS_PER_WRITE,
+    RedisCounterStore,
+    _give_back_command,
+    _untake_command,
+)
 from gateway.counters.redis_connection import BreakerSettings
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.rules.charge import Charge, Correction, CounterDelta
@@ -23,6 +28,8 @@ from tests.support.redis_server import RedisServer
 DEADLINE_SECONDS = 0.1
 QUICK = BreakerSettings(timeouts=3, pause_seconds=0.02, reconnect_max_seconds=0.1)
 PATIENCE_SECONDS = 10.0
+
+FAR_SECONDS = 4_000_000_000
 
 
 @asynccontextmanager
@@ -151,6 +158,31 @@ async def test_a_late_repeat_gives_back_only_what_repeats_count_in() -> None:
 
             assert await store.read("ws", keys_of(first)) == (MICRO, MICRO)
             assert (await store.charge(charging(store, "same"))).repeat, "the run is still taken"
+
+
+@pytest.mark.parametrize("is_first_answered_late", [True, False])
+async def test_a_charge_whose_run_was_claimed_makes_room_for_the_claimants(
+    is_first_answered_late: bool,
+) -> None:
+    """A7: the first was refused with 503, its repeat was served: one charge, one request."""
+    with running() as server:
+        async with opened(server.url) as (store, stats):
+            first, repeat = charging(store, "same"), charging(store, "same")
+            await store.charge(first)
+            assert (await store.charge(repeat)).repeat
+            usage, rpm = (e.key for e in first.template.entries)
+            delta = CounterDelta(usage, 3 * MICRO, FAR_SECONDS)
+            claim = Correction(
+                "ws", repeat.hold_id, (delta,), repeat.run_key, claimed_until_seconds=FAR_SECONDS
+            )
+            await store.correct([claim])
+            if is_first_answered_late:
+                store._owe(_give_back_command(first, is_repeat=False))
+            store._owe(_untake_command(first))
+            await until(lambda: stats.corrections == 2 + is_first_answered_late)
+
+            assert await store.read("ws", [usage, rpm]) == (3 * MICRO, MICRO)
+            assert (await store.charge(charging(store, "same"))).repeat
 
 
 async def test_a_late_refusal_gives_nothing_back() -> None:

@@ -86,7 +86,12 @@ def test_a_correction_names_its_mark_first_and_the_run_last() -> None:
     ]  # fmt: skip
     assert words_of(correction_command(released, correction_id="other"))[2:] == [
         b"4", b"settled:{ws}:other", b"a:{ws}:p", b"b:{ws}:p", b"idempotency:{ws}:r",
-        b"2", b"604800", b"h", b"0", b"-5", b"9", b"7", b"8",
+        b"2", b"604800", b"h", b"0", b"0", b"-5", b"9", b"7", b"8",
+    ]  # fmt: skip
+    claiming = replace(kept, claimed_until_seconds=77)
+    assert words_of(correction_command(claiming))[2:] == [
+        b"4", b"settled:{ws}:h", b"a:{ws}:p", b"b:{ws}:p", b"idempotency:{ws}:r",
+        b"2", b"604800", b"h", b"0", b"77", b"-5", b"9", b"7", b"8",
     ]  # fmt: skip
 
 

@@ -1,92 +1,19 @@
 """What every counter store must do: one suite, all adapters (A4, A5, A7, N1, C11, T1 to T6)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 
 import pytest
 
-from gateway.counters.memory import MemoryCounterStore
-from gateway.counters.port import CounterStore
-from gateway.counters.redis import RedisCounterStore
 from gateway.errors import StoreUnavailable
 from gateway.rules.charge import Correction, CounterDelta, Entry, StaleTemplate
 from gateway.rules.units import COUNT_MAX_MICRO, MICRO
 from gateway.rules.windows import Period
-from gateway.telemetry.metrics import StoreStats
-from tests.support.charges import around, charge, entry, giving_back, template
-from tests.support.fake_clock import FakeClock, RunningClock
-from tests.support.redis_server import RedisServer
+from tests.support.charges import charge, entry, giving_back, template
+from tests.support.stores import Stored
 
 DAY_SECONDS = 86_400
 RUN_SECONDS = 3_888_000
 """45 days (A7)."""
-
-DEADLINE_SECONDS = 2.0
-"""Generous: these tests are about what is counted, not about how fast."""
-
-
-@dataclass
-class Stored:
-    """A store under test, and a look behind it."""
-
-    store: CounterStore
-    stats: StoreStats
-    dump: Callable[[], dict[str, tuple[object, int]]]
-    """Every key with its value and the Unix second at which it expires."""
-    another: Callable[[], Awaitable[CounterStore]]
-    """Another worker's store over the same counters."""
-
-    @property
-    def now_seconds(self) -> int:
-        return self.store.now_micro() // MICRO
-
-    @property
-    def period(self) -> Period:
-        return around(self.store.now_micro())
-
-    def expiry(self, key: str) -> int:
-        return self.dump()[key][1]
-
-
-def stored_in_memory() -> Stored:
-    stats = StoreStats()
-    store = MemoryCounterStore(FakeClock(), stats=stats)
-
-    def dump() -> dict[str, tuple[object, int]]:
-        counters = {
-            key: (counter.value_micro, counter.expires_at_micro // MICRO)
-            for key, counter in store._counters.items()
-        }
-        return {**counters, **store._runs._entries}
-
-    async def another() -> CounterStore:
-        return store
-
-    return Stored(store, stats, dump, another)
-
-
-@pytest.fixture(params=["memory", "redis over TCP", "redis over a Unix socket"])
-async def stored(request: pytest.FixtureRequest) -> AsyncIterator[Stored]:
-    if request.param == "memory":
-        yield stored_in_memory()
-        return
-    server: RedisServer = request.getfixturevalue("redis_server")
-    url = server.url if request.param == "redis over TCP" else server.unix_url
-    stats = StoreStats()
-    opened: list[RedisCounterStore] = []
-
-    async def another() -> CounterStore:
-        store = RedisCounterStore(
-            url, deadline_seconds=DEADLINE_SECONDS, clock=RunningClock(), stats=stats
-        )
-        opened.append(store)
-        await store.start()
-        return store
-
-    yield Stored(await another(), stats, server.dump, another)
-    for store in opened:
-        await store.close()
 
 
 async def test_all_counters_are_added(stored: Stored) -> None:

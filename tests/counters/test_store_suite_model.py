@@ -51,7 +51,13 @@ mixes = st.lists(st.tuples(caps, st.booleans()), min_size=1, max_size=3).map(
     lambda limits: Mix(tuple(limits))
 )
 charges = st.tuples(st.just("charge"), st.lists(amounts, min_size=3, max_size=3), st.integers(0, 3))
-corrections = st.tuples(st.just("correct"), st.lists(st.integers(-5, 5), max_size=3), st.booleans())
+corrections = st.tuples(
+    st.just("correct"),
+    st.lists(st.integers(-5, 5), max_size=3),
+    st.integers(0, 11),
+)
+"""How is in the choice: three ways to end, of the last four charges one."""
+CLAIMED_UNTIL_SECONDS = 4_000_000_000
 
 
 @pytest.fixture(params=KINDS)
@@ -105,21 +111,29 @@ async def replay(store: CounterStore, mix: Mix, calls: list[tuple[str, list[int]
     """Make the calls one after the other on the store and on the model."""
     model, now_micro = ReferenceModel(), store.now_micro()
     charged = mix.template(now_micro)
-    last: Charge | None = None
+    made: list[Charge] = []
     for what, numbers, choice in calls:
         if what == "charge":
             run = f"r{choice}" if choice else None
             last = charge(charged, *numbers[: len(charged.entries)], run=run)
+            made.append(last)
             counts = await store.charge(last)
             said = (counts.admitted, counts.repeat, counts.after_micro)
             assert said == model.charge(last, now_micro)
-        elif last is not None:
+        elif made:
+            way, which = choice % 3, choice // 3
+            last = made[-1 - which % len(made)]
             deltas = tuple(
                 CounterDelta(e.key, delta * MICRO, e.expires_at_seconds)
                 for e, delta in zip(charged.entries, numbers, strict=False)
             )
             correction = Correction(
-                last.template.tag, last.hold_id, deltas, last.run_key, bool(choice)
+                last.template.tag,
+                last.hold_id,
+                deltas,
+                last.run_key,
+                release_run=way == 1,
+                claimed_until_seconds=CLAIMED_UNTIL_SECONDS if way == 2 and last.run_key else 0,
             )
             await store.correct([correction])
             model.correct(correction, now_micro)

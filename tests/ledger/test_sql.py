@@ -100,6 +100,78 @@ def test_the_first_of_a_batch_is_the_one_that_is_billed(ledger: SqlLedger) -> No
     assert billed_events(ledger) == [early.event_id]
 
 
+def claimant(number: int, **facts: object) -> Record:
+    """Return a repeat that was billable."""
+    return record(
+        number, run_id="run", billable=False, repeat=True, reason="repeat", charged_micro={"dc": 0},
+        claimed_reason="success", quantities_micro={"dc": 2 * MICRO}, **facts,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("is_first_late", [False, True])
+def test_a_repeat_is_billed_if_the_first_try_of_its_run_is_not(
+    ledger: SqlLedger, batch: int, is_first_late: bool
+) -> None:
+    """A7, T5: whichever arrives first, together or apart, and once however often."""
+    failed = record(
+        1, run_id="run", status=503, billable=False, reason="http_5xx", charged_micro={"dc": 0}
+    )
+    records = [claimant(2), failed] if is_first_late else [failed, claimant(2)]
+    for _ in range(2):
+        for start in range(0, 2, batch):
+            ledger.append(records[start : start + batch])
+
+    events = ledger.events(workspace_id="acme", period=None)
+    assert [(e.billable, e.repeat, e.reason) for e in events] == [
+        (False, False, "http_5xx"),
+        (True, False, "success"),
+    ]
+    assert events[1].charged_micro == events[1].quantities_micro == {"dc": 2 * MICRO}
+    assert month(ledger) == (2, 1, 2 * MICRO)
+    assert month(ledger, "requests") == (2, 1, MICRO)
+    assert ledger.billing_event("acme", "run") == (claimant(2).event_id, START + 2)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+def test_of_a_first_try_and_repeats_that_are_billable_one_is_billed(
+    ledger: SqlLedger, batch: int, order: tuple[int, ...]
+) -> None:
+    """A7: in one batch the oldest; apart, what comes first."""
+    tries = {1: record(1, run_id="run"), 2: claimant(2), 3: claimant(3)}
+    records = [tries[number] for number in order]
+    for start in range(0, 3, batch):
+        ledger.append(records[start : start + batch])
+
+    billed = tries[order[0] if batch == 1 else 1]
+    assert billed_events(ledger) == [billed.event_id]
+    (row,) = (r for r in ledger.usage(workspace_id="acme", period=None) if r.meter == "dc")
+    assert (row.requests, row.repeats, row.billable_events) == (3, 2, 1)
+
+
+def test_a_claim_after_the_retention_is_of_another_run(ledger: SqlLedger) -> None:
+    later = START + 46 * DAY_MICRO
+    ledger.append([record(1, run_id="run")])
+    ledger.append([claimant(2), claimant(3, occurred_at_micro=later)])
+    ledger.append([claimant(4, occurred_at_micro=later + 1)])
+    assert billed_events(ledger) == [record(1).event_id, record(3).event_id]
+
+
+def test_workers_that_race_with_claims_bill_one(migrated_url: str, ledger: SqlLedger) -> None:
+    ledgers = [SqlLedger(create_engine_for(migrated_url)) for _ in range(5)]
+
+    def ship(number: int) -> int:
+        copies = [claimant(number * 10 + copy) for copy in range(10)]
+        return sum(ledgers[number].append(copies[i : i + 2]) for i in range(0, 10, 2))
+
+    assert sum(at_once(ship, 5)) == 50
+    for each in ledgers:
+        each.close()
+    assert len(billed_events(ledger)) == 1
+    assert month(ledger) == (50, 1, 2 * MICRO)
+
+
 def test_runs_of_other_workspaces_and_unnamed_runs_are_nobodys_repeat(ledger: SqlLedger) -> None:
     ledger.append(
         [

@@ -70,6 +70,16 @@ def test_a_record_says_what_is_owed() -> None:
         release_run=True,
     )
     assert not correction_of(record(1, owes=1)).release_run
+    claiming = record(
+        1, owes=2, run_key=run_key, claimed_reason="success", claimed_until_seconds=EXPIRES
+    )
+    assert correction_of(claiming) == Correction(
+        "ws_acme",
+        record(1).event_id,
+        (CounterDelta(KEY, 2 * MICRO, EXPIRES),),
+        run_key,
+        claimed_until_seconds=EXPIRES,
+    )
 
 
 def test_without_a_workspace_the_counters_tell_the_hash_slot() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.metering.journal_format import (
+    _CLAIM_FIELDS,
     _FIELDS,
     _SETTLED_FIELDS,
     ACKNOWLEDGED,
@@ -51,6 +52,13 @@ RECORDS = st.builds(
     violated=st.lists(TEXT, max_size=3),
     deltas=st.lists(st.tuples(TEXT, COUNT, COUNT).map(list), max_size=3),
     run_key=st.none() | st.text("abc:{}", min_size=1, max_size=9),
+) | st.builds(
+    record,
+    st.just(1),
+    deltas=st.lists(st.tuples(TEXT, COUNT, COUNT).map(list), max_size=3),
+    run_key=st.text("abc:{}", min_size=1, max_size=9),
+    claimed_reason=st.text("abc_2", min_size=1, max_size=9),
+    claimed_until_seconds=st.integers(1, 2**40),
 )
 
 
@@ -69,6 +77,8 @@ def test_a_record_comes_back_as_it_was(original: Record) -> None:
 def test_a_line_says_its_values_in_the_order_of_their_names(original: Record) -> None:
     """X6: the order is the format; journals of earlier versions are read by it."""
     names = _FIELDS if original.deltas or original.run_key else _SETTLED_FIELDS
+    if not original.claimed_reason:
+        names = tuple(name for name in names if name not in _CLAIM_FIELDS)
 
     values = orjson.loads(encode_record(original)[10:])
 
@@ -90,8 +100,16 @@ def test_acknowledgements_come_back() -> None:
 
 
 def test_values_of_a_later_version_are_ignored() -> None:
-    payload = encode_record(record(1, owes=1))[10:-2] + b',"red"]'
-    assert decode_record(payload) == record(1, owes=1)
+    claiming = record(1, owes=1, run_key="r", claimed_reason="success", claimed_until_seconds=7)
+    payload = encode_record(claiming)[10:-2] + b',"red"]'
+    assert decode_record(payload) == claiming
+
+
+def test_what_an_earlier_version_wrote_claims_nothing() -> None:
+    payload = encode_record(record(1, owes=-1, run_key="r"))[10:-1]
+    assert len(orjson.loads(payload)) == len(_FIELDS) - len(_CLAIM_FIELDS)
+    read = decode_record(payload)
+    assert (read.claimed_reason, read.claimed_until_seconds) == ("", 0)
 
 
 def test_every_field_of_a_record_has_its_place() -> None:

@@ -191,6 +191,46 @@ async def test_what_the_ledger_refuses_counts_from_the_journal(
     await journal.close()
 
 
+@pytest.mark.parametrize("first", ["failed", "billed", "left behind", "long ago"])
+async def test_a_repeat_that_the_ledger_refuses_counts_if_it_would_be_billed(
+    tmp_path: Path, engine: Engine, first: str
+) -> None:
+    """A7: one charge for its run, wherever the other tries are."""
+    month_micro = 31 * 24 * HOUR_MICRO
+    ledger = SqlLedger(engine)
+    claims = {
+        "run_id": "run", "billable": False, "repeat": True, "reason": "repeat",
+        "charged_micro": {"dc": 0}, "run_key": "r", "claimed_reason": "success",
+        "claimed_until_seconds": 4_000_000_000,
+    }  # fmt: skip
+    records = [record(2, **claims), record(3, **claims)]
+    if first in ("billed", "long ago"):
+        at_micro = NOW_MICRO - (2 * month_micro if first == "long ago" else 0)
+        ledger.append([record(1, run_id="run", occurred_at_micro=at_micro)])
+    elif first == "left behind":
+        records.append(record(1, run_id="run"))
+    journal = journal_in(tmp_path / "journal")
+    await keep(journal, records)
+
+    rebuilt = compute(ledger, journal, snapshot(), NOW_MICRO + HOUR_MICRO)
+
+    assert rebuilt.counters[MONTH_KEY].value_micro == MICRO
+    assert {run.key for run in rebuilt.runs} == {run_key("ws_acme", "run")}
+    await journal.close()
+
+
+async def test_a_claim_that_was_shipped_is_counted_once(tmp_path: Path, engine: Engine) -> None:
+    failed = record(1, run_id="run", billable=False, charged_micro={"dc": 0}, reason="http_5xx")
+    claiming = record(
+        2, run_id="run", billable=False, repeat=True, reason="repeat", charged_micro={"dc": 0},
+        run_key=run_key("ws_acme", "run"), claimed_reason="success",
+        claimed_until_seconds=4_000_000_000,
+    )  # fmt: skip
+    store, rebuilt = await rebuilt_from(SqlLedger(engine), tmp_path, [failed, claiming])
+    assert await store.read("ws_acme", [MONTH_KEY]) == (MICRO,)
+    assert [run.key for run in rebuilt.runs] == [run_key("ws_acme", "run")]
+
+
 async def test_a_long_backlog_is_shipped_whole_before_anything_is_counted(
     tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

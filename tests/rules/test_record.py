@@ -34,6 +34,8 @@ DEFAULTS: dict[str, object] = {
     "upstream_micro": 0,
     "deltas": [],
     "run_key": None,
+    "claimed_reason": "",
+    "claimed_until_seconds": 0,
     "v": RECORD_VERSION,
 }
 LEFT_OUT: dict[str, object] = {
@@ -45,6 +47,8 @@ LEFT_OUT: dict[str, object] = {
     "upstream_micro": 6,
     "deltas": [["key", -1, 2]],
     "run_key": "idempotency:{w}:run",
+    "claimed_reason": "success",
+    "claimed_until_seconds": 7,
     "v": 9,
 }
 

@@ -47,7 +47,9 @@ def test_billable_is_what_the_file_says(status: int) -> None:
         (200, Outcome.UPSTREAM_FAILED, False, (False, "upstream_failed")),
         (0, Outcome.CLIENT_GONE, False, (False, "client_gone")),
         (200, Outcome.CLIENT_GONE, False, (True, "success")),
-        (200, Outcome.COMPLETED, True, (False, "repeat")),
+        (200, Outcome.COMPLETED, True, (True, "success")),
+        (503, Outcome.COMPLETED, True, (False, "repeat")),
+        (200, Outcome.UPSTREAM_FAILED, True, (False, "upstream_failed")),
     ],
 )
 def test_outcome_counts_too(
@@ -84,6 +86,19 @@ def test_counter_ends_at_the_actual_cost(actual_micro: int) -> None:
 
     correction = sum(delta.delta_micro for delta in result.deltas)
     assert 10 * MICRO + correction == actual_micro == result.charged_micro["dc"]
+
+
+def test_a_billable_repeat_owes_what_a_first_try_would_have_been_charged() -> None:
+    """A7: rates have counted it already."""
+    charge = run(charge_of(rpm(5), monthly(50), dc_micro=10 * MICRO))
+
+    result = settled(charge, billable=True, repeat=True)
+    settled_otherwise = settled(charge, billable=True, repeat=True, actual={"dc": 3 * MICRO})
+
+    (delta,) = result.deltas
+    assert (delta.key, delta.delta_micro) == ("usage:{w}:2026-11", 10 * MICRO)
+    assert [one.delta_micro for one in settled_otherwise.deltas] == [3 * MICRO]
+    assert not result.releases_run
 
 
 def test_repeat_costs_nothing_and_keeps_the_run() -> None:

@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass, field
 
-from gateway.rules.charge import Charge, Correction, StaleTemplate
+from gateway.rules.charge import Charge, Correction, CounterDelta, StaleTemplate
 from gateway.rules.units import MICRO, UNLIMITED
 
 
 @dataclass
 class ReferenceModel:
-    """A counter store in thirty lines; time is given with each call."""
+    """A counter store in fifty lines; time is given with each call."""
 
     counters: dict[str, tuple[int, int]] = field(default_factory=dict)
     runs: dict[str, tuple[str, int]] = field(default_factory=dict)
     corrected: dict[str, int] = field(default_factory=dict)
+    claims: dict[str, tuple[str, str, tuple[CounterDelta, ...]]] = field(default_factory=dict)
+    """By run: claimant, the hold that charged the run, the claimant's charge."""
 
     def value(self, key: str, now_micro: int) -> int:
         """Return a counter, 0 if it does not exist or has expired."""
@@ -53,12 +55,31 @@ class ReferenceModel:
         if now_micro < self.corrected.get(correction.hold_id, 0):
             return
         self.corrected[correction.hold_id] = now_micro + 7 * 86_400 * MICRO
-        for delta in correction.deltas:
+        run = correction.run_key or ""
+        has_run = correction.release_run or correction.claimed_until_seconds
+        holder = self.run_holder(run, now_micro) if has_run else None
+        if holder is not None and correction.claimed_until_seconds:
+            self.claims.setdefault(run, (correction.hold_id, holder, correction.deltas))
+            return
+        if holder is not None:
+            claim = self.claims.get(run)
+            if correction.hold_id != (claim[1] if claim else holder):
+                return
+            if claim:
+                self._add_all(correction.deltas, now_micro)
+                self._add_all(claim[2], now_micro)
+                self.runs[run] = (claim[0], self.runs[run][1])
+                del self.claims[run]
+                return
+            del self.runs[run]
+        self._add_all(correction.deltas, now_micro)
+        if correction.claimed_until_seconds:
+            self.runs[run] = (correction.hold_id, correction.claimed_until_seconds)
+
+    def _add_all(self, deltas: tuple[CounterDelta, ...], now_micro: int) -> None:
+        for delta in deltas:
             if delta.delta_micro > 0 or self.value(delta.key, now_micro):
                 self._add(delta.key, delta.delta_micro, delta.expires_at_seconds, now_micro)
-        holder = self.run_holder(correction.run_key, now_micro)
-        if correction.release_run and holder == correction.hold_id:
-            del self.runs[correction.run_key or ""]
 
     def _add(self, key: str, amount_micro: int, expires_at_seconds: int, now_micro: int) -> None:
         value, expires = self.counters.get(key, (0, 0))
