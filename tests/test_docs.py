@@ -26,6 +26,7 @@ from gateway.counters.redis import RedisCounterStore
 from gateway.errors import RefusalCode
 from gateway.keys.document import parse_document
 from gateway.process.clock import SystemClock
+from gateway.rules.charge import Correction, CounterDelta
 from gateway.telemetry.exposition import families
 from gateway.telemetry.metrics import StoreStats
 from tests.support.charges import around, charge, entry, giving_back, template
@@ -379,8 +380,11 @@ async def test_the_acl_of_the_operations_page_suffices() -> None:
             asked = charge(template(entry("rpm", period), entry("usage", period)), run="order-1")
             assert (await store.charge(asked)).admitted
             assert (await store.charge(asked)).repeat
-            await store.correct([giving_back(asked, release_run=True)])
-            assert await store.read("ws", [e.key for e in asked.template.entries]) == (0, 0)
+            expires = asked.run_expires_at_seconds
+            owed = tuple(CounterDelta(e.key, 7, expires) for e in asked.template.entries)
+            claim = Correction("ws", "h", owed, asked.run_key, claimed_until_seconds=expires)
+            await store.correct([claim, giving_back(asked, release_run=True)])
+            assert await store.read("ws", [e.key for e in asked.template.entries]) == (7, 7)
         finally:
             await store.close()
     finally:

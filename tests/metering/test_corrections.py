@@ -224,3 +224,38 @@ async def test_refunds_and_released_runs_go_through_the_real_store(tmp_path: Pat
     counts = await store.charge(charge(usage, hold="second", run="run-1"))
     assert (counts.admitted, counts.repeat, counts.after_micro) == (True, False, (MICRO,))
     await end(journal, corrections)
+
+
+@pytest.mark.parametrize("answers_are_lost", [False, True])
+async def test_a_claim_survives_a_kill_whatever_was_taken_before_it(
+    tmp_path: Path, answers_are_lost: bool
+) -> None:
+    """A7, D1: the store is away or its answers are lost, the gateway is killed, all is replayed."""
+    store = Store()
+    journal, corrections = made(tmp_path, store)
+    usage = template(entry("usage", around(FixedClock().now_micro()), tag="ws_acme"), tag="ws_acme")
+    first = charge(usage, hold=record(1).event_id, run="run-1")
+    repeat = charge(usage, hold=record(2).event_id, run="run-1")
+    await store.charge(first)
+    assert (await store.charge(repeat)).repeat
+    (used,) = usage.entries
+    claiming = record(
+        2, deltas=[[used.key, 3 * MICRO, EXPIRES]], run_key=first.run_key, repeat=True,
+        billable=False, claimed_reason="success", claimed_until_seconds=EXPIRES,
+    )  # fmt: skip
+    failed = record(1, deltas=[[used.key, -MICRO, EXPIRES]], run_key=first.run_key, status=503)
+    store.is_away, store.forgets_to_answer = not answers_are_lost, answers_are_lost
+    await keep(journal, [claiming])
+    await keep(journal, [failed])
+    await until(lambda: store.calls)
+    await end(journal, corrections)
+    store.is_away = store.forgets_to_answer = False
+    journal, corrections = made(tmp_path, store)
+    assert journal.unacknowledged_count == 2
+
+    corrections.start(replay=True)
+    assert await corrections.drain(5)
+
+    assert await store.read("ws_acme", [used.key]) == (3 * MICRO,)
+    assert (await store.charge(charge(usage, run="run-1"))).repeat
+    await end(journal, corrections)
