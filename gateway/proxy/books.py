@@ -196,7 +196,7 @@ def record_of(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Recor
         pricing_version=None if pricing is None else pricing.version,
         period=_period_of(draft, counts),
         bytes_in=exchange.body_bytes,
-        bytes_out=exchange.bytes_out + len(exchange.held),
+        bytes_out=exchange.bytes_out,
         latency_micro=elapsed_micro,
         upstream_micro=(draft.answered_ns - draft.sent_ns) // 1000,
     )

@@ -72,14 +72,14 @@ def _decide(
 ) -> bool:
     """Return whether a request goes on; raise or repeat its refusal if not."""
     draft.counts = counts
-    stats = ports.stats.store
-    stats.charges += 1
+    if not (draft.is_remembered or draft.unenforced):  # else the store did not decide
+        ports.stats.store.charges += 1
+        ports.stats.store.refused += not counts.admitted
     if counts.admitted:
         draft.is_within_limits = is_within_limits(charged.template, counts.after_micro)
         if not (draft.is_within_limits or draft.unenforced):
             _tell_overage(draft, charged, counts, ports)
         return True
-    stats.refused += 1
     known = standing.known_refusal
     if draft.is_remembered and known is not None and known.second == counts.now_micro // MICRO:
         draft.refusal = known.refusal

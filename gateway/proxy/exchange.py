@@ -275,6 +275,7 @@ class Exchange(AnswerSink):
         head = self._answer_head(answer, added, dropped)
         if answer.complete:
             body = b"".join(answer.chunks)
+            self.bytes_out = len(body)
             if self.captured is not None:
                 self.captured.append(body)
             if self.writes_chunks:
@@ -286,7 +287,8 @@ class Exchange(AnswerSink):
         upstream = self.upstream
         assert upstream is not None
         self.answer_begun = True
-        self._write(head)
+        if not self.client_gone:
+            self.client.transport.write(head)
         for data in upstream.stream():
             self.answer_data(data)
 
@@ -359,7 +361,6 @@ class Exchange(AnswerSink):
                 transport.write(data)
             else:
                 self.held = data
-                self.bytes_out -= len(data)
                 return
         if self.client.write_paused and self.upstream is not None:
             self.upstream.reading.pause("client")
@@ -392,6 +393,7 @@ class Exchange(AnswerSink):
             self.keep_alive = False
         date, connection = self.client.date_line(), self._connection_line()
         body = b"" if self.method == b"HEAD" else problem.body
+        self.bytes_out = len(body)
         self.held = b"%bContent-Length: %d\r\n%b%b%b\r\n%b" % (
             problem.start, len(problem.body), added, date, connection, body,
         )  # fmt: skip
@@ -411,11 +413,6 @@ class Exchange(AnswerSink):
             reset(self.client.transport)
         else:
             self.client.transport.abort()
-
-    def _write(self, data: bytes) -> None:
-        self.bytes_out += len(data)
-        if not self.client_gone:
-            self.client.transport.write(data)
 
     # The end
 

@@ -69,10 +69,7 @@ def repeat(known: Draft, exchange: Exchange, ports: Ports) -> bool:
     if counts is None:
         ports.stats.directory.unknown += 1
     else:
-        store = ports.stats.store
-        store.charges += 1
-        store.refused += 1
-        store.refused_locally += 1
+        ports.stats.store.refused_locally += 1
     try:
         refuse(draft, refusal, Outcome.REFUSED)
         finish(draft, ports)

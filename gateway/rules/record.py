@@ -39,6 +39,8 @@ class Record:
         charged_micro: Per meter what the bill counts: the same, or 0 when not billable.
         flags: ``overage``, ``grace``, ``slice``, ``warn:<policy>``, ``unenforced``, sorted.
         violated: Names of the violated policies of a refusal.
+        bytes_in: Of the request's body, without heads and the framing of chunks; ``bytes_out`` of
+            the answer's likewise. Of a tunnel's slice: all that passed.
         period: Billing period of the charge, ``2026-11``.
         deltas: Correction that the store owes: ``[key, delta_micro, expires_at_seconds]`` each.
         run_key: Idempotency key of the charge in the store, if the run must be released or claimed.

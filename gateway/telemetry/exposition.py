@@ -121,10 +121,16 @@ UNSETTLED: Final = Family(
     ("route",),
 )
 BYTES_IN: Final = Family(
-    "gateway_request_body_bytes", "counter", "Body bytes received from clients.", ("route",)
+    "gateway_request_body_bytes",
+    "counter",
+    "Body bytes received from clients, without heads and the framing of chunks.",
+    ("route",),
 )
 BYTES_OUT: Final = Family(
-    "gateway_response_body_bytes", "counter", "Body bytes sent to clients.", ("route",)
+    "gateway_response_body_bytes",
+    "counter",
+    "Body bytes sent to clients, without heads and the framing of chunks.",
+    ("route",),
 )
 UNROUTED: Final = Family(
     "gateway_unrouted_requests",
@@ -165,9 +171,12 @@ class Number(Family):
 
 
 NUMBERS: Final = (
-    Number("gateway_store_charges", "counter", "Charges that the counter store decided.",
+    Number("gateway_store_charges", "counter",
+           "Charges that the counter store decided; repeated refusals and what passed or was "
+           "refused while it was away are not among them.",
            read=lambda s: s.store.charges),
-    Number("gateway_store_refused_charges", "counter", "Charges that the counter store refused.",
+    Number("gateway_store_refused_charges", "counter",
+           "Charges that the counter store refused; part of gateway_store_charges_total.",
            read=lambda s: s.store.refused),
     Number("gateway_store_refused_locally", "counter",
            "Charges refused from this worker's memory of an exhausted policy, without the store.",

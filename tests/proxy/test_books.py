@@ -40,13 +40,46 @@ async def test_a_record_tells_all_but_secrets(plane: DataPlane) -> None:
     assert record.quantities_micro == record.charged_micro == {"dc": MICRO}
     assert (record.period, record.occurred_at_micro) == ("2025-11", NOW_MICRO)
     assert record.pricing_version == plane.ports.active.pricing.version  # type: ignore[union-attr]
-    assert (record.bytes_in, record.bytes_out) == (0, len(client.received))
+    assert (record.bytes_in, record.bytes_out) == (0, len(b"ok"))
     assert (record.flags, record.violated, record.deltas) == ([], [], [])
     assert record.latency_micro >= record.upstream_micro > 0
     text = b"".join(p.read_bytes() for p in plane.journal.directory.rglob("*") if p.is_file())
     assert record.event_id.encode() in text
     assert KEY.encode() not in text
     assert b"secret" not in text
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "pieces", "body_bytes"),
+    [
+        (b"GET", [OK], 2),
+        (b"GET", [OK[:-2], b"o", b"k"], 2),
+        (b"GET", [CHUNKED + b"2\r\nok\r\n0\r\n\r\n"], 2),
+        (b"GET", [CHUNKED, b"2\r\nok\r\n", b"1\r\n!\r\n", b"0\r\n\r\n"], 3),
+        (b"GET", [b"HTTP/1.1 204 No Content\r\n\r\n"], 0),
+        (b"HEAD", [OK[:-2]], 0),
+    ],
+)
+async def test_bytes_out_are_the_bodys_alone(
+    plane: DataPlane, method: bytes, pieces: list[bytes], body_bytes: int
+) -> None:
+    client, upstream, _ = await plane.asked(GET.replace(b"GET", method))
+    for piece in pieces:
+        await upstream.send(piece)
+        await plane.turns(20)
+    await answered(client, method)
+
+    assert (await plane.record()).bytes_out == body_bytes
+
+
+async def test_bytes_out_of_a_refusal_are_its_problems(plane: DataPlane) -> None:
+    client = await plane.client(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n")
+    answer = await answered(client)
+
+    assert (await plane.record()).bytes_out == len(answer.body) > 0
 
 
 class Waits:
@@ -80,11 +113,9 @@ async def test_nothing_of_a_short_answer_is_sent_before_its_record_is_kept(
     await plane.turns(20)
     assert client.silent()
 
-    ((record, released),) = journal.held
-    released(True)
+    journal.held[0][1](True)
 
     assert (await answered(client)).body == b"ok"
-    assert record.bytes_out == len(client.received)
 
 
 async def test_the_last_bytes_of_a_long_answer_wait_for_its_record(plane: DataPlane) -> None:

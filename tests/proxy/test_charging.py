@@ -96,12 +96,13 @@ async def test_a_refusal_is_remembered_for_a_moment_and_then_asked_again(plane: 
     used(plane, 10)
     await client.send(GET)
     assert (await answered(client)).status == 429
-    assert plane.ports.stats.store.refused_locally == 1
+    store = plane.ports.stats.store
+    assert (store.charges, store.refused, store.refused_locally) == (2, 1, 1)
     await plane.advance(1.1)
 
     await passes(plane)
 
-    assert plane.ports.stats.store.refused_locally == 1
+    assert (store.charges, store.refused, store.refused_locally) == (3, 1, 1)
     await plane.records(4)
 
 
@@ -371,6 +372,7 @@ async def test_store_away_and_the_route_open_passes_within_its_share(plane: Data
 
     record = await plane.record()
     assert (record.flags, record.billable) == (["unenforced"], True)
+    assert plane.ports.stats.store.charges == 0, "the store decided nothing"
     assert [delta[1] for delta in record.deltas] == [MICRO]
     for key in list(local._counters):
         if key.startswith("rpm:"):
