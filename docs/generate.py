@@ -205,7 +205,8 @@ def _type(member: Schema) -> str:
         return _type(member["allOf"][0])
     branches: list[Schema] = member.get("anyOf", [])
     if any("KiB" in branch.get("pattern", "") for branch in branches):
-        return "size"
+        least = max(branch.get("minimum", 0) for branch in branches)
+        return f"size, at least {_size(least)}" if least else "size"
     if branches:
         told = dict.fromkeys(_type(branch) for branch in branches if branch.get("type") != "null")
         return " or ".join(sorted(told, key=lambda text: text.startswith("list")))
@@ -256,7 +257,7 @@ def _default(member: Schema) -> str:
         return "-"
     if "duration" in kind and isinstance(value, float):
         return f"`{value * 1000:g}ms`" if value < 1 else f"`{value:g}s`"
-    if kind == "size":
+    if kind.startswith("size"):
         return f"`{_size(value)}`"
     if kind == "number, 0 to 1":
         return f"`{value / PER_MILLION:g}`"

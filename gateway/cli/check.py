@@ -9,7 +9,7 @@ import typer
 
 from gateway.cli import output
 from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, Keys
-from gateway.cli.context import ENVIRONMENT, FILE, load
+from gateway.cli.context import ENVIRONMENT, FILE, load_to_serve
 from gateway.control.written_keys import plan_faults, read_variable, read_written
 from gateway.errors import ConfigError, Fault, GatewayError
 from gateway.process.clock import SystemClock
@@ -38,7 +38,7 @@ def run(
     """
     wants_json = as_json or form is Form.JSON
     try:
-        loaded = load(config, keys=keys)
+        loaded = load_to_serve(config, keys=keys)
         key_count = _check_keys(loaded)
     except GatewayError as error:
         if wants_json:
@@ -66,19 +66,17 @@ def run(
 
 def _check_keys(loaded: "Loaded") -> int | None:
     """Return how many keys are written by hand; None where a database has them."""
-    place = loaded.settings.keys
+    place, snapshot, now_micro = loaded.settings.keys, loaded.snapshot, SystemClock().now_micro()
+    present = snapshot.pricing_at(now_micro)
+    plans = None if present is None else present.tiers.keys()
     if place.startswith(FILE):
         name = place.removeprefix(FILE)
-        keys, workspaces = read_written(Path(name))
+        keys, workspaces = read_written(Path(name), plans)
     elif place.startswith(ENVIRONMENT):
         name = f"${place.removeprefix(ENVIRONMENT)}"
-        keys, workspaces = read_variable(place.removeprefix(ENVIRONMENT))
+        keys, workspaces = read_variable(place.removeprefix(ENVIRONMENT), plans)
     else:
         return None
-    snapshot, now_micro = loaded.snapshot, SystemClock().now_micro()
-    present = snapshot.pricing_at(now_micro)
-    if present is not None and (faults := plan_faults(workspaces, present, name)):
-        raise ConfigError(faults)
     for pricing in snapshot.pricings:
         if pricing.effective_from_micro > now_micro:
             for fault in plan_faults(workspaces, pricing, name):

@@ -44,6 +44,13 @@ def load(config: Path, **overrides: str | None) -> "Loaded":
     return settings.load(config, environ=os.environ, overrides=given(**overrides))
 
 
+def load_to_serve(config: Path, **overrides: str | None) -> "Loaded":
+    """Return the configuration, looked at as for serving. Raises as ``load``."""
+    from gateway.config import settings  # noqa: PLC0415 - brings pydantic
+
+    return settings.load(config, environ=os.environ, overrides=given(**overrides), is_to_serve=True)
+
+
 @dataclass(slots=True)
 class Desk:
     """An operator's desk: configuration, clock, and the ports as they are needed."""

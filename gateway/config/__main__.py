@@ -25,6 +25,7 @@ def answer(request: bytes) -> bytes:
             environ=os.environ,
             overrides=asked["overrides"],
             version=asked["version"],
+            is_to_serve=True,
         )
     except ConfigError as error:
         return orjson.dumps({"faults": [asdict(fault) for fault in error.faults]})

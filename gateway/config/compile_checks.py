@@ -16,6 +16,8 @@ from gateway.config.tunnels import TunnelModel
 from gateway.config.upstreams import UpstreamModel
 from gateway.config.yaml_positions import Document, Path
 from gateway.errors import Fault
+from gateway.http.methods import method_refusal
+from gateway.http.problems import status_of
 from gateway.rules.charging import REQUESTS_METER
 from gateway.rules.limits import Ladder
 from gateway.rules.plan import Pricing
@@ -100,6 +102,12 @@ def check_file(work: Compilation, routes: tuple[Route, ...]) -> None:
 
 def check_route(work: Compilation, at: Path, model: RouteModel, route: Route) -> None:
     """Note what is wrong between the options of one route."""
+    for index, method in enumerate(model.match.methods):
+        refusal = method_refusal(method.encode())
+        if refusal is not None:
+            message = f"{method} never comes to a route: it is answered with"
+            where: Path = (*at, "match", "methods", index)
+            work.fault(where, f"{message} {status_of(refusal.code)}", "GET, POST, PROPFIND, ...")
     if model.auth == "none" and model.requires:
         work.fault((*at, "requires"), "an open route knows no plan that could have a feature")
     run_id = model.run_id

@@ -1,10 +1,11 @@
 """Durations, sizes and shares as people write them: ``250ms``, ``10MB``, ``0.05``."""
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)")
 _SECONDS: Final = {
@@ -64,6 +65,26 @@ def bytes_of(value: object) -> int:
     return size
 
 
+def _at_least(bytes_min: int) -> Callable[[int], int]:
+    def check(size: int) -> int:
+        if size < bytes_min:
+            raise ValueError(f"expected a size of at least {bytes_min}")
+        return size
+
+    return check
+
+
+def _size_schema(bytes_min: int) -> WithJsonSchema:
+    return WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": bytes_min},
+                {"type": "string", "pattern": r"^\d+(B|[kK]B|MB|GB|KiB|MiB|GiB)?$"},
+            ]
+        }
+    )
+
+
 def per_million_of(value: object) -> int:
     """Return a share between 0 and 1 in millionths.
 
@@ -85,17 +106,13 @@ PositiveSeconds = Annotated[
     BeforeValidator(positive_seconds_of),
     WithJsonSchema({"type": "string", "pattern": r"^(?=.*[1-9])\d+(\.\d+)?(ms|s|m|h|d)$"}),
 ]
-Bytes = Annotated[
-    int,
-    BeforeValidator(bytes_of),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 0},
-                {"type": "string", "pattern": r"^\d+(B|[kK]B|MB|GB|KiB|MiB|GiB)?$"},
-            ]
-        }
-    ),
+Bytes = Annotated[int, BeforeValidator(bytes_of), _size_schema(0)]
+HeadBytes = Annotated[
+    int, BeforeValidator(bytes_of), AfterValidator(_at_least(1024)), _size_schema(1024)
+]
+"""Less holds no ordinary request: with nothing, everybody was refused."""
+TargetBytes = Annotated[
+    int, BeforeValidator(bytes_of), AfterValidator(_at_least(128)), _size_schema(128)
 ]
 Share = Annotated[
     int,

@@ -11,7 +11,14 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 from gateway.config.model import Model
-from gateway.config.quantities import Bytes, PositiveSeconds, Seconds, Share
+from gateway.config.quantities import (
+    Bytes,
+    HeadBytes,
+    PositiveSeconds,
+    Seconds,
+    Share,
+    TargetBytes,
+)
 from gateway.config.tunnels import TunnelModel
 from gateway.config.upstreams import ENDPOINT, PROBED, UpstreamModel
 
@@ -304,14 +311,14 @@ class ClientLimitsModel(Model):
     """Bounds on what a client may send."""
 
     head: Annotated[
-        Bytes,
+        HeadBytes,
         Field(description="Whole head (431). Browsers with many cookies need 16 KB; twice that."),
     ] = 32_768
     header_count: Annotated[
         int, Field(ge=8, le=10_000, description="Header fields (431). Real clients stay below 60.")
     ] = 128
     target: Annotated[
-        Bytes, Field(description="Request target (414). RFC 9112 asks for at least 8000.")
+        TargetBytes, Field(description="Request target (414). RFC 9112 asks for at least 8000.")
     ] = 8192
     head_time: Annotated[
         PositiveSeconds, Field(description="For the whole head; a slow one is closed.")

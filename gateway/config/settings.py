@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.config.compile import compile_snapshot
+from gateway.config.listener_tls import UnusableTlsFile, listener_context
 from gateway.config.loaded import Address, ListenerTls, Loaded, Settings
 from gateway.config.pricing import load_pricings
 from gateway.config.routes import FORMS, RouteFile
@@ -42,6 +43,7 @@ def load(
     environ: Mapping[str, str],
     overrides: Mapping[str, str],
     version: int = 1,
+    is_to_serve: bool = False,
 ) -> Loaded:
     """Return the configuration of a route file.
 
@@ -50,6 +52,7 @@ def load(
         environ: Fills ``${NAME}`` in strings; ``GATEWAY_<SETTING>`` replaces a setting.
         overrides: Settings given on the command line; they win.
         version: Counts the configurations of a process.
+        is_to_serve: Open the listener's TLS files, too: others need not be able to.
 
     Raises:
         ConfigError: with every fault found.
@@ -65,6 +68,8 @@ def load(
     sources = {str(path): content} | read_all((*pricing_paths, *tls_paths))
     reading = _Reading(document, _given(environ, overrides), [])
     settings = _settings(file, reading)
+    if is_to_serve and settings.tls is not None:
+        _check_listener(settings.tls, reading)
     snapshot = None
     try:
         pricings = load_pricings(pricing_paths)
@@ -247,6 +252,13 @@ def _tls(file: RouteFile, reading: _Reading) -> ListenerTls | None:
     folder = Path(reading.document.file).parent
     authorities = folder / client_ca if client_ca else None
     return ListenerTls(folder / certificate, folder / key, authorities)
+
+
+def _check_listener(files: ListenerTls, reading: _Reading) -> None:
+    try:
+        listener_context(files)
+    except UnusableTlsFile as error:
+        reading.fault(error.option, str(error))
 
 
 def _key_file(keys: str, config: Path) -> str:

@@ -12,6 +12,7 @@ from gateway.clock import Clock
 from gateway.config.snapshot import CostReading, CostSource, Route, RunIdSource, Snapshot
 from gateway.control.workspaces import find_workspace
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.methods import method_refusal
 from gateway.http.paths import AmbiguousPath, canonical, require_spelling
 from gateway.http.problems import TITLES, describe, status_of
 from gateway.http.run_ids import checked_run_id, run_id_of_fields, run_id_of_json
@@ -218,10 +219,13 @@ async def _walk(
 
 
 def _find_route(found: Explanation, snapshot: Snapshot, question: Question) -> Route:
-    host = question.host.encode()
+    host, method = question.host.encode(), question.method.upper().encode()
+    refusal = method_refusal(method)
+    if refusal is not None:
+        raise refusal
     try:
         path, spelling = canonical(question.path.partition("?")[0].encode())
-        route = snapshot.matcher.match(question.method.upper().encode(), host, path)
+        route = snapshot.matcher.match(method, host, path)
         policy = snapshot.paths if route is None else route.paths
         require_spelling(spelling, resolve=policy.normalise, merge_slashes=policy.merge_slashes)
     except AmbiguousPath as error:
@@ -233,7 +237,7 @@ def _find_route(found: Explanation, snapshot: Snapshot, question: Question) -> R
             raise Refusal(RefusalCode.METHOD_NOT_ALLOWED, detail=f"The path takes {methods}.")
         raise Refusal(RefusalCode.ROUTE_UNKNOWN)
     found.route, found.upstream = route.name, route.upstream.name
-    found.note("route", f"{question.method.upper()} {path.decode()} is route {route.name!r}")
+    found.note("route", f"{method.decode()} {path.decode()} is route {route.name!r}")
     if len(question.body) > route.body_bytes_max:
         raise Refusal(RefusalCode.BODY_TOO_LARGE)
     return route

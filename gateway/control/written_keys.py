@@ -1,13 +1,13 @@
 """Keys that are written down in a YAML file: read like a registry, changed by hand (B3)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import yaml
 
 from gateway.errors import ConfigError, Fault, GatewayError
-from gateway.keys.document import Keys, parse_workspaces
+from gateway.keys.document import Keys, parse_workspaces, unknown_plan
 from gateway.keys.environment import parse_variable, value_of
 from gateway.keys.port import (
     KeyDescription,
@@ -105,35 +105,42 @@ class WrittenRegistry:
         )
 
 
-def read_written(path: Path) -> Written:
+def read_written(path: Path, plans: Collection[str] | None = None) -> Written:
     """Return what a key file holds.
+
+    Args:
+        path: The file.
+        plans: Which there are; None takes any.
 
     Raises:
         ConfigError: the file is missing or wrong.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError([Fault(str(path), 1, 1, "$", f"can't be read: {reason}")]) from error
-    return parse_workspaces(text, str(path))
+    return parse_workspaces(text, str(path), plans)
 
 
-def read_variable(name: str) -> Written:
+def read_variable(name: str, plans: Collection[str] | None = None) -> Written:
     """Return what an environment variable holds.
+
+    Args:
+        name: The variable's.
+        plans: Which there are; None takes any.
 
     Raises:
         ConfigError: it is wrong.
         GatewayError: it is not set.
     """
-    return parse_variable(value_of(name), name)
+    return parse_variable(value_of(name), name, plans)
 
 
 def plan_faults(workspaces: Sequence[Workspace], pricing: Pricing, file: str) -> list[Fault]:
     """Return a fault for each workspace whose plan the pricing file lacks."""
-    expected = f"one of: {', '.join(pricing.tiers)}"
     return [
-        Fault(file, 1, 1, _at(known), f"no plan is called {known.plan}", expected)
+        Fault(file, 1, 1, _at(known), *unknown_plan(known.plan, pricing.tiers))
         for known in workspaces
         if known.plan not in pricing.tiers
     ]

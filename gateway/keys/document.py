@@ -22,6 +22,7 @@ The secrets themselves are never in the file.
 
 import re
 import sys
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
@@ -43,45 +44,56 @@ _KEY: Final = frozenset(
     {"id", "sha256", "prefix", "name", "expires_at", "revoked_at", "features", "cidrs"}
 )
 _INSTANT: Final = "an instant with its offset, such as 2027-01-01T00:00:00Z, before 2100"
+_PLANS_TOLD_MAX: Final = 12
 _STATUSES: Final = {status.value: status for status in WorkspaceStatus}
 
 Keys = dict[bytes, KeyEntry]
 """Entries by the SHA-256 of the key."""
 
 
-def parse_document(text: str, file: str) -> Keys:
+def parse_document(text: str, file: str, plans: Collection[str] | None = None) -> Keys:
     """Return the keys of a YAML text.
 
     Args:
         text: The whole text.
         file: Its name, for faults.
+        plans: Which there are; None takes any.
 
     Raises:
         ConfigError: with file, line and column of every fault.
     """
-    return parse_workspaces(text, file)[0]
+    return parse_workspaces(text, file, plans)[0]
 
 
-def parse_workspaces(text: str, file: str) -> tuple[Keys, list[Workspace]]:
+def parse_workspaces(
+    text: str, file: str, plans: Collection[str] | None = None
+) -> tuple[Keys, list[Workspace]]:
     """Return the keys of a YAML text and its workspaces, those without keys included.
 
     Args:
         text: See ``parse_document``.
         file: See ``parse_document``.
+        plans: See ``parse_document``.
 
     Raises:
         ConfigError: see ``parse_document``.
     """
-    reader = _DocumentReader(text, file)
+    reader = _DocumentReader(text, file, plans)
     reader.events.read(reader.document)
     return reader.keys, reader.workspaces
+
+
+def unknown_plan(plan: str, plans: Collection[str]) -> tuple[str, str]:
+    """Return what is wrong with a plan that there is not, and what would be right."""
+    return f"no plan is called {plan}", f"one of: {', '.join(sorted(plans)[:_PLANS_TOLD_MAX])}"
 
 
 class _DocumentReader:
     """Reads the document top down; each method reads one node."""
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, plans: Collection[str] | None) -> None:
         self.events = YamlEvents(text, file)
+        self._plans = plans
         self.keys: Keys = {}
         self.workspaces: list[Workspace] = []
         self._workspace_ids: set[str] = set()
@@ -111,7 +123,7 @@ class _DocumentReader:
                 case "id":
                     workspace_id = self._name(where, self._workspace_ids)
                 case "plan":
-                    plan = self._name(where, None)
+                    plan = self._plan(where)
                 case "status":
                     status = self._status(where)
                 case _:
@@ -177,6 +189,12 @@ class _DocumentReader:
                 self.events.fault(path, f"{value} is given twice", "an id of its own")
             taken.add(value)
         return value
+
+    def _plan(self, path: str) -> str | None:
+        plan, plans = self._name(path, None), self._plans
+        if plan is not None and plans is not None and plan not in plans:
+            self.events.fault(path, *unknown_plan(plan, plans))
+        return plan
 
     def _status(self, path: str) -> WorkspaceStatus:
         expected = f"one of {', '.join(_STATUSES)}"

@@ -5,10 +5,11 @@ Either ``workspace:PLAN:sha256,workspace:PLAN:sha256`` or the YAML of ``gateway.
 
 import os
 import re
+from collections.abc import Collection
 from typing import Final, Self
 
 from gateway.errors import ConfigError, Fault, GatewayError
-from gateway.keys.document import NAME, NAME_EXPECTED, Keys, parse_workspaces
+from gateway.keys.document import NAME, NAME_EXPECTED, Keys, parse_workspaces, unknown_plan
 from gateway.keys.format import is_same_hash
 from gateway.keys.port import KeyEntry, Workspace
 from gateway.telemetry.metrics import DirectoryStats
@@ -30,18 +31,26 @@ class EnvKeyDirectory:
         stats.cached = len(keys)
 
     @classmethod
-    def parse(cls, text: str, *, variable: str, stats: DirectoryStats) -> Self:
+    def parse(
+        cls,
+        text: str,
+        *,
+        variable: str,
+        stats: DirectoryStats,
+        plans: Collection[str] | None = None,
+    ) -> Self:
         """Return the directory that a variable's value describes.
 
         Args:
             text: The value.
             variable: Its name, for faults.
             stats: Counted up.
+            plans: Which there are; None takes any.
 
         Raises:
             ConfigError: with every fault.
         """
-        return cls(parse_variable(text, variable)[0], stats)
+        return cls(parse_variable(text, variable, plans)[0], stats)
 
     def known(self, key_hash: bytes) -> KeyEntry | None:
         """Return the entry of a key; None for ``find`` to say that there is none."""
@@ -84,20 +93,23 @@ def value_of(variable: str) -> str:
     return os.environ[variable]
 
 
-def parse_variable(text: str, variable: str) -> tuple[Keys, list[Workspace]]:
+def parse_variable(
+    text: str, variable: str, plans: Collection[str] | None = None
+) -> tuple[Keys, list[Workspace]]:
     """Return the keys and workspaces that a variable's value describes.
 
     Args:
         text: The value.
         variable: Its name, for faults.
+        plans: Which there are; None takes any.
 
     Raises:
         ConfigError: with every fault.
     """
     file = f"${variable}"
     if _IS_DOCUMENT(text):
-        return parse_workspaces(text, file)
-    keys = _parse_list(text, file)
+        return parse_workspaces(text, file, plans)
+    keys = _parse_list(text, file, plans)
     found = {
         entry.workspace_id: Workspace(entry.workspace_id, entry.plan, entry.workspace_status, 0)
         for entry in keys.values()
@@ -105,9 +117,9 @@ def parse_variable(text: str, variable: str) -> tuple[Keys, list[Workspace]]:
     return keys, list(found.values())
 
 
-def _parse_list(text: str, file: str) -> Keys:
+def _parse_list(text: str, file: str, plans: Collection[str] | None) -> Keys:
     keys: Keys = {}
-    plans: dict[str, str] = {}
+    known: dict[str, str] = {}
     faults: list[Fault] = []
     column = 1
     for index, item in enumerate(text.split(",")):
@@ -118,8 +130,10 @@ def _parse_list(text: str, file: str) -> Keys:
             faults.append(Fault(*place, entry, _EXPECTED))
         elif entry.key_hash in keys:
             faults.append(Fault(*place, "this key is given twice", "each key once"))
-        elif plans.setdefault(entry.workspace_id, entry.plan) != entry.plan:
+        elif known.setdefault(entry.workspace_id, entry.plan) != entry.plan:
             faults.append(Fault(*place, "this workspace has another plan before", "one plan each"))
+        elif plans is not None and entry.plan not in plans:
+            faults.append(Fault(*place, *unknown_plan(entry.plan, plans)))
         else:
             keys[entry.key_hash] = entry
         column += len(item) + 1

@@ -38,6 +38,7 @@ class YamlKeyDirectory:
         path: The file, or a symbolic link to it.
         stats: Counted up.
         wait: Sleeps between two looks at the file.
+        plans: Gives the plans that there are now; None takes any. Called in a thread.
     """
 
     def __init__(
@@ -46,10 +47,14 @@ class YamlKeyDirectory:
         *,
         stats: DirectoryStats,
         wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        plans: Callable[[], frozenset[str] | None] = lambda: None,
     ) -> None:
         self._path = path
         self._stats = stats
         self._wait = wait
+        self._plans = plans
+        self._refused_by: frozenset[str] | None = None
+        """The plans by which what was read last is wrong; None if nothing is, or not by these."""
         self._keys: Keys = {}
         self._signature: Signature | None = None
         self._found = b""
@@ -124,6 +129,9 @@ class YamlKeyDirectory:
 
     def _load_if_changed(self) -> bool:
         """Take what two looks found alike: somebody may be writing the file in place just now."""
+        refused_by = self._refused_by
+        if refused_by is not None and self._plans() != refused_by:  # its plans may be there now
+            self._digest, self._unconfirmed = b"", True
         try:
             if self._stat() == self._signature and not self._unconfirmed:
                 return False
@@ -153,7 +161,9 @@ class YamlKeyDirectory:
         if self._found == self._digest:
             return False
         self._digest = self._found
-        self._keys = parse_document(_decoded(content, self._path), str(self._path))
+        plans = self._refused_by = self._plans()
+        self._keys = parse_document(_decoded(content, self._path), str(self._path), plans)
+        self._refused_by = None
         self._stats.cached = len(self._keys)
         return True
 

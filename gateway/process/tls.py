@@ -8,11 +8,11 @@ Source: design section 10; RFC 8996 (TLS 1.2 and newer only).
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 import structlog
 
+from gateway.config.listener_tls import UnusableTlsFile, listener_context
 from gateway.config.loaded import ListenerTls
 from gateway.errors import GatewayError
 
@@ -79,31 +79,19 @@ class ListenerCertificate:
                 if path is not None
             ]
         except OSError as error:
-            raise _unusable(Path(error.filename), error.strerror or str(error)) from error
+            raise _unusable(f"{error.filename} can't be used for TLS: {error.strerror}") from error
         return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)
 
     def _made(self) -> ssl.SSLContext:
-        files = self._files
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-        context.set_alpn_protocols(["http/1.1"])
-        path = files.certificate
         try:
-            # A password is refused instead of asked for: nobody sits at this terminal.
-            context.load_cert_chain(files.certificate, files.key, password="")
-            if files.client_ca is not None:
-                path = files.client_ca
-                context.load_verify_locations(files.client_ca)
-                context.verify_mode = ssl.CERT_REQUIRED
-        except (OSError, ssl.SSLError) as error:
-            raise _unusable(path, getattr(error, "reason", None) or str(error)) from error
-        return context
+            return listener_context(self._files)
+        except UnusableTlsFile as error:
+            raise _unusable(str(error)) from error
 
 
-def _unusable(path: Path, reason: str) -> GatewayError:
+def _unusable(reason: str) -> GatewayError:
     return GatewayError(
         "tls.unusable",
-        f"{path} can't be used for TLS: {reason}",
+        reason,
         "tls_certificate is a PEM file with the whole chain, tls_key its key without a password",
     )

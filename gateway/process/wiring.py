@@ -3,6 +3,7 @@
 That an adapter fits its port is proved here by the type checker.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -93,8 +94,19 @@ def open_registry(settings: Settings) -> KeyRegistry:
     return SqlKeyStore(migrated_engine(settings, settings.keys), SystemClock())
 
 
-def open_directory(settings: Settings, clock: Clock, stats: DirectoryStats) -> KeyDirectory:
+def open_directory(
+    settings: Settings,
+    clock: Clock,
+    stats: DirectoryStats,
+    plans: Callable[[], frozenset[str] | None] = lambda: None,
+) -> KeyDirectory:
     """Return the key directory that the settings name.
+
+    Args:
+        settings: See there.
+        clock: Says how old what is cached is.
+        stats: Counted up.
+        plans: Gives the plans that there are now, for keys that are written by hand.
 
     Raises:
         ConfigError: the key file holds mistakes.
@@ -104,12 +116,13 @@ def open_directory(settings: Settings, clock: Clock, stats: DirectoryStats) -> K
     if keys.startswith(FILE_PREFIX):
         from gateway.keys.yaml_file import YamlKeyDirectory  # noqa: PLC0415 - brings YAML
 
-        return YamlKeyDirectory(Path(keys.removeprefix(FILE_PREFIX)), stats=stats)
+        return YamlKeyDirectory(Path(keys.removeprefix(FILE_PREFIX)), stats=stats, plans=plans)
     if keys.startswith(ENVIRONMENT_PREFIX):
         from gateway.keys.environment import EnvKeyDirectory, value_of  # noqa: PLC0415 - brings YAML
 
         variable = keys.removeprefix(ENVIRONMENT_PREFIX)
-        return EnvKeyDirectory.parse(value_of(variable), variable=variable, stats=stats)
+        text = value_of(variable)
+        return EnvKeyDirectory.parse(text, variable=variable, stats=stats, plans=plans())
     return CachingKeyDirectory(_open_key_store(settings, clock), clock=clock, stats=stats)
 
 

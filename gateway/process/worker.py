@@ -16,6 +16,7 @@ from aiohttp import web
 
 from gateway import compiled
 from gateway.admin.app import start_admin
+from gateway.clock import Clock
 from gateway.config.loaded import Loaded, Settings
 from gateway.config.snapshot import FailurePolicy, Snapshot
 from gateway.counters.port import CounterStore
@@ -162,7 +163,8 @@ def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None 
     store = wiring.open_store(settings, clock, stats.store)
     ledger = wiring.open_ledger(settings)
     own_courier = courier or ThreadCourier(wiring.open_carrier(loaded))
-    directory = wiring.open_directory(settings, clock, stats.directory)
+    plans = _PlansInForce(snapshot, clock)
+    directory = wiring.open_directory(settings, clock, stats.directory, plans)
     journal = Journal(
         settings.data_dir / "journal",
         clock=clock,
@@ -177,13 +179,8 @@ def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None 
         settings,
         snapshot,
         stats,
-        counters=store,
-        keys=directory,
-        journal=journal,
-        key_use=key_use,
-        access_log=sampled,
-    )
-
+        counters=store, keys=directory, journal=journal, key_use=key_use, access_log=sampled,
+    )  # fmt: skip
     open_files_max = raise_bound()
     ports.clients_max = clients_max(snapshot, open_files_max)
 
@@ -191,6 +188,7 @@ def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None 
         sampled.sample(new.access_log.sample_per_million)
         ports.clients_max = clients_max(new, open_files_max)
         ports.swap(new)
+        plans.snapshot = new
 
     return Worker(
         settings=settings,
@@ -209,6 +207,19 @@ def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None 
         access_log=access_log,
         certificate=None if settings.tls is None else ListenerCertificate(settings.tls),
     )
+
+
+class _PlansInForce:
+    """The plans of the prices in force, for keys that are written by hand."""
+
+    def __init__(self, snapshot: Snapshot, clock: Clock) -> None:
+        self.snapshot = snapshot
+        self._clock = clock
+
+    def __call__(self) -> frozenset[str] | None:
+        """Return them; None while no prices are in force."""
+        pricing = self.snapshot.pricing_at(self._clock.now_micro())
+        return None if pricing is None else frozenset(pricing.tiers)
 
 
 def _shipper(settings: Settings, journal: Journal, courier: Courier, stats: Stats) -> Shipper:

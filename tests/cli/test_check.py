@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.support.operator_desk import OperatorDesk
 from tests.support.pricing_files import Document, write_pricing
+from tests.support.redis_tls import make_certificate
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +57,7 @@ def test_a_missing_file_is_a_fault(desk: OperatorDesk) -> None:
     ("plan", "digest", "code", "told"),
     [
         ("STARTER", "0" * 64, 0, ", 1 keys: no faults"),
-        ("GOLD", "0" * 64, 1, "no plan is called GOLD"),
+        ("GOLD", "0" * 64, 1, "keys.yaml:3:22: workspaces[0].plan: no plan is called GOLD"),
         ("STARTER", "xyz", 1, "keys.yaml:4"),
     ],
 )
@@ -71,6 +73,33 @@ def test_a_keys_file_is_checked_as_well(
     out = desk.run("check", "--keys", "file:keys.yaml", expect=code)
 
     assert told in out + desk.told
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_the_listeners_certificate_is_opened(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `serve` could not begin with is no configuration without faults."""
+    key, certificate = make_certificate(desk.folder)
+    other, _ = make_certificate(desk.folder, "other-")
+    routes = desk.config.read_text()
+    tls = f"tls_certificate: {certificate.name}\ntls_key: {key.name}\n"
+    desk.config.write_text(routes + tls)
+    desk.run("check")
+
+    desk.config.write_text(routes + tls.replace(key.name, other.name))
+    desk.run("check", expect=1)
+    line = routes.count("\n") + 2
+    assert f"gateway.yaml:{line}:10: tls_key: " in desk.told
+    assert "it is not the key of tls_certificate" in desk.told
+
+    desk.run("routes")  # whoever asks for something else need not be able to read the key
+
+    monkeypatch.setenv("GATEWAY_TLS_CLIENT_CA", "/nowhere/ca.pem")
+    desk.config.write_text(routes + tls)
+    (fault,) = desk.json("check", expect=1)["faults"]
+    assert (fault["file"], fault["path"]) == ("$GATEWAY_TLS_CLIENT_CA", "tls_client_ca")
+    assert "No such file" in fault["message"]
 
 
 def test_keys_in_a_variable_are_checked_as_well(

@@ -78,6 +78,13 @@ def test_a_key_is_asked_for_by_its_id(acme: OperatorDesk) -> None:
     )
 
 
+def test_methods_that_never_come_to_a_route_are_told_as_the_gateway_does(
+    acme: OperatorDesk,
+) -> None:
+    assert acme.json("explain", "FOO", "/v1/runs", expect=1)["status"] == 501
+    assert acme.json("explain", "TRACE", "/v1/runs", expect=1)["status"] == 405
+
+
 def test_without_a_caller_the_answer_is_401(acme: OperatorDesk) -> None:
     assert acme.json("explain", "POST", "/v1/runs", expect=1)["status"] == 401
 

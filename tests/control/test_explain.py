@@ -162,6 +162,9 @@ async def test_a_plan_without_limits_is_not_limited() -> None:
     [
         (Question("GET", "/v1/nothing"), 404, "route_unknown"),
         (Question("DELETE", "/v1/runs"), 405, "method_not_allowed"),
+        (Question("TRACE", "/v1/runs"), 405, "method_not_allowed"),
+        (Question("FOO", "/v1/nothing"), 501, "not_implemented"),
+        (Question("F?O", "/v1/runs"), 400, "bad_request"),
         (Question("POST", "/v1/%2e%2e/v1/runs"), 400, "bad_request"),
         (Question("POST", "/v1/runs", body=b"x" * 1_001), 413, "body_too_large"),
         (Question("POST", "/v1/runs", body=b"{"), 400, "cost_invalid"),

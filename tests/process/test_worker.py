@@ -17,7 +17,8 @@ import pytest
 import uvloop
 
 from gateway.config.loaded import Address
-from gateway.errors import GatewayError
+from gateway.errors import ConfigError, GatewayError
+from gateway.keys.yaml_file import YamlKeyDirectory
 from gateway.metering.courier import ThreadCourier
 from gateway.metering.journal_segments import SegmentWriter
 from gateway.process import wiring
@@ -60,6 +61,28 @@ async def test_it_listens_and_stops_listening(tmp_path: Path) -> None:
     async with httpx.AsyncClient() as client:
         with pytest.raises(httpx.ConnectError):
             await client.get(f"{url}/one")
+
+
+async def test_written_keys_have_plans_of_the_prices_in_force(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.yaml"
+    keys.write_text("version: 1\nworkspaces: [{id: acme, plan: NOPE}]\n")
+    loaded = loaded_in(tmp_path)
+    loaded = replace(loaded, settings=replace(loaded.settings, keys=f"file:{keys}"))
+    refused = life.build(loaded, {})
+    with pytest.raises(ConfigError, match="no plan is called NOPE"):
+        await life.start(refused)
+    await life.stop(refused)
+    keys.write_text("version: 1\nworkspaces: [{id: acme, plan: STARTER}]\n")
+    made = life.build(loaded, {})
+    await life.start(made)
+    assert isinstance(made.directory, YamlKeyDirectory)
+    assert "STARTER" in (made.directory._plans() or ())
+
+    (pricing,) = loaded.snapshot.pricings
+    made.reloader._swap(replace(loaded.snapshot, pricings=(replace(pricing, tiers={}),), version=2))
+
+    assert made.directory._plans() == frozenset()
+    await life.stop(made)
 
 
 async def test_what_was_answered_is_in_the_ledger_when_it_has_stopped(tmp_path: Path) -> None:

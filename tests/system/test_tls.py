@@ -223,7 +223,8 @@ def test_a_certificate_that_can_not_be_used_is_told_in_a_paragraph(tmp_path: Pat
     assert gateway.process is not None
     assert gateway.process.wait(20) == 3
     told = (tmp_path / "events.log").read_text()
-    assert "certificate.pem can't be used for TLS" in told
+    assert "tls_key: " in told
+    assert "key.pem can't be used for TLS" in told
     assert "Traceback" not in told
 
 
