@@ -137,6 +137,7 @@ def close_books(draft: Draft, ports: Ports) -> None:
     elapsed_micro = (stopwatch_ns() - exchange.started_ns) // 1000
     if exchange.is_malformed:
         ports.stats.worker.parse_errors += 1
+        _count_unrouted(str(draft.refusal), ports)
         exchange.release(written=True)
         return
     settlement = draft.settlement
@@ -256,10 +257,17 @@ def _bucket(latency_micro: int) -> int:
     return index
 
 
+def _count_unrouted(code: str, ports: Ports) -> None:
+    refused = ports.stats.worker.unrouted_refused
+    refused[code] = refused.get(code, 0) + 1
+
+
 def _count(draft: Draft, record: Record, ports: Ports) -> None:
     if draft.plan is None:
         unrouted = ports.stats.worker.unrouted
         unrouted[record.status] = unrouted.get(record.status, 0) + 1
+        if record.code is not None:
+            _count_unrouted(record.code, ports)
         return
     counters: RouteCounters = draft.plan.route.counters
     counters.requests += 1

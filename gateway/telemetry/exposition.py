@@ -104,7 +104,9 @@ DURATION: Final = Family(
 REFUSALS: Final = Family(
     "gateway_refusals",
     "counter",
-    "Requests that the gateway itself answered, by route and problem code.",
+    "Requests that the gateway itself answered, by route and problem code. The route is empty "
+    "where none was entered: bad HTTP, no such path or method, a body larger than the route takes, "
+    "a journal that takes nothing.",
     ("route", "code"),
 )
 UNENFORCED: Final = Family(
@@ -135,7 +137,7 @@ BYTES_OUT: Final = Family(
 UNROUTED: Final = Family(
     "gateway_unrouted_requests",
     "counter",
-    "Requests answered before a route was found (bad HTTP, no such path), by status.",
+    "Requests with a whole head answered before a route was entered, by status.",
     ("status",),
 )
 ENDPOINTS_EJECTED: Final = Family(
@@ -255,7 +257,9 @@ NUMBERS: Final = (
            read=lambda s: s.worker.tunnel_slices),
     Number("gateway_requests_in_flight", "gauge", "Requests being served now.",
            read=lambda s: s.worker.requests_in_flight),
-    Number("gateway_http_parse_errors", "counter", "Connections closed because of bad HTTP.",
+    Number("gateway_http_parse_errors", "counter",
+           "Connections closed because of a head that is no HTTP, too large or too slow; such "
+           "requests have no record and no access line.",
            read=lambda s: s.worker.parse_errors),
     Number("gateway_config_reloads", "counter", "Configurations swapped in while running.",
            read=lambda s: s.worker.reloads),
@@ -307,7 +311,7 @@ class WorkerCollector(Collector):
         build = InfoMetricFamily(BUILD.name, BUILD.help)
         build.add_metric((), {"version": self._version})
         yield build
-        yield from _route_metrics(list(self._routes()))
+        yield from _route_metrics(list(self._routes()), self._stats.worker.unrouted_refused)
         unrouted = CounterMetricFamily(UNROUTED.name, UNROUTED.help, labels=UNROUTED.labels)
         for status, count in sorted(self._stats.worker.unrouted.items()):
             unrouted.add_metric((str(status),), count)
@@ -326,10 +330,14 @@ class WorkerCollector(Collector):
         yield _per_upstream(CIRCUITS_OPEN, worker.upstream_circuits_open)
 
 
-def _route_metrics(routes: Sequence[tuple[str, RouteNumbers]]) -> Iterator[Metric]:
+def _route_metrics(
+    routes: Sequence[tuple[str, RouteNumbers]], unrouted_refused: Mapping[str, int]
+) -> Iterator[Metric]:
     requests = CounterMetricFamily(REQUESTS.name, REQUESTS.help, labels=REQUESTS.labels)
     duration = HistogramMetricFamily(DURATION.name, DURATION.help, labels=DURATION.labels)
     refusals = CounterMetricFamily(REFUSALS.name, REFUSALS.help, labels=REFUSALS.labels)
+    for code, count in sorted(unrouted_refused.items()):
+        refusals.add_metric(("", code), count)
     for route, numbers in routes:
         for status, count in sorted(numbers.by_status.items()):
             requests.add_metric((route, str(status)), count)

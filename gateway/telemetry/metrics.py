@@ -74,6 +74,7 @@ class WorkerStats:
     requests_in_flight: int = 0
     parse_errors: int = 0
     unrouted: dict[int, int] = field(default_factory=dict)
+    unrouted_refused: dict[str, int] = field(default_factory=dict)
     reloads: int = 0
     reload_errors: int = 0
     config_version: int = 0

@@ -1,5 +1,6 @@
 """Every request closes its books: one record, released once, and nothing answered unrecorded."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -47,6 +48,41 @@ async def test_a_record_tells_all_but_secrets(plane: DataPlane) -> None:
     assert record.event_id.encode() in text
     assert KEY.encode() not in text
     assert b"secret" not in text
+
+
+UNROUTED = {
+    "route_unknown": b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n",
+    "method_not_allowed": b"PATCH /small HTTP/1.1\r\nHost: a\r\n\r\n",
+    "expectation_failed": b"POST /small HTTP/1.1\r\nHost: a\r\nExpect: much\r\n\r\n",
+    "bad_request": b"GET /v1/a HTTP/1.1\r\n\r\n",
+}
+MALFORMED = {
+    "target_too_long": b"GET /" + b"a" * 2000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "head_too_large": GET[:-2] + b"X-Long: " + b"a" * 5000 + b"\r\n\r\n",
+    "not_implemented": b"FOO / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "version_unsupported": b"GET / HTTP/2.0\r\n\r\n",
+    "bad_request": b"GET  / HTTP/1.1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "data", "records"),
+    [
+        *((code, data, 1) for code, data in UNROUTED.items()),
+        *((code, data, 0) for code, data in MALFORMED.items()),
+    ],
+)
+async def test_refusals_without_a_route_are_counted_by_code(
+    plane: DataPlane, code: str, data: bytes, records: int
+) -> None:
+    client = await plane.client(data)
+
+    assert json.loads((await answered(client)).body)["code"] == code
+
+    assert [record.code for record in await plane.records(records)] == [code] * records
+    worker = plane.ports.stats.worker
+    assert worker.unrouted_refused == {code: 1}
+    assert (sum(worker.unrouted.values()), worker.parse_errors) == (records, 1 - records)
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

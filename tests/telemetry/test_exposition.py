@@ -75,11 +75,14 @@ def test_a_route_is_told_by_status_code_and_duration() -> None:
 def test_unrouted_requests_are_told_by_status() -> None:
     stats = Stats()
     stats.worker.unrouted = {404: 3, 400: 1}
+    stats.worker.unrouted_refused = {"route_unknown": 3, "target_too_long": 2}
 
     seen = scrape(stats, {})
 
     assert seen["gateway_unrouted_requests_total", "404"] == 3
     assert seen["gateway_unrouted_requests_total", "400"] == 1
+    assert seen["gateway_refusals_total", "route_unknown", ""] == 3
+    assert seen["gateway_refusals_total", "target_too_long", ""] == 2
 
 
 def test_the_build_and_the_process_are_told() -> None:
