@@ -410,9 +410,16 @@ class RouteFile(Model):
         str | None,
         Field(description="Chain of the listener, PEM, relative to this file; may be renewed."),
     ] = None
-    tls_key: Annotated[str | None, Field(description="Its key, PEM, without a password.")] = None
+    tls_key: Annotated[
+        str | None,
+        Field(description="Its key, PEM, without a password, relative to this file."),
+    ] = None
     tls_client_ca: Annotated[
-        str | None, Field(description="Clients must show a certificate of these authorities.")
+        str | None,
+        Field(
+            description="Clients must show a certificate of these authorities; relative to this "
+            "file."
+        ),
     ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="Events on stderr.")

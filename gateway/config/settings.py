@@ -60,7 +60,7 @@ def load(
     """
     content = read_bounded(path)
     document = parse(_decoded(content, path), str(path), environ)
-    file = _validated(document)
+    file = _found_from(path.parent, _validated(document))
     pricing_paths = tuple(path.parent / name for name in file.pricing)
     # A renewed certificate is a changed configuration.
     tls_paths = tuple(path for model in file.upstreams.values() for path in model.tls_files)
@@ -102,6 +102,12 @@ def _validated(document: Document) -> RouteFile:
     except ValidationError as error:
         faults = _faults(document, error)
         raise ConfigError(faults) from None
+
+
+def _found_from(folder: Path, file: RouteFile) -> RouteFile:
+    """Return the models with the files of upstreams where they are: relative to the route file."""
+    upstreams = {name: model.found_from(folder) for name, model in file.upstreams.items()}
+    return file.model_copy(update={"upstreams": upstreams})
 
 
 def _faults(document: Document, error: ValidationError) -> list[Fault]:
@@ -171,6 +177,15 @@ class _Reading:
             return ""
         return text or ""
 
+    def path(self, name: str, in_file: str | None) -> Path | None:
+        """Return a file's path: what the route file names is found from its own folder.
+
+        Options and variables are relative to the folder in which they were typed.
+        """
+        text = self.text(name, in_file)
+        folder = Path() if name in self.given else Path(self.document.file).parent
+        return folder / text if text else None
+
     def fault(self, name: str, message: str, expected: str = "") -> None:
         """Note the first fault of a setting where it comes from.
 
@@ -238,20 +253,20 @@ def _settings(file: RouteFile, reading: _Reading) -> Settings:
 
 
 def _tls(file: RouteFile, reading: _Reading) -> ListenerTls | None:
-    certificate = reading.text("tls_certificate", file.tls_certificate)
-    key = reading.text("tls_key", file.tls_key)
-    client_ca = reading.text("tls_client_ca", file.tls_client_ca)
-    if not certificate and not key:
-        if client_ca:
+    certificate = reading.path("tls_certificate", file.tls_certificate)
+    key = reading.path("tls_key", file.tls_key)
+    client_ca = reading.path("tls_client_ca", file.tls_client_ca)
+    if certificate is None and key is None:
+        if client_ca is not None:
             reading.fault("tls_client_ca", "without tls_certificate there is no TLS")
         return None
-    if not certificate or not key:
-        missing = "tls_key" if certificate else "tls_certificate"
-        reading.fault("tls_certificate" if certificate else "tls_key", f"{missing} is missing")
+    if certificate is None:
+        reading.fault("tls_key", "tls_certificate is missing")
         return None
-    folder = Path(reading.document.file).parent
-    authorities = folder / client_ca if client_ca else None
-    return ListenerTls(folder / certificate, folder / key, authorities)
+    if key is None:
+        reading.fault("tls_certificate", "tls_key is missing")
+        return None
+    return ListenerTls(certificate, key, client_ca)
 
 
 def _check_listener(files: ListenerTls, reading: _Reading) -> None:

@@ -4,7 +4,7 @@ Source: design sections 10 and 11; requirement C12.
 """
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field
 
@@ -164,16 +164,25 @@ class UpstreamModel(Model):
         bool, Field(description="Send the client's Host; off, the endpoint's.")
     ] = True
     tls_ca_file: Annotated[
-        str | None, Field(min_length=1, description="CA certificates for https endpoints.")
+        str | None,
+        Field(
+            min_length=1, description="CA certificates for https endpoints, relative to this file."
+        ),
     ] = None
     tls_server_name: Annotated[
         str | None, Field(min_length=1, description="Name to ask for and verify.")
     ] = None
     tls_client_certificate: Annotated[
         str | None,
-        Field(min_length=1, description="Chain shown to https endpoints that ask for one, PEM."),
+        Field(
+            min_length=1,
+            description="Chain shown to https endpoints that ask for one, PEM, relative to this "
+            "file.",
+        ),
     ] = None
-    tls_client_key: Annotated[str | None, Field(min_length=1, description="Its key, PEM.")] = None
+    tls_client_key: Annotated[
+        str | None, Field(min_length=1, description="Its key, PEM, relative to this file.")
+    ] = None
     health_check: Annotated[
         HealthCheckModel | None,
         Field(description="Probes of the endpoints; without it only requests tell."),
@@ -189,5 +198,17 @@ class UpstreamModel(Model):
     @property
     def tls_files(self) -> tuple[Path, ...]:
         """The files that its TLS is made of."""
-        files = (self.tls_ca_file, self.tls_client_certificate, self.tls_client_key)
-        return tuple(Path(file) for file in files if file is not None)
+        return tuple(map(Path, self._named_files().values()))
+
+    def found_from(self, folder: Path) -> Self:
+        """Return the same with its files where they are: relative ones are in a folder."""
+        found = {option: str(folder / file) for option, file in self._named_files().items()}
+        return self.model_copy(update=found)
+
+    def _named_files(self) -> dict[str, str]:
+        named = {
+            "tls_ca_file": self.tls_ca_file,
+            "tls_client_certificate": self.tls_client_certificate,
+            "tls_client_key": self.tls_client_key,
+        }
+        return {option: file for option, file in named.items() if file is not None}

@@ -1,16 +1,18 @@
 """X3, B11: every mistake is told with file, line, column and what would be right; all at once."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from gateway.config import settings as settings_module
-from gateway.config.loaded import Loaded
+from gateway.config.loaded import ListenerTls, Loaded
 from gateway.config.pricing import load_pricings
 from gateway.config.settings import load
 from gateway.errors import ConfigError, GatewayError
 from gateway.rules.plan import Pricing
+from tests.support.redis_tls import make_certificate
 
 ROOT = Path(__file__).parents[2]
 GOOD = """\
@@ -48,6 +50,44 @@ def test_file_then_environment_then_command_line(tmp_path: Path) -> None:
     assert (str(settings.listen), str(settings.admin_listen)) == ("0.0.0.0:3", "[::1]:5")
     assert settings.log_level == "warning"
     assert settings.ledger == "sqlite:///data/ledger.db" == settings.keys
+
+
+def test_files_are_found_from_where_they_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the route file from its folder; in a shell from the folder in which one stands."""
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    text = GOOD + "tls_certificate: tls/c.pem\ntls_key: tls/k.pem\ntls_client_ca: /etc/ca.pem\n"
+
+    tls = loaded(Path("conf"), text, {"GATEWAY_TLS_KEY": "conf/k.pem"}).settings.tls
+    assert tls == ListenerTls(Path("conf/tls/c.pem"), Path("conf/k.pem"), Path("/etc/ca.pem"))
+
+    tls = loaded(folder, text, tls_certificate="c.pem").settings.tls
+    assert tls == ListenerTls(Path("c.pem"), folder / "tls/k.pem", Path("/etc/ca.pem"))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_files_of_upstreams_are_found_from_the_route_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    key, certificate = make_certificate(folder)
+    tls = (
+        f'https://localhost"], tls_ca_file: {certificate}, '
+        f"tls_client_certificate: {certificate.name}, tls_client_key: ./{key.name}}}"
+    )
+
+    found = loaded(Path("conf"), GOOD.replace('http://127.0.0.1:9"]}', tls))
+
+    (upstream,) = found.snapshot.upstreams
+    assert upstream.tls_ca_file == str(certificate), "an absolute path stays"
+    assert upstream.tls_client_certificate == "conf/certificate.pem"
+    assert upstream.tls_client_key == "conf/key.pem"
+    assert Path("conf/key.pem") in found.files
 
 
 def test_passwords_are_not_told(tmp_path: Path) -> None:
