@@ -7,7 +7,7 @@ Source: design section 10; requirement C12.
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 
 import structlog
 
@@ -23,6 +23,7 @@ async def watch(
     upstream: str,
     check: HealthCheck,
     states: Sequence[EndpointState],
+    unwell: MutableMapping[str, int],
     tls: ssl.SSLContext | None,
     server_name: str | None,
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -30,11 +31,13 @@ async def watch(
     """Probe all endpoints of an upstream until cancelled.
 
     Args:
-        upstream: Its name, for the log.
+        upstream: Its name, for the log and the metric.
+        unwell: By upstream, how many of its endpoints are unwell.
         tls: For endpoints that speak TLS.
         server_name: Asked for and verified instead of an endpoint's own name.
         wait: Sleeps between two rounds.
     """
+    unwell[upstream] = 0
     while True:
         results = await asyncio.gather(
             *(is_well(state.endpoint, check, tls, server_name) for state in states)
@@ -42,6 +45,7 @@ async def watch(
         for state, well in zip(states, results, strict=True):
             if state.probed(well=well, check=check):
                 _tell(upstream, state)
+        unwell[upstream] = sum(state.is_unwell for state in states)
         await wait(check.interval_seconds)
 
 

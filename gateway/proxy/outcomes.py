@@ -123,6 +123,8 @@ class Outcomes:
         """Forget the state: the upstream is no longer configured."""
         self._is_closed = True
         self._stats.upstream_endpoints_ejected[self._upstream.name] = 0
+        if self._upstream.health_check is not None:
+            self._stats.upstream_endpoints_unwell[self._upstream.name] = 0
         if self._circuit is not None:
             self._stats.upstream_circuits_open[self._upstream.name] = 0
 

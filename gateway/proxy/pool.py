@@ -67,6 +67,7 @@ class UpstreamPool:
                 upstream.name,
                 upstream.health_check,
                 self._states,
+                stats.upstream_endpoints_unwell,
                 self._tls,
                 upstream.tls_server_name,
             )

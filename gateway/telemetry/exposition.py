@@ -146,6 +146,12 @@ ENDPOINTS_EJECTED: Final = Family(
     "Endpoints that are ejected now, those on trial included, by upstream.",
     ("upstream",),
 )
+ENDPOINTS_UNWELL: Final = Family(
+    "gateway_upstream_endpoints_unwell",
+    "gauge",
+    "Endpoints that fail their health checks and are left alone, by upstream that has any.",
+    ("upstream",),
+)
 TUNNELS_ENDED: Final = Family(
     "gateway_tunnels_ended",
     "counter",
@@ -294,7 +300,7 @@ NUMBERS: Final = (
 
 def families() -> tuple[Family, ...]:
     """Return every family of the gateway's own, in the order in which they are rendered."""
-    by_label = (TUNNELS_ENDED, ENDPOINTS_EJECTED, CIRCUITS_OPEN)
+    by_label = (TUNNELS_ENDED, ENDPOINTS_EJECTED, ENDPOINTS_UNWELL, CIRCUITS_OPEN)
     return (BUILD, *ROUTE_FAMILIES, UNROUTED, *NUMBERS, *by_label)
 
 
@@ -327,6 +333,7 @@ class WorkerCollector(Collector):
             ended.add_metric((reason,), count)
         yield ended
         yield _per_upstream(ENDPOINTS_EJECTED, worker.upstream_endpoints_ejected)
+        yield _per_upstream(ENDPOINTS_UNWELL, worker.upstream_endpoints_unwell)
         yield _per_upstream(CIRCUITS_OPEN, worker.upstream_circuits_open)
 
 

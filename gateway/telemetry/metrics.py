@@ -87,6 +87,7 @@ class WorkerStats:
     upstream_circuit_openings: int = 0
     upstream_resolve_errors: int = 0
     upstream_endpoints_ejected: dict[str, int] = field(default_factory=dict)
+    upstream_endpoints_unwell: dict[str, int] = field(default_factory=dict)
     upstream_circuits_open: dict[str, int] = field(default_factory=dict)
 
 

@@ -115,11 +115,14 @@ def test_unwell_endpoints_are_chosen_only_when_all_are() -> None:
 async def test_an_endpoint_goes_and_comes_back_and_the_log_says_so_once() -> None:
     answers = [b"HTTP/1.1 500 Oops\r\n\r\n"] * 3 + [WELL] * 4
     rounds: list[bool] = []
+    unwell: dict[str, int] = {}
+    counted: list[int] = []
     over = asyncio.Event()
 
     async def wait(seconds: float) -> None:
         assert seconds == CHECK.interval_seconds
         rounds.append(state.is_unwell)
+        counted.append(unwell["app"])
         if not answers:
             over.set()
             await asyncio.Event().wait()
@@ -127,11 +130,12 @@ async def test_an_endpoint_goes_and_comes_back_and_the_log_says_so_once() -> Non
     async with service(lambda: answers.pop(0)) as (port, _):
         state = EndpointState(endpoint(port))
         with capture_logs() as lines:
-            watching = asyncio.ensure_future(watch("app", CHECK, [state], None, None, wait))
+            watching = asyncio.ensure_future(watch("app", CHECK, [state], unwell, None, None, wait))
             await asyncio.wait_for(over.wait(), 10)
             watching.cancel()
             await asyncio.wait({watching})
     assert rounds == [False, True, True, True, True, False, False]
+    assert counted == [0, 1, 1, 1, 1, 0, 0]
     assert [(line["event"], line["endpoint"]) for line in lines] == [
         ("upstream.endpoint_unwell", f"127.0.0.1:{port}"),
         ("upstream.endpoint_well", f"127.0.0.1:{port}"),
@@ -158,3 +162,11 @@ async def test_an_endpoint_that_fails_its_probes_gets_no_requests(
         await plane.record()
         assert not any(b"/v1/a" in head for head in to_the_sick)
         assert sum(b"/v1/a" in head for head in to_the_well) == 1
+        unwell = plane.ports.stats.worker.upstream_endpoints_unwell
+        assert unwell == {"app": 1}
+
+        (tmp_path / "later").mkdir()
+        point_to(plane, tmp_path / "later", f"http://127.0.0.1:{well}")
+        await plane.turns()
+
+        assert unwell == {"app": 0}, "nobody asks any more"
