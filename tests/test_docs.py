@@ -18,7 +18,7 @@ import yaml
 from gateway.cli.app import app
 from gateway.clock import Clock
 from gateway.config import routes, upstreams
-from gateway.config.loaded import Settings
+from gateway.config.loaded import OPTIONS, Settings
 from gateway.config.model import Model
 from gateway.config.pricing_schema import schema_bytes
 from gateway.config.settings import load
@@ -191,8 +191,15 @@ def test_every_member_of_the_pricing_file_has_an_entry() -> None:
     assert sorted(name for name in members if f"| `{name}` |" not in page) == []
 
 
-def test_what_needs_a_restart_is_listed_as_a_whole() -> None:
-    assert len(generator().NEEDS_RESTART) == len(fields(Settings))
+def test_what_needs_a_restart_is_listed_as_it_is_written() -> None:
+    page = page_text("reference/configuration.md")
+
+    assert list(OPTIONS) == [field.name for field in fields(Settings)]
+    for option in (option for options in OPTIONS.values() for option in options):
+        assert f"`{option}`" in page.partition("## RouteFile")[0]
+        group, _, name = option.rpartition(".")
+        model: Any = routes.RouteFile.model_fields[group].annotation if group else routes.RouteFile
+        assert name in model.model_fields, option
 
 
 def test_no_generated_table_has_an_empty_cell() -> None:

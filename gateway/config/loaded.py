@@ -4,8 +4,10 @@ Imports no pydantic: the serving process gets it from a child that did the readi
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config.snapshot import Snapshot
@@ -75,6 +77,43 @@ class Settings:
             for field in fields(self)
             for value in [getattr(self, field.name)]
         }
+
+
+OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "listen": ("listen",),
+    "admin_listen": ("admin_listen",),
+    "data_dir": ("data_dir",),
+    "counters": ("counters",),
+    "ledger": ("ledger",),
+    "keys": ("keys",),
+    "accepts_foreign_keys": ("foreign_keys",),
+    "log_level": ("log_level",),
+    "drain_seconds": ("drain",),
+    "uses_huge_pages": ("huge_pages",),
+    "store_deadline_seconds": ("store.deadline",),
+    "breaker_timeouts": ("store.breaker_timeouts",),
+    "fsync_seconds": ("journal.fsync",),
+    "segment_bytes": ("journal.segment_bytes",),
+    "journal_bytes_max": ("journal.max_bytes",),
+    "ship_interval_seconds": ("shipper.interval",),
+    "ship_batch": ("shipper.batch",),
+    "tls": ("tls_certificate", "tls_key", "tls_client_ca"),
+}
+"""By attribute of ``Settings``: the options of the route file that it comes from."""
+
+
+def changed_options(old: Settings, new: Settings) -> list[str]:
+    """Return the options by which settings differ, as they are written, sorted.
+
+    Values are compared unredacted: a password may change.
+    """
+    names = [name for name in OPTIONS if name != "tls" and getattr(old, name) != getattr(new, name)]
+    changed = [option for name in names for option in OPTIONS[name]]
+    for option in OPTIONS["tls"]:
+        part = option.removeprefix("tls_")
+        if getattr(old.tls, part, None) != getattr(new.tls, part, None):
+            changed.append(option)
+    return sorted(changed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,12 @@ Source: design section 11; requirement A3.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 
 import structlog
 import watchfiles
 
-from gateway.config.loaded import Loaded
+from gateway.config.loaded import Loaded, changed_options
 from gateway.config.snapshot import RouteCounters, Snapshot
 from gateway.config.sources import digest, read_all
 from gateway.errors import GatewayError
@@ -165,10 +164,8 @@ class Reloader:
         return {route.name: route.counters for route in self._loaded.snapshot.routes}
 
     def _tell_restart_needed(self) -> None:
-        """Compare with what the process started with, values unredacted: a password may change."""
-        old, new = self._started_with.settings, self._loaded.settings
-        names = [field.name for field in fields(old)]
-        changed = sorted(name for name in names if getattr(old, name) != getattr(new, name))
+        """Compare with what the process started with."""
+        changed = changed_options(self._started_with.settings, self._loaded.settings)
         # The ledger guards runs as the pricing files said when it was opened.
         if self._started_with.run_retention_seconds != self._loaded.run_retention_seconds:
             changed.append("idempotency_retention_days")

@@ -95,6 +95,20 @@ async def test_another_retention_of_runs_is_said_to_need_a_restart(
     assert told["settings"] == ["idempotency_retention_days"]
 
 
+async def test_settings_that_need_a_restart_are_named_as_they_are_written(
+    box: Box, tmp_path: Path
+) -> None:
+    text = TEXT.replace("NAME", "a")
+    (tmp_path / "gateway.yaml").write_text(
+        f"{text}drain: 5s\nforeign_keys: true\nshipper: {{batch: 7}}\njournal: {{max_bytes: 1GB}}\n"
+    )
+    with capture_logs() as lines:
+        assert await box.reloader.reload()
+
+    (told,) = [line for line in lines if line["event"] == "config.restart_needed"]
+    assert told["settings"] == ["drain", "foreign_keys", "journal.max_bytes", "shipper.batch"]
+
+
 async def test_unchanged_file_changes_nothing(box: Box) -> None:
     assert not await box.reloader.reload()
     assert box.snapshots == []
