@@ -42,6 +42,8 @@ _CANNOT_START_CODES: Final = frozenset(
 app = typer.Typer(
     name="gateway",
     no_args_is_help=True,
+    rich_markup_mode=None,  # it takes what stands in [brackets] for markup
+    context_settings={"max_content_width": output.WIDTH},
     pretty_exceptions_enable=False,
     help="Enforcement gateway: authenticates API keys, enforces plans, meters every request once.",
     epilog="Try it without any setup: gateway demo",
@@ -109,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        app(args=arguments)
+        app(args=arguments, prog_name="gateway")  # of which the shell completes arguments, too
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else PROBLEM
     except GatewayError as error:

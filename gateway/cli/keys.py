@@ -19,7 +19,11 @@ from gateway.control import keys as control
 from gateway.errors import GatewayError
 from gateway.keys.port import KeyDescription, NewKey
 
-app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke, rotate, let expire.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="API keys: create, list, revoke, rotate, let expire.",
+)
 
 COLUMNS = {
     "key_id": "KEY",

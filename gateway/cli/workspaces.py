@@ -10,7 +10,11 @@ from gateway.cli.context import open_desk
 from gateway.control import workspaces as control
 from gateway.keys.port import Workspace, WorkspaceStatus
 
-app = typer.Typer(no_args_is_help=True, help="Workspaces: create, list, change plan or status.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Workspaces: create, list, change plan or status.",
+)
 
 COLUMNS = {
     "workspace_id": "WORKSPACE",

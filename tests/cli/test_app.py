@@ -41,6 +41,24 @@ def test_help_is_shown_and_is_fine(name: str, capsys: pytest.CaptureFixture[str]
     assert "Usage: " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_help_shows_every_word_that_was_written(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rich takes ``[env: GATEWAY_LISTEN]`` for markup and shows nothing of it."""
+    main([*name.split()[1:], "--help"])
+    shown = "".join(capsys.readouterr().out.split())
+
+    written = [parameter.help for parameter in ALL[name].params if hasattr(parameter, "help")]
+    assert [text for text in written if "".join(text.split()) not in shown] == []
+
+
+def test_help_names_the_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["serve", "--help"])
+
+    assert "GATEWAY_LISTEN" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("arguments", [["version"], ["--version"]])
 def test_the_version_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == OK
@@ -184,4 +202,4 @@ def test_the_version_needs_no_heavy_floor() -> None:
 def test_the_shell_completes_commands() -> None:
     ended = run(_GATEWAY_COMPLETE="complete_bash", COMP_WORDS="gateway wor", COMP_CWORD="1")
 
-    assert "workspaces" in ended.stdout
+    assert ended.stdout.split() == ["workspaces"]
