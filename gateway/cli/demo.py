@@ -2,10 +2,11 @@
 
 import http.client
 import json
+import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,6 @@ from gateway.errors import GatewayError
 
 CANNOT_START: Final = 3
 SANDBOX, STARTER = "demo-sandbox", "demo-starter"
-PROGRAM: Final = "python -m gateway"
 TOLD_FIELDS: Final = ("ratelimit-policy", "ratelimit", "retry-after", "x-request-id")
 
 
@@ -72,7 +72,8 @@ def run(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Run sample upstream and gateway with two workspaces, and show what to try. Ctrl-C ends it."""
-    folder = data_dir or Path(tempfile.mkdtemp(prefix="gateway-demo-"))
+    # Whole, because what is shown is typed in another terminal.
+    folder = (data_dir or Path(tempfile.mkdtemp(prefix="gateway-demo-"))).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     stage = Stage(folder)
     try:
@@ -136,8 +137,23 @@ def _key(desk: Desk, workspace_id: str) -> str:
     return create_key(registry, desk.pricing, desk.clock, request).secret
 
 
+def command_line(environment: Mapping[str, Path], python: Path) -> tuple[str, str]:
+    """Return what a shell anywhere must be told first, and what the gateway is called then.
+
+    Args:
+        environment: Variables that commands need.
+        python: The interpreter; the command stands beside it where it is installed.
+    """
+    given = [f"{name}={shlex.quote(str(path))}" for name, path in environment.items()]
+    if (python.parent / "gateway").exists():
+        return f'export PATH={shlex.quote(str(python.parent))}:"$PATH" {" ".join(given)}', "gateway"
+    return f"export {' '.join(given)}", f"{shlex.quote(str(python))} -m gateway"
+
+
 def _show_commands(stage: Stage, desk: Desk, requests: list[Try]) -> None:
     pricing = desk.loaded.files[-1]
+    environment = {"GATEWAY_CONFIG": stage.config, "GATEWAY_DATA_DIR": stage.data_dir}
+    first, gateway = command_line(environment, Path(sys.executable))
     told = [
         f"The gateway listens on {stage.url}; its upstream knows nothing of keys or plans.",
         f"Metrics: http://{stage.host}:{stage.admin_port}/metrics",
@@ -145,12 +161,12 @@ def _show_commands(stage: Stage, desk: Desk, requests: list[Try]) -> None:
         "",
         "Try, in another terminal:",
         "",
-        f"export GATEWAY_CONFIG={stage.config} GATEWAY_DATA_DIR={stage.data_dir}",
+        first,
         *(f"\n# {request.shows}\n{request.curl(stage.url)}" for request in requests),
-        f"\n# what was used, a second later\n{PROGRAM} usage",
+        f"\n# what was used, a second later\n{gateway} usage",
         "\n# what a request would meet, and why",
-        f"{PROGRAM} explain POST /v1/runs -w {SANDBOX}",
-        f"\n# the bill of {desk.period}\n{PROGRAM} statement {STARTER}",
+        f"{gateway} explain POST /v1/runs -w {SANDBOX}",
+        f"\n# the bill of {desk.period}\n{gateway} statement {STARTER}",
         "",
         f"Then change a plan in {pricing} or a route in {stage.config}:",
         "the gateway takes the new file while it runs. Ctrl-C ends the demo.",

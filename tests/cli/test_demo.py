@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.demo import tries
+from gateway.cli.demo import command_line, tries
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,3 +71,24 @@ def test_every_request_to_try_can_be_pasted() -> None:
         "-H 'Content-Type: application/json' -d '{\"estimated_dc\": 2}'"
     )
     assert "Authorization" not in anonymous.curl("http://h:1")
+
+
+def test_commands_to_try_run_in_a_shell_that_knows_nothing_of_the_gateway(tmp_path: Path) -> None:
+    folder = tmp_path / "a b" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "gateway").write_text('#!/bin/sh\necho "$1 of $GATEWAY_DATA_DIR"\n')
+    (folder / "gateway").chmod(0o755)
+
+    first, program = command_line({"GATEWAY_DATA_DIR": tmp_path / "a b"}, folder / "python")
+
+    told = subprocess.check_output(["sh", "-c", f"{first}\n{program} usage"], text=True)
+    assert told == f"usage of {tmp_path / 'a b'}\n"
+
+
+def test_without_an_installed_command_the_interpreter_is_named(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+
+    first, program = command_line({"GATEWAY_DATA_DIR": tmp_path}, python)
+
+    assert (first, program) == (f"export GATEWAY_DATA_DIR={tmp_path}", f"{python} -m gateway")
