@@ -21,7 +21,7 @@ from gateway.config.loaded import OPTIONS
 from gateway.config.pricing_schema import schema_bytes
 from gateway.config.quantities import PER_MILLION
 from gateway.config.settings import OVERRIDABLE
-from gateway.errors import RefusalCode
+from gateway.errors import PASSING, RefusalCode
 from gateway.http.problems import TITLES, TYPE_PREFIX, status_of
 from gateway.telemetry.exposition import Family, families
 
@@ -308,7 +308,10 @@ def commands_page() -> str:
         "",
         NOTE,
         "",
-        "Exit codes: 0 fine, 1 a problem was found, 2 wrong usage, 3 can't start.",
+        "Exit codes: 0 fine; 1 a problem was found; 2 wrong usage; 3 can't start, and starting it",
+        "again will not help. What kept it from starting but may be over soon gives 1:",
+        f"{_listed(sorted(PASSING))}.",
+        "",
         "Answers go to stdout, everything about them to stderr; `--json` answers in JSON.",
         "`gateway --install-completion` teaches the shell the commands.",
         "",

@@ -6,7 +6,7 @@ A ``GatewayError`` carries a stable code, one sentence of what happened, and a h
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 
 class RefusalCode(Enum):
@@ -81,6 +81,25 @@ class GatewayError(Exception):
         self.code = code
         self.message = message
         self.hint = hint
+
+
+PROBLEM: Final = 1
+CANNOT_START: Final = 3
+PASSING: Final = frozenset(
+    {
+        *("admin.cannot_listen", "config.child_failed", "counters.away", "counters.clock"),
+        *("counters.connection_lost", "counters.store_error", "counters.timeout"),
+        *("database.unavailable", "directory.lookups_exhausted", "directory.slow"),
+        *("directory.unavailable", "journal.locked", "ledger.unavailable", "recovery.backlog"),
+        "worker.cannot_listen",
+    }
+)
+"""Codes of trouble that may be over by the next start."""
+
+
+def start_code(code: str) -> int:
+    """Return the exit code of what could not start: 3 only if starting it again can't help."""
+    return PROBLEM if code in PASSING else CANNOT_START
 
 
 @dataclass(frozen=True, slots=True)

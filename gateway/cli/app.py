@@ -1,6 +1,7 @@
 """The command line's root: commands, exit codes, and the one place where every error ends.
 
-Exit codes: 0 fine, 1 a problem was found, 2 wrong usage, 3 can't start (supervisors stop retrying).
+Exit codes: 0 fine, 1 a problem was found or may pass by itself, 2 wrong usage, 3 can't start and
+starting it again will not help (supervisors stop retrying).
 """
 
 import os
@@ -24,14 +25,12 @@ from gateway.cli import (
     usage,
     workspaces,
 )
-from gateway.errors import GatewayError
+from gateway.errors import PROBLEM, GatewayError, start_code
 from gateway.telemetry.version import VERSION
 
 OK: Final = 0
-PROBLEM: Final = 1
-CANNOT_START: Final = 3
 
-_CANNOT_START_CODES: Final = frozenset(
+_START_CODES: Final = frozenset(
     {
         *("admin", "config", "counters", "data_dir", "database"),
         *("directory", "journal", "listen", "stdout"),
@@ -131,7 +130,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _failed(error: GatewayError) -> int:
     output.failure(error)
-    return CANNOT_START if error.code.split(".")[0] in _CANNOT_START_CODES else PROBLEM
+    return start_code(error.code) if error.code.split(".")[0] in _START_CODES else PROBLEM
 
 
 def _forget_answer() -> None:

@@ -14,7 +14,8 @@ DEFAULT_CONFIG: Final = Path("policies/gateway.yaml")
 
 Config = Annotated[
     Path,
-    typer.Option("--config", "-c", envvar="GATEWAY_CONFIG", help="The route file.", dir_okay=False),
+    # That it can be read is said by whoever reads it, like all trouble with files.
+    typer.Option("--config", "-c", envvar="GATEWAY_CONFIG", help="The route file.", readable=False),
 ]
 DataDir = Annotated[
     str | None,

@@ -21,9 +21,8 @@ from gateway.cli.context import Desk, open_desk
 from gateway.cli.demo_stage import Stage, free_port
 from gateway.control.keys import KeyRequest, create_key
 from gateway.control.workspaces import create_workspace
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, start_code
 
-CANNOT_START: Final = 3
 SANDBOX, STARTER = "demo-sandbox", "demo-starter"
 TOLD_FIELDS: Final = ("ratelimit-policy", "ratelimit", "retry-after", "x-request-id")
 
@@ -89,7 +88,7 @@ def run(
                 stage.await_end()
     except GatewayError as error:
         output.failure(error)
-        raise typer.Exit(CANNOT_START) from None
+        raise typer.Exit(start_code(error.code)) from None
 
 
 @contextmanager

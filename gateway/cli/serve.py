@@ -7,9 +7,7 @@ import typer
 from gateway.cli import output
 from gateway.cli.arguments import DEFAULT_CONFIG, Config, DataDir
 from gateway.cli.context import given
-from gateway.errors import GatewayError
-
-CANNOT_START = 3
+from gateway.errors import GatewayError, start_code
 
 
 def run(
@@ -50,7 +48,8 @@ def run(
 ) -> None:
     """Serve requests until SIGTERM: JSON events to stderr, one access line per request to stdout.
 
-    Exit code 3 means that it can't start and that starting it again will not help.
+    Exit code 3 means that it can't start and that starting it again will not help; 1 that what kept
+    it from starting may pass.
     """
     from gateway.process.loading import become_worker  # noqa: PLC0415 - no other command needs it
 
@@ -70,4 +69,4 @@ def run(
         become_worker(config, overrides)
     except GatewayError as error:
         output.failure(error)
-        raise typer.Exit(CANNOT_START) from None
+        raise typer.Exit(start_code(error.code)) from None

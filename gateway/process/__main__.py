@@ -15,8 +15,6 @@ from gateway import compiled
 # structlog loads Rich for its development console if it finds it; a worker does without its 5 MB.
 sys.modules["rich"] = None  # type: ignore[assignment]
 
-CANNOT_START = 3
-
 
 def _stop_early() -> None:
     """Heed signals from the first moment on: the first process of a container has no defaults.
@@ -38,7 +36,7 @@ def main(arguments: list[str]) -> int:
     _stop_early()
     compiled.use()
     from gateway.config.transfer import restore  # noqa: PLC0415 - after Rich is out of the way
-    from gateway.errors import GatewayError  # noqa: PLC0415
+    from gateway.errors import GatewayError, start_code  # noqa: PLC0415
     from gateway.process import shipping  # noqa: PLC0415
     from gateway.process.wiring import open_carrier  # noqa: PLC0415
     from gateway.telemetry import logs  # noqa: PLC0415
@@ -54,7 +52,7 @@ def main(arguments: list[str]) -> int:
         return worker.run(loaded, told["overrides"], courier)
     except GatewayError as error:
         sys.stderr.write(f"error: {error.message} [{error.code}]\nhint: {error.hint}\n")
-        return CANNOT_START
+        return start_code(error.code)
 
 
 if __name__ == "__main__":

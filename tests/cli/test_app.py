@@ -11,8 +11,16 @@ import pytest
 import typer
 
 from gateway.cli import app as root
-from gateway.cli.app import CANNOT_START, OK, PROBLEM, app, main
-from gateway.errors import ConfigError, Fault, GatewayError, StoreUnavailable
+from gateway.cli.app import OK, app, main
+from gateway.errors import (
+    CANNOT_START,
+    PASSING,
+    PROBLEM,
+    ConfigError,
+    Fault,
+    GatewayError,
+    StoreUnavailable,
+)
 from gateway.telemetry.version import VERSION
 
 WRONG_USAGE = 2
@@ -80,7 +88,10 @@ def test_wrong_usage_is_exit_code_2(
     [
         (GatewayError("plan.unknown", "no such plan", "choose"), PROBLEM, "[plan.unknown]"),
         (ConfigError([Fault("g.yaml", 1, 1, "$", "bad")]), CANNOT_START, "g.yaml:1:1: $: bad"),
-        (StoreUnavailable("counters.away", "it is away"), CANNOT_START, "[counters.away]"),
+        (StoreUnavailable("counters.away", "it is away"), PROBLEM, "[counters.away]"),
+        (GatewayError("counters.url_invalid", "no store"), CANNOT_START, "[counters.url_invalid]"),
+        (GatewayError("database.unavailable", "away"), PROBLEM, "[database.unavailable]"),
+        (GatewayError("journal.locked", "in use"), PROBLEM, "[journal.locked]"),
         (ZeroDivisionError("x"), PROBLEM, "the gateway itself failed: ZeroDivisionError: x"),
     ],
 )
@@ -147,6 +158,21 @@ def test_a_worker_without_configuration_can_not_start(tmp_path: Path) -> None:
 
     assert ended.returncode == CANNOT_START
     assert "Traceback" not in ended.stderr
+
+
+def test_a_route_file_that_is_a_folder_is_no_wrong_usage(tmp_path: Path) -> None:
+    for command in (["serve"], ["usage"], ["routes"]):
+        ended = run(*command, "--config", str(tmp_path))
+
+        assert ended.returncode == CANNOT_START
+        assert "[config.unreadable]" in ended.stderr
+        assert str(tmp_path) in ended.stderr
+
+
+def test_codes_that_may_pass_are_codes_that_exist() -> None:
+    page = (Path(__file__).parents[2] / "docs/operations/failure-modes.md").read_text()
+
+    assert [code for code in PASSING if f"`{code}`" not in page] == []
 
 
 def test_a_reader_that_has_had_enough_is_no_error() -> None:

@@ -65,7 +65,7 @@ def test_a_worker_serves_until_it_is_told_to_end(desk: OperatorDesk) -> None:
     assert "worker.started" in events
 
 
-def test_an_address_in_use_is_exit_code_3(desk: OperatorDesk) -> None:
+def test_an_address_in_use_may_be_free_soon_and_is_exit_code_1(desk: OperatorDesk) -> None:
     with serving(desk) as (first, admin_port):
         assert status_of(admin_port, "/readyz") == 200
         second = subprocess.run(
@@ -79,9 +79,20 @@ def test_an_address_in_use_is_exit_code_3(desk: OperatorDesk) -> None:
         )  # fmt: skip
 
     assert first.returncode is not None
-    assert second.returncode == 3
+    assert second.returncode == 1
     assert "Traceback" not in second.stderr
     assert "--admin-listen" in second.stderr
+
+
+def test_a_journal_in_use_is_exit_code_1(desk: OperatorDesk) -> None:
+    """The gateway before it may need a drain and a dozen seconds more."""
+    with serving(desk) as (_, admin_port):
+        assert status_of(admin_port, "/readyz") == 200
+        with serving(desk) as (second, _):
+            _, told = second.communicate(timeout=30)
+
+    assert second.returncode == 1
+    assert b"[journal.locked]" in told
 
 
 def test_a_wrong_configuration_is_exit_code_3_with_every_fault(

@@ -72,7 +72,7 @@ def test_it_says_why_it_can_not_start(tmp_path: Path) -> None:
             process.kill()
             process.wait()
 
-    assert process.returncode == 3
+    assert process.returncode == 1, "the address may be free soon"
     last = told.decode().splitlines()[-2:]
     assert last[0].startswith("error: ")
     assert last[0].endswith("[worker.cannot_listen]")
