@@ -21,6 +21,13 @@ DataDir = Annotated[
     str | None,
     typer.Option(help="Where journal and embedded databases live [env: GATEWAY_DATA_DIR]."),
 ]
+Counters = Annotated[
+    str | None, typer.Option(help="memory or redis://... [env: GATEWAY_COUNTERS].")
+]
+LedgerUrl = Annotated[
+    str | None,
+    typer.Option(help="The ledger: sqlite:///... or postgresql://... [env: GATEWAY_LEDGER]."),
+]
 Keys = Annotated[
     str | None,
     typer.Option(help="Where keys are kept: file:..., or a database URL [env: GATEWAY_KEYS]."),

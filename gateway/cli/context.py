@@ -53,10 +53,15 @@ def load_to_serve(config: Path, **overrides: str | None) -> "Loaded":
 
 @dataclass(slots=True)
 class Desk:
-    """An operator's desk: configuration, clock, and the ports as they are needed."""
+    """An operator's desk: configuration, clock, and the ports as they are needed.
+
+    Attributes:
+        makes_databases: Whether an SQLite file that is not there is made, instead of missed.
+    """
 
     loaded: "Loaded"
     clock: Clock
+    makes_databases: bool = False
 
     @property
     def snapshot(self) -> Snapshot:
@@ -98,20 +103,24 @@ class Desk:
             return written_keys.WrittenRegistry(written, place, is_watched=False)
         from gateway.process import wiring  # noqa: PLC0415 - brings SQLAlchemy
 
+        if not self.makes_databases:
+            wiring.require_made(keys)
         return wiring.open_registry(self.loaded.settings)
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
-        """Open the ledger for a while."""
+        """Open the ledger for a while. Raises ``GatewayError``: it can't be opened."""
         from gateway.process import wiring  # noqa: PLC0415 - brings SQLAlchemy
 
+        if not self.makes_databases:
+            wiring.require_made(self.loaded.settings.ledger)
         with closing(wiring.open_ledger(self.loaded.settings)) as ledger:
             yield ledger
 
 
-def open_desk(config: Path, **overrides: str | None) -> Desk:
+def open_desk(config: Path, *, makes_databases: bool = False, **overrides: str | None) -> Desk:
     """Load the configuration for a command. Raises as ``load``."""
     from gateway.telemetry import logs  # noqa: PLC0415 - brings structlog
 
     logs.configure("warning", console=True)  # an answer on stdout must stay parseable
-    return Desk(load(config, **overrides), SystemClock())
+    return Desk(load(config, **overrides), SystemClock(), makes_databases)

@@ -117,7 +117,7 @@ def _set_up(stage: Stage, config: Path, port: int) -> tuple[Desk, list[Try]]:
         upstream = stage.start_upstream()
         advance(1)
         stage.write_config(config, upstream)
-        desk = open_desk(stage.config, data_dir=str(stage.data_dir))
+        desk = open_desk(stage.config, makes_databases=True, data_dir=str(stage.data_dir))
         advance(1)
         starter, sandbox = (_key(desk, name) for name in (STARTER, SANDBOX))
         advance(1)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli import output
-from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, DataDir
+from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, Counters, DataDir, Keys, LedgerUrl
 from gateway.cli.context import Desk, open_desk
 from gateway.control import counts
 from gateway.control.explain import (
@@ -49,13 +49,16 @@ def show(
     address: Annotated[str | None, typer.Option(help="The client's address.")] = None,
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    counters: Counters = None,
+    ledger: LedgerUrl = None,
+    keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """Say which route, caller, cost and policies a request would meet, and how it would end.
 
     Exit code 0 if it would be forwarded, 1 if it would be refused.
     """
-    desk = open_desk(config, data_dir=data_dir)
+    desk = open_desk(config, data_dir=data_dir, counters=counters, ledger=ledger, keys=keys)
     headers: dict[str, list[bytes]] = {}
     for name, value in map(_header, header or ()):
         headers.setdefault(name, []).append(value)

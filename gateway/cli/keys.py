@@ -11,6 +11,7 @@ from gateway.cli.arguments import (
     Config,
     DataDir,
     Keys,
+    LedgerUrl,
     duration_seconds,
     instant_micro,
 )
@@ -55,6 +56,7 @@ def create(
     ] = None,
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
@@ -62,7 +64,7 @@ def create(
 
     Where keys are written by hand (file: or env:), nothing is stored: the entry to add is printed.
     """
-    desk = open_desk(config, data_dir=data_dir, keys=keys)
+    desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
     request = control.KeyRequest(
         workspace_id=workspace,
         environment=environment,
@@ -87,11 +89,12 @@ def list_keys(
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the oldest first.")] = 1_000,
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """List keys: prefix only, never a secret."""
-    desk = open_desk(config, data_dir=data_dir, keys=keys)
+    desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
     now_micro = desk.clock.now_micro()
     known = desk.registry.keys(workspace, limit=limit + 1)
     found = [_described(key, now_micro) for key in known[:limit]]
@@ -106,11 +109,12 @@ def revoke(
     key_id: KeyId,
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """Refuse a key from now on."""
-    desk = open_desk(config, data_dir=data_dir, keys=keys)
+    desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
     key = control.revoke_key(desk.registry, key_id)
     output.facts(_described(key, desk.clock.now_micro()), as_json=as_json)
 
@@ -122,11 +126,12 @@ def expire(
     at: Annotated[str, typer.Argument(help="When it ends: 30d, or 2027-01-31.")],
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """Refuse a key from a later instant on."""
-    desk = open_desk(config, data_dir=data_dir, keys=keys)
+    desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
     now_micro = desk.clock.now_micro()
     key = control.expire_key(desk.registry, desk.clock, key_id, instant_micro(at, now_micro))
     output.facts(_described(key, now_micro), as_json=as_json)
@@ -141,11 +146,12 @@ def rotate(
     ] = "24h",
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace a key: a new one with the same rights, the old one until the overlap is over."""
-    desk = open_desk(config, data_dir=data_dir, keys=keys)
+    desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
     rotation = control.rotate_key(
         desk.registry, desk.clock, key_id, overlap_seconds=duration_seconds(overlap)
     )

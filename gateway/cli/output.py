@@ -165,9 +165,14 @@ def failure(error: GatewayError) -> None:
         for fault in error.faults:
             note(str(fault))
     else:
-        note(fill(f"error: {error.message} [{error.code}]", WIDTH, break_on_hyphens=False))
+        note(_wrapped(f"error: {error.message} [{error.code}]"))
     if error.hint:
-        note(fill(f"hint: {error.hint}", WIDTH, break_on_hyphens=False))
+        note(_wrapped(f"hint: {error.hint}"))
+
+
+def _wrapped(text: str) -> str:
+    """Return a paragraph whose paths and options can be copied whole."""
+    return fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def instant(at_micro: int | None) -> str | None:

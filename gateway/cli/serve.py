@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli import output
-from gateway.cli.arguments import DEFAULT_CONFIG, Config, DataDir
+from gateway.cli.arguments import DEFAULT_CONFIG, Config, Counters, DataDir, Keys, LedgerUrl
 from gateway.cli.context import given
 from gateway.errors import GatewayError, start_code
 
@@ -21,16 +21,9 @@ def run(
         typer.Option(help="Address for probes and metrics [env: GATEWAY_ADMIN_LISTEN]."),
     ] = None,
     data_dir: DataDir = None,
-    counters: Annotated[
-        str | None, typer.Option(help="memory or redis://... [env: GATEWAY_COUNTERS].")
-    ] = None,
-    ledger: Annotated[
-        str | None,
-        typer.Option(help="sqlite:///... or postgresql://... [env: GATEWAY_LEDGER]."),
-    ] = None,
-    keys: Annotated[
-        str | None, typer.Option(help="Where keys are kept [env: GATEWAY_KEYS].")
-    ] = None,
+    counters: Counters = None,
+    ledger: LedgerUrl = None,
+    keys: Keys = None,
     tls_certificate: Annotated[
         str | None, typer.Option(help="Listener's chain, PEM [env: GATEWAY_TLS_CERTIFICATE].")
     ] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli import output
-from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, DataDir, Month
+from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, DataDir, Keys, LedgerUrl, Month
 from gateway.cli.context import open_desk
 from gateway.control.statements import PeriodStatement, statement_of
 
@@ -27,14 +27,16 @@ def show(
     form: Annotated[Form, typer.Option("--format", help="How to write it.")] = Form.TABLE,
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
+    keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a workspace owes for a month: included, overage, waived, amount."""
-    desk = open_desk(config, data_dir=data_dir)
-    with desk.ledger() as ledger:
+    desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
+    with desk.ledger() as books:
         bill = statement_of(
             desk.registry,
-            ledger,
+            books,
             desk.snapshot,
             desk.clock,
             workspace_id=workspace,

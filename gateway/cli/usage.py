@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli import output
-from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, DataDir, Month
+from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, DataDir, Keys, LedgerUrl, Month
 from gateway.cli.context import open_desk
 from gateway.control.statements import month_of, usage_of
 from gateway.ledger.port import Ledger, UsageRow
@@ -48,17 +48,19 @@ def show(
     ] = None,
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
+    keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """Show usage per workspace, meter and period; --export csv writes the events themselves."""
-    desk = open_desk(config, data_dir=data_dir)
+    desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
     # A month has the same name in every time zone.
     chosen = month_of(period, "UTC").id if period else desk.period
-    with desk.ledger() as ledger:
+    with desk.ledger() as books:
         if export is not None:
-            _export(ledger, desk.pricing.meter, workspace, chosen)
+            _export(books, desk.pricing.meter, workspace, chosen)
             return
-        rows = usage_of(ledger, workspace_id=workspace, period=chosen, hourly=hourly)
+        rows = usage_of(books, workspace_id=workspace, period=chosen, hourly=hourly)
     found = [_described(row) for row in rows]
     output.rows(found, COLUMNS, as_json=as_json, empty=f"Nothing was used in {chosen}.")
 

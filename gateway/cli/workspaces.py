@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli import output
-from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, DataDir, Keys
+from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, DataDir, Keys, LedgerUrl
 from gateway.cli.context import open_desk
 from gateway.control import workspaces as control
 from gateway.keys.port import Workspace, WorkspaceStatus
@@ -33,11 +33,12 @@ def create(
     plan: Annotated[str, typer.Option(help="A tier of the pricing file.")],
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """Create an active workspace on a plan."""
-    desk = open_desk(config, data_dir=data_dir, keys=keys)
+    desk = open_desk(config, makes_databases=True, data_dir=data_dir, ledger=ledger, keys=keys)
     created = control.create_workspace(
         desk.registry, desk.pricing, desk.clock, workspace_id=workspace, plan=plan
     )
@@ -51,11 +52,12 @@ def list_workspaces(
     after: Annotated[str, typer.Option(help="Begin after this id, for the next page.")] = "",
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """List workspaces with plan and status."""
-    desk = open_desk(config, data_dir=data_dir, keys=keys)
+    desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
     found = [_described(entry) for entry in desk.registry.workspaces(limit=limit, after=after)]
     output.rows(found, COLUMNS, as_json=as_json, empty="There are no workspaces yet.")
 
@@ -70,11 +72,12 @@ def change(
     ] = None,
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """Change plan, status or both; its keys follow at once."""
-    desk = open_desk(config, data_dir=data_dir, keys=keys)
+    desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
     changed = control.change_workspace(
         desk.registry, desk.pricing, workspace, plan=plan, status=status
     )

@@ -97,6 +97,19 @@ def describe(engine: Engine) -> str:
     return _address(engine.url)
 
 
+def missing_file(url: str) -> Path | None:
+    """Return the file of an SQLite database that nobody has made yet, whole; else None.
+
+    Raises:
+        GatewayError: ``database.url_invalid``.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    file = Path(parsed.database or "").absolute()
+    return None if file.exists() else file
+
+
 @contextmanager
 def reading(engine: Engine, unavailable: type[GatewayError], code: str) -> Iterator[Connection]:
     """Give a connection in a read transaction.

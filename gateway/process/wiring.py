@@ -14,7 +14,7 @@ from gateway.counters.memory import MemoryCounterStore
 from gateway.counters.port import CounterStore
 from gateway.counters.redis import RedisCounterStore
 from gateway.counters.redis_connection import BreakerSettings
-from gateway.database.engine import ANSWER_SECONDS, create_engine_for
+from gateway.database.engine import ANSWER_SECONDS, create_engine_for, missing_file
 from gateway.database.revision import is_current
 from gateway.errors import GatewayError
 from gateway.keys.cache import CachingKeyDirectory
@@ -159,6 +159,24 @@ def migrated_engine(
         migrate(patient)
         patient.dispose()
     return engine
+
+
+def require_made(url: str) -> None:
+    """Refuse a database that is still to be made: whoever only reads it looks in the wrong place.
+
+    Raises:
+        GatewayError: ``database.file_missing``.
+    """
+    file = missing_file(url)
+    if file is not None:
+        raise GatewayError(
+            "database.file_missing",
+            f"there is no database {file}",
+            "a relative data_dir begins in the folder that a command is started in: go where the "
+            "gateway was started, or give --data-dir or GATEWAY_DATA_DIR (GATEWAY_LEDGER, "
+            "GATEWAY_KEYS if these are set); `gateway workspaces create` and `gateway serve` "
+            "make a new one",
+        )
 
 
 def make_data_dir(folder: Path) -> None:

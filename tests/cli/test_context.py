@@ -62,3 +62,60 @@ def test_what_the_floors_log_never_mixes_with_an_answer(desk: OperatorDesk) -> N
     assert captured.out == ""
     assert "x.went_wrong" in captured.err
     assert "x.happened" not in captured.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["usage"],
+        ["usage", "--export", "csv"],
+        ["statement", "acme"],
+        ["explain", "POST", "/v1/runs", "-w", "acme"],
+        ["keys", "list"],
+        ["keys", "create", "acme"],
+        ["keys", "revoke", "key_a"],
+        ["workspaces", "list"],
+        ["workspaces", "set", "acme", "--plan", "STARTER"],
+    ],
+)
+def test_a_command_in_the_wrong_folder_makes_no_empty_books(
+    desk: OperatorDesk, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    monkeypatch.setenv("GATEWAY_DATA_DIR", "data")
+
+    assert desk.run(*command, expect=3) == ""
+    assert "[database.file_missing]" in desk.told
+    assert str(desk.folder / "data" / "ledger.db") in desk.told
+    assert "--data-dir" in desk.told
+    assert not (desk.folder / "data").exists()
+
+
+def test_the_first_workspace_makes_the_database(desk: OperatorDesk) -> None:
+    """The order of the quick start: a workspace, a key, and the rest."""
+    desk.run("workspaces", "create", "acme", "--plan", "STARTER")
+
+    assert desk.json("keys", "create", "acme")["workspace_id"] == "acme"
+    desk.run("usage")
+    assert "Nothing was used" in desk.told
+    desk.run("explain", "POST", "/v1/runs", "-w", "acme")
+    desk.run("statement", "acme")
+
+
+def test_commands_take_the_databases_that_serve_was_given(
+    desk: OperatorDesk, tmp_path: Path
+) -> None:
+    """``serve --ledger X --keys Y`` and no setting in the file."""
+    books = f"--ledger=sqlite:///{tmp_path}/books.db"
+    keys = f"--keys=sqlite:///{tmp_path}/keys.db"
+    desk.run("workspaces", "create", "acme", "--plan", "STARTER", books, keys)
+    desk.run("workspaces", "create", "other", "--plan", "STARTER", books)
+
+    listed = desk.json("workspaces", "list", books, keys)
+    assert [workspace["workspace_id"] for workspace in listed] == ["acme"]
+    assert desk.json("keys", "create", "acme", books, keys)["workspace_id"] == "acme"
+    assert desk.json("keys", "list", keys)[0]["workspace_id"] == "acme"
+    desk.run("usage", books)
+    assert desk.json("statement", "acme", books, keys)["workspace_id"] == "acme"
+    desk.run("explain", "POST", "/v1/runs", "-w", "acme", books, keys, "--counters", "memory")
+    assert not (desk.folder / "data" / "ledger.db").exists()

@@ -42,6 +42,7 @@ def test_the_present_period_is_the_default(desk: OperatorDesk) -> None:
 
 
 def test_nothing_used_is_said(desk: OperatorDesk) -> None:
+    desk.ship()  # an empty ledger
     assert desk.run("usage", "--period", "2020-01") == ""
     assert desk.told == "Nothing was used in 2020-01.\n"
 

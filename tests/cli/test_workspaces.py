@@ -27,6 +27,7 @@ def test_an_unknown_plan_is_a_problem_with_a_hint(desk: OperatorDesk) -> None:
 
 
 def test_none_yet_is_said(desk: OperatorDesk) -> None:
+    desk.ship()  # an empty database
     assert desk.run("workspaces", "list") == ""
     assert desk.told == "There are no workspaces yet.\n"
 

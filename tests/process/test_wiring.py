@@ -208,3 +208,23 @@ def test_a_missing_variable_is_told_by_name(
 
     assert caught.value.code == "keys.variable_missing"
     assert VARIABLE in caught.value.message
+
+
+def test_a_database_that_is_still_to_be_made_is_named_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(GatewayError) as caught:
+        wiring.require_made("sqlite:///data/ledger.db")
+
+    assert caught.value.code == "database.file_missing"
+    assert str(tmp_path / "data" / "ledger.db") in caught.value.message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_is_there_or_is_a_servers_is_not_missed(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").touch()
+
+    wiring.require_made(f"sqlite:///{tmp_path}/ledger.db")
+    wiring.require_made("postgresql://nobody@127.0.0.1:9/none")
