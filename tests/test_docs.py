@@ -27,6 +27,7 @@ from gateway.errors import RefusalCode
 from gateway.keys.document import parse_document
 from gateway.process.clock import SystemClock
 from gateway.rules.charge import Correction, CounterDelta
+from gateway.rules.record import Record
 from gateway.telemetry.exposition import families
 from gateway.telemetry.metrics import StoreStats
 from tests.support.charges import around, charge, entry, giving_back, template
@@ -205,6 +206,20 @@ def test_what_needs_a_restart_is_listed_as_it_is_written() -> None:
 def test_no_generated_table_has_an_empty_cell() -> None:
     for name in generator().PAGES:
         assert not re.search(r"\| +\|", page_text(f"reference/{name}")), name
+
+
+def test_every_reason_flag_and_field_of_a_record_has_an_entry() -> None:
+    page = page_text("reference/records.md")
+    sources = ("rules/settlement.py", "rules/decision.py", "proxy/books.py", "proxy/slices.py")
+    text = "".join((ROOT / "gateway" / name).read_text(encoding="utf-8") for name in sources)
+    reasons = re.findall(r'return False, "(\w+)"|reason="(\w+)"|else "(open_route)"', text)
+    flags = re.findall(r'flags\.append\("(\w+)"\)|flags = \["(\w+)"\]', text)
+    told = {"".join(found) for found in (*reasons, *flags)}
+
+    assert told >= {"refused", "client_gone", "open_route", "overage", "grace", "unenforced"}
+    assert sorted(word for word in told if f"| `{word}` |" not in page) == []
+    rows = [f"| `{field.name}` |" for field in fields(Record)]
+    assert [row for row in rows if row not in page] == []
 
 
 def test_metrics_that_are_named_exist() -> None:

@@ -148,7 +148,7 @@ class LedgerCarrier:
                 workspace_id=record.workspace_id,
                 error=str(error),
                 folder=str(folder),
-                hint="correct the cause, then append the record from quarantine.jsonl by hand",
+                hint="correct the cause; what quarantine.jsonl holds is on no bill",
             )
             entries.append(
                 {

@@ -1,7 +1,7 @@
 """Where goes what can't be delivered: ``quarantine.jsonl`` in the journal's folder, never the bin.
 
-An operator reads it, corrects the cause, and appends the records by hand. Lines may repeat after a
-crash: the record's event id says which are the same.
+An operator reads it and corrects the cause; no command brings its records to the ledger. Lines may
+repeat after a crash: the record's event id says which are the same.
 
 Source: design section 8 ("nothing is dropped silently").
 """

@@ -30,23 +30,37 @@ class Record:
 
     Attributes:
         event_id: UUIDv7, the identity of the record and of the charge (``hold_id``).
+        request_id: The caller's ``X-Request-Id`` if it sent a sound one, else the event id.
+        occurred_at_micro: When it was charged, by the store's clock; if it was not, when it came.
+        workspace_id: Whose key it was; None without a valid key.
+        key_id: Which key it was; None without a valid key.
+        plan: The workspace's plan.
+        route: Name of the route; None if none took it.
+        method: The request's method.
+        run_id: What the route's ``run_id`` read.
+        status: The answer's; 499 if the client left before there was one.
+        outcome: How it ended.
         code: The refusal's code, or None.
         billable: Whether the status bills by the pricing file and the run was not billed before.
         reason: The rule that decided: ``success``, ``http_5xx``, ``repeat``, ``client_gone`` ...;
             of a tunnel's slice ``tunnel``, or ``unused``.
-        repeat: The run id had been charged before (written as ``deduplication_status: duplicate``).
+        repeat: The run id had been charged before (CSV: ``deduplication_status`` is ``duplicate``).
         quantities_micro: Per meter what the request used, settled.
         charged_micro: Per meter what the bill counts: the same, or 0 when not billable.
+        pricing_version: Which version of the pricing file it was judged by.
+        period: Billing period of the charge, ``2026-11``.
         flags: ``overage``, ``grace``, ``slice``, ``warn:<policy>``, ``unenforced``, sorted.
         violated: Names of the violated policies of a refusal.
         bytes_in: Of the request's body, without heads and the framing of chunks; ``bytes_out`` of
             the answer's likewise. Of a tunnel's slice: all that passed.
-        period: Billing period of the charge, ``2026-11``.
+        latency_micro: From its whole head until the last bytes were ready to leave.
+        upstream_micro: From sending it to the upstream until the head of its answer.
         deltas: Correction that the store owes: ``[key, delta_micro, expires_at_seconds]`` each.
         run_key: Idempotency key of the charge in the store, if the run must be released or claimed.
         claimed_reason: What ``reason`` becomes if the ledger bills this repeat, whose run no other
             try was billed for; empty if it claims none. ``deltas`` are what it would be charged.
         claimed_until_seconds: Unix time at which the store forgets the run that is claimed.
+        v: Version of this form.
     """
 
     event_id: str
