@@ -7,6 +7,7 @@ starting it again will not help (supervisors stop retrying).
 import os
 import sys
 from collections.abc import Sequence
+from traceback import walk_tb
 from typing import Annotated, Final
 
 import typer
@@ -116,6 +117,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except GatewayError as error:
         return _failed(error)
     except Exception as error:
+        if isinstance(error, OSError) and _is_of_help(error):
+            _forget_answer()
+            return _failed(output.unwritable(error))
         if "GATEWAY_TRACEBACK" in os.environ:
             raise
         return _failed(
@@ -131,6 +135,11 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _failed(error: GatewayError) -> int:
     output.failure(error)
     return start_code(error.code) if error.code.split(".")[0] in _START_CODES else PROBLEM
+
+
+def _is_of_help(error: OSError) -> bool:
+    """Return whether writing failed in Click, which writes help and completions by itself."""
+    return any(frame.f_code.co_name == "echo" for frame, _ in walk_tb(error.__traceback__))
 
 
 def _forget_answer() -> None:

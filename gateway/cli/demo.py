@@ -18,7 +18,7 @@ import typer
 from gateway.cli import output, usage
 from gateway.cli.arguments import DEFAULT_CONFIG, Config
 from gateway.cli.context import Desk, open_desk
-from gateway.cli.demo_stage import Stage, free_port
+from gateway.cli.demo_stage import Stage, free_port, unsuited
 from gateway.control.keys import KeyRequest, create_key
 from gateway.control.workspaces import create_workspace
 from gateway.errors import GatewayError, start_code
@@ -64,7 +64,9 @@ def run(
     tour: Annotated[
         bool, typer.Option("--tour", help="Send the requests, show the answers, and end.")
     ] = False,
-    port: Annotated[int, typer.Option(help="Where to listen; another if it is taken.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Where to listen; another if it is taken.")
+    ] = 8080,
     data_dir: Annotated[
         Path | None, typer.Option(help="Keep the demo's data here [a new temporary folder].")
     ] = None,
@@ -119,12 +121,25 @@ def _set_up(stage: Stage, config: Path, port: int) -> tuple[Desk, list[Try]]:
         stage.write_config(config, upstream)
         desk = open_desk(stage.config, makes_databases=True, data_dir=str(stage.data_dir))
         advance(1)
+        _require_plans(desk, config)
         starter, sandbox = (_key(desk, name) for name in (STARTER, SANDBOX))
         advance(1)
         stage.port = free_port(stage.host, port)
         stage.start_gateway()
         advance(1)
     return desk, tries(starter, sandbox)
+
+
+def _require_plans(desk: Desk, config: Path) -> None:
+    plans = [workspace.removeprefix("demo-").upper() for workspace in (SANDBOX, STARTER)]
+    missing = [plan for plan in plans if plan not in desk.pricing.tiers]
+    if missing:
+        raise unsuited(
+            config,
+            f"its pricing has no plan {' or '.join(missing)}",
+            "the demo needs these two plans and a route for POST /v1/runs: leave out --config in "
+            "the project's folder, or start from policies/gateway.yaml",
+        )
 
 
 def _key(desk: Desk, workspace_id: str) -> str:

@@ -60,20 +60,24 @@ class Stage:
         """Write the demo's route file: the given one, with every upstream at the sample's address.
 
         Raises:
-            GatewayError: the given file can't be read.
+            GatewayError: the given file or its pricing can't be read or is no route file.
         """
         try:
             document = yaml.safe_load(source.read_text(encoding="utf-8"))
+            _point_to(document, upstream)
+            document["pricing"] = [
+                self._copy(source.parent / path) for path in _listed(document["pricing"])
+            ]
         except OSError as error:
             raise GatewayError(
                 "config.unreadable",
-                f"{source} can't be read: {error.strerror}",
+                f"{error.filename} can't be read: {error.strerror}",
                 "run the demo in the project's folder, or name a route file with --config",
             ) from error
-        _point_to(document, upstream)
-        document["pricing"] = [
-            self._copy(source.parent / path) for path in _listed(document["pricing"])
-        ]
+        except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise unsuited(
+                source, "it is no route file", f"`gateway check --config {source}` says why"
+            ) from error
         self.config = self._own_folder() / "gateway.yaml"
         # JSON is YAML, and needs no second way of writing it.
         self.config.write_text(json.dumps(document, indent=2), encoding="utf-8")
@@ -156,6 +160,11 @@ class Stage:
         self.processes.clear()
 
 
+def unsuited(source: Path, reason: str, hint: str) -> GatewayError:
+    """Return what is said of a route file that the demo can't run with."""
+    return GatewayError("demo.unsuited", f"{source} does not suit the demo: {reason}", hint)
+
+
 def _point_to(document: dict[str, Any], upstream: str) -> None:
     for entry in document["upstreams"].values():
         entry["endpoints"] = [upstream]
@@ -176,4 +185,4 @@ def free_port(host: str, wished: int) -> int:
                 return found
         except OSError:
             continue
-    raise GatewayError("listen.no_port", f"no port is free on {host}", "choose another --host")
+    raise GatewayError("listen.no_port", f"no port is free on {host}", "end what holds them")

@@ -44,7 +44,10 @@ def create(
     *,
     workspace: Annotated[str, typer.Argument(help="The workspace that the key is for.")],
     name: Annotated[str, typer.Option(help="What the key is for, for people.")] = "",
-    environment: Annotated[str, typer.Option(help="Part of the key: live or test.")] = "live",
+    environment: Annotated[
+        str,
+        typer.Option(help="Part of the key: live, test, or another word of 2 to 8 letters a-z."),
+    ] = "live",
     expires: Annotated[
         str | None, typer.Option(help="When it ends: 90d, or 2027-01-31 [never].")
     ] = None,
@@ -150,11 +153,20 @@ def rotate(
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replace a key: a new one with the same rights, the old one until the overlap is over."""
+    """Replace a key: a new one with the same rights, the old one until the overlap is over.
+
+    Where keys are written by hand (file: or env:), nothing is stored: what to write is printed.
+    """
     desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
-    rotation = control.rotate_key(
-        desk.registry, desk.clock, key_id, overlap_seconds=duration_seconds(overlap)
-    )
+    seconds = duration_seconds(overlap)
+    if desk.written_keys is not None:
+        created, ends_at_micro = control.prepare_rotation(
+            desk.registry, desk.clock, key_id, overlap_seconds=seconds
+        )
+        ends = desk.clock.now_micro() if ends_at_micro is None else ends_at_micro
+        _show_entry(created, as_json=as_json, ends=(key_id, output.instant(ends)))
+        return
+    rotation = control.rotate_key(desk.registry, desk.clock, key_id, overlap_seconds=seconds)
     _show_created(rotation.created, as_json=as_json)
     output.note(
         f"The old key {key_id} is refused from {output.instant(rotation.old.revoked_at_micro)} on."
@@ -175,17 +187,29 @@ def _show_created(created: control.CreatedKey, *, as_json: bool) -> None:
     output.note("Keep the secret now: it is stored nowhere and can't be shown again.")
 
 
-def _show_entry(prepared: control.CreatedKey, *, as_json: bool) -> None:
-    """Print what to write into the keys file, and the secret beside it."""
+def _show_entry(
+    prepared: control.CreatedKey, *, as_json: bool, ends: tuple[str, str | None] | None = None
+) -> None:
+    """Print what to write into the keys file, and the secret beside it.
+
+    Args:
+        prepared: The new key.
+        as_json: Whether ``--json`` was given.
+        ends: The key that it replaces, and when that one is to end.
+    """
     from gateway.control.written_keys import entry_text  # noqa: PLC0415 - brings yaml
 
     key = prepared.key
     if as_json:
         stored = _stored(key) | {"sha256": key.key_hash.hex()}
-        output.document({"secret": prepared.secret} | stored)
+        old = {} if ends is None else {"replaces": ends[0], "replaced_revoked_at": ends[1]}
+        output.document({"secret": prepared.secret} | stored | old)
         return
     output.line(f"# add under the keys of the workspace {key.workspace_id}:")
     output.line(entry_text(key, output.instant(key.expires_at_micro)))
+    if ends is not None:
+        output.line(f"# write at the old key {ends[0]}, or remove it then:")
+        output.line(f"#   revoked_at: {ends[1]}")
     output.line(f"# the secret, for its owner: {prepared.secret}")
     output.note("Keep the secret now: only its hash stands in the entry.")
 

@@ -54,11 +54,16 @@ def _answering() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise GatewayError(
-            "output.unwritable",
-            f"the answer can't be written: {error.strerror}",
-            "what the command did is done; see where stdout leads",
-        ) from error
+        raise unwritable(error) from error
+
+
+def unwritable(error: OSError) -> GatewayError:
+    """Return what an operator is told of an answer that could not be written."""
+    return GatewayError(
+        "output.unwritable",
+        f"the answer can't be written: {error.strerror}",
+        "what the command did is done; see where stdout leads",
+    )
 
 
 def note(text: str) -> None:
@@ -133,11 +138,12 @@ def _drawn_table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Non
 
 
 def csv_rows(header: Sequence[str], found: Iterable[Sequence[object]]) -> None:
-    """Write CSV (RFC 4180) as it comes, row by row."""
+    """Write CSV (RFC 4180) as it comes, row by row; true and false as JSON has them."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     for row in chain([header], found):
+        cells = [str(value).lower() if isinstance(value, bool) else value for value in row]
         with _answering():
-            writer.writerow(row)
+            writer.writerow(cells)
 
 
 def callers_text(text: str) -> str:

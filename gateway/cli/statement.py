@@ -45,7 +45,7 @@ def show(
     if as_json or form is Form.JSON:
         output.document(asdict(bill.statement) | {"is_final": bill.is_final})
     elif form is Form.CSV:
-        found = asdict(bill.statement) | {"is_final": str(bill.is_final).lower()}
+        found = asdict(bill.statement) | {"is_final": bill.is_final}
         del found["lines"]
         output.csv_rows(list(found), [list(found.values())])
     else:

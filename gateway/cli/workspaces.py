@@ -58,8 +58,12 @@ def list_workspaces(
 ) -> None:
     """List workspaces with plan and status."""
     desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
-    found = [_described(entry) for entry in desk.registry.workspaces(limit=limit, after=after)]
+    known = desk.registry.workspaces(limit=limit + 1, after=after)
+    found = [_described(entry) for entry in known[:limit]]
     output.rows(found, COLUMNS, as_json=as_json, empty="There are no workspaces yet.")
+    if len(known) > limit:
+        last = known[limit - 1].workspace_id
+        output.note(f"There are more than these {limit}: see --limit, or go on with --after {last}")
 
 
 @app.command("set")

@@ -279,6 +279,9 @@ def _check_access(
         if not is_address_allowed(ip_address(question.address), networks):
             raise Refusal(RefusalCode.ADDRESS_NOT_ALLOWED)
         found.note("address", f"{question.address} lies in the key's networks")
+    elif key is not None and key.networks:
+        networks_told = ", ".join(key.networks)
+        found.note("address", f"not judged: the key is bound to {networks_told}; give --address")
     granted = None if key is None or key.features is None else frozenset(key.features)
     missing = missing_features(route.requires, tier.features, granted)
     if missing:

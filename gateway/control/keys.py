@@ -21,7 +21,7 @@ class KeyRequest:
     """What an operator wants of a new key.
 
     Attributes:
-        environment: Part of the key's prefix, ``live`` or ``test``.
+        environment: Part of the key's prefix, such as ``live`` or ``test``.
         features: None for all of the plan's.
         networks: Where the key may be used from; empty for everywhere.
     """
@@ -159,6 +159,24 @@ def rotate_key(
     Raises:
         GatewayError: there is no such key, or it has ended already.
     """
+    created, ends_at_micro = prepare_rotation(
+        registry, clock, key_id, overlap_seconds=overlap_seconds
+    )
+    ended = registry.replace_key(key_id, created.key, ends_at_micro=ends_at_micro)
+    return Rotation(created=created, old=ended)
+
+
+def prepare_rotation(
+    registry: KeyRegistry, clock: Clock, key_id: str, *, overlap_seconds: int
+) -> tuple[CreatedKey, int | None]:
+    """Make a key of the same rights and store nothing: where keys are written by hand.
+
+    Returns:
+        The new key, and when the old one is to end, None for at once.
+
+    Raises:
+        GatewayError: as ``rotate_key``.
+    """
     old = find_key(registry, key_id)
     now_micro = clock.now_micro()
     _require_usable(old, now_micro)
@@ -174,9 +192,7 @@ def rotate_key(
         ),
     )
     ends = [now_micro + overlap_seconds * MICRO, old.revoked_at_micro, old.expires_at_micro]
-    ends_at_micro = min(end for end in ends if end is not None) if overlap_seconds else None
-    ended = registry.replace_key(key_id, created.key, ends_at_micro=ends_at_micro)
-    return Rotation(created=created, old=ended)
+    return created, min(end for end in ends if end is not None) if overlap_seconds else None
 
 
 def _environment_of(prefix: str) -> str:

@@ -210,6 +210,20 @@ def test_an_answer_that_can_not_be_written_is_said(
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_help_that_can_not_be_written_is_no_bug(unbuffered: str) -> None:
+    ended = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m gateway keys list --help >/dev/full"],
+        check=False, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+
+    assert ended.returncode == PROBLEM
+    assert "[output.unwritable]" in ended.stderr
+    assert "internal" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+
+
 def test_the_version_needs_no_heavy_floor() -> None:
     """A command that is typed often must not wait for SQLAlchemy or the data plane."""
     program = (

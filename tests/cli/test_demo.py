@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.app import main
 from gateway.cli.demo import command_line, tries
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,23 @@ def test_ctrl_c_ends_the_demo_and_all_that_it_started(tmp_path: Path, begun_by: 
     assert "Traceback" not in errors
     assert "curl -i http://127.0.0.1:" in told
     assert "gateway usage" in told
+
+
+def test_what_the_demo_needs_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = ROOT / "examples" / "llm-chat" / "gateway.yaml"
+
+    code = main(["demo", "--port", "0", "--data-dir", str(tmp_path), "--config", str(config)])
+
+    told = " ".join(capsys.readouterr().err.split())
+    assert code == 3
+    assert "[demo.unsuited]" in told
+    assert "has no plan SANDBOX or STARTER" in told
+    assert "policies/gateway.yaml" in told
+
+
+def test_a_port_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--port", "99999999"]) == 2
+    assert "65535" in capsys.readouterr().err
 
 
 def test_every_request_to_try_can_be_pasted() -> None:

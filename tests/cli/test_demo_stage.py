@@ -50,6 +50,30 @@ def test_a_missing_route_file_is_said(tmp_path: Path) -> None:
     assert caught.value.code == "config.unreadable"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["- a list", "a: [", "version: 1", "upstreams: {a: 1}", "", "upstreams: {}\npricing: 3"],
+)
+def test_what_is_no_route_file_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / "some.yaml").write_text(text)
+
+    with pytest.raises(GatewayError) as caught:
+        Stage(tmp_path).write_config(tmp_path / "some.yaml", "http://127.0.0.1:1")
+
+    assert caught.value.code == "demo.unsuited"
+    assert "gateway check --config" in caught.value.hint
+
+
+def test_a_missing_pricing_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "some.yaml").write_text("upstreams: {}\npricing: gone.json")
+
+    with pytest.raises(GatewayError) as caught:
+        Stage(tmp_path).write_config(tmp_path / "some.yaml", "http://127.0.0.1:1")
+
+    assert caught.value.code == "config.unreadable"
+    assert "gone.json" in caught.value.message
+
+
 def test_everything_that_was_started_ends(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     address = stage.start_upstream()

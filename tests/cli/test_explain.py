@@ -116,3 +116,14 @@ def test_a_question_that_makes_no_sense_is_wrong_usage(
     acme: OperatorDesk, arguments: list[str]
 ) -> None:
     acme.run("explain", "POST", "/v1/runs", *arguments, expect=2)
+
+
+def test_without_an_address_the_networks_of_a_key_are_not_judged_and_that_is_said(
+    acme: OperatorDesk,
+) -> None:
+    key_id = acme.json("keys", "create", "acme", "--network", "10.0.0.0/8")["key_id"]
+
+    told = acme.run("explain", "POST", "/v1/runs", "--key", key_id)
+
+    assert "address: not judged: the key is bound to 10.0.0.0/8; give --address" in told
+    acme.run("explain", "POST", "/v1/runs", "--key", key_id, "--address", "192.0.2.1", expect=1)

@@ -1,12 +1,14 @@
 """Keys at the command line: the secret is shown once (B2), rotation overlaps (1.7)."""
 
+import re
 import subprocess
 import sys
 
 import pytest
+import yaml
 
 from gateway.cli.keys import _state
-from gateway.keys.format import has_valid_form
+from gateway.keys.format import has_valid_form, hash_secret
 from gateway.keys.port import KeyDescription
 from tests.support.operator_desk import OperatorDesk
 
@@ -147,3 +149,38 @@ def test_keys_in_a_variable_are_listed_and_not_changed(
     desk.run("keys", "revoke", key["key_id"], "--keys", "env:SOME_KEYS", expect=1)
 
     assert "[keys.read_only]" in desk.told
+
+
+def test_a_written_key_is_rotated_on_paper(desk: OperatorDesk) -> None:
+    """The new entry, the old one's end, the secret: nothing is stored and nothing is lost."""
+    path = desk.folder / "keys.yaml"
+    text = (
+        "version: 1\nworkspaces:\n  - id: acme\n    plan: STARTER\n    keys:\n"
+        f"      - {{id: old, sha256: {'1' * 64}, prefix: egw_test_aaaa, cidrs: [10.0.0.0/8]}}\n"
+    )
+    path.write_text(text)
+    rotate = ("keys", "rotate", "old", "--keys", "file:keys.yaml")
+
+    out = desk.run(*rotate)
+    found = desk.json(*rotate, "--overlap", "0s")
+
+    entries = yaml.safe_load(out)
+    assert entries[0]["cidrs"] == ["10.0.0.0/8"]
+    secret = re.search(r"# the secret, for its owner: (egw_test_\S+)", out)
+    assert secret is not None
+    assert hash_secret(secret[1].encode()).hex() == entries[0]["sha256"]
+    assert "old key old" in out
+    assert re.search(r"#   revoked_at: 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\n", out)
+    assert found["replaces"] == "old"
+    assert found["secret"] != secret[1]
+    assert path.read_text() == text
+    desk.run("keys", "rotate", "none", "--keys", "file:keys.yaml", expect=1)
+    assert "[key.unknown]" in desk.told
+
+
+def test_another_word_may_name_the_environment(acme: OperatorDesk) -> None:
+    made = acme.json("keys", "create", "acme", "--environment", "staging")
+
+    assert made["secret"].startswith("egw_staging_")
+    acme.run("keys", "create", "acme", "--environment", "PROD", expect=1)
+    assert "[key.environment_invalid]" in acme.told

@@ -38,6 +38,7 @@ def test_a_bill_for_a_spreadsheet_is_one_row(acme: OperatorDesk) -> None:
 
     (row,) = csv.DictReader(io.StringIO(out))
     assert (row["amount_minor"], row["waived_grace_units"]) == ("107000", "20")
+    assert (row["tax_inclusive"], row["is_final"]) == ("false", "true")
 
 
 def test_a_running_month_is_marked(acme: OperatorDesk) -> None:

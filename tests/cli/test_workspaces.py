@@ -34,3 +34,18 @@ def test_none_yet_is_said(desk: OperatorDesk) -> None:
 
 def test_an_unknown_status_is_wrong_usage(desk: OperatorDesk) -> None:
     desk.run("workspaces", "set", "acme", "--status", "happy", expect=2)
+
+
+def test_a_list_that_is_cut_says_so_and_how_to_go_on(desk: OperatorDesk) -> None:
+    for name in ("a", "b", "c"):
+        desk.run("workspaces", "create", name, "--plan", "STARTER")
+
+    first = desk.json("workspaces", "list", "--limit", "2")
+    told = desk.told
+    rest = desk.json("workspaces", "list", "--limit", "2", "--after", "b")
+
+    assert [found["workspace_id"] for found in first] == ["a", "b"]
+    assert "more than these 2" in told
+    assert "--after b" in told
+    assert [found["workspace_id"] for found in rest] == ["c"]
+    assert desk.told == ""
