@@ -10,9 +10,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn, cast
 
 import orjson
 
@@ -59,14 +59,39 @@ def _heeding_signals() -> Iterator[None]:
 
 
 def _execute(text: bytes, overrides: Mapping[str, str]) -> NoReturn:
-    handed = tempfile.TemporaryFile()  # noqa: SIM115 - the worker closes it
-    handed.write(orjson.dumps({"configuration": text.decode(), "overrides": dict(overrides)}))
-    handed.seek(0)
-    os.set_inheritable(handed.fileno(), True)  # noqa: FBT003 - it has no name
+    told = orjson.dumps({"configuration": text.decode(), "overrides": dict(overrides)})
+    handed = handed_file(told)
     command = [sys.executable, "-m", "gateway.process", str(handed.fileno())]
     # A signal that comes between the programs would meet nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     os.execve(sys.executable, command, ALLOCATOR | os.environ)  # noqa: S606 - no shell; itself
+
+
+def handed_file(told: bytes) -> BinaryIO:
+    """Return a file without a name that the next program inherits and reads from its beginning.
+
+    Raises:
+        GatewayError: ``config.not_handed``; there is no place for it.
+    """
+    try:
+        file = _nameless_file()
+        file.write(told)
+        file.seek(0)
+    except OSError as error:
+        raise GatewayError(
+            "config.not_handed",
+            f"the configuration can't be passed on to the worker: {error.strerror}",
+            "let this user write in a temporary folder (/tmp, or what TMPDIR names)",
+        ) from error
+    os.set_inheritable(file.fileno(), True)  # noqa: FBT003 - it has no name
+    return file
+
+
+def _nameless_file() -> BinaryIO:
+    """Return a file in memory, where all folders may be read-only; else a temporary one."""
+    with suppress(AttributeError, OSError):  # Linux alone has it, and a sandbox may refuse it
+        return os.fdopen(os.memfd_create("gateway-configuration"), "w+b")
+    return cast("BinaryIO", tempfile.TemporaryFile())
 
 
 def load_in_child(

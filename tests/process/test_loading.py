@@ -2,12 +2,13 @@
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import ConfigError, GatewayError
-from gateway.process.loading import _heeding_signals, load_in_child
+from gateway.process.loading import _heeding_signals, handed_file, load_in_child
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,3 +44,29 @@ def test_signals_are_heeded_while_the_configuration_is_read() -> None:
 
     assert ended.value.code == 0
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == former
+
+
+def no_folder(*_: object) -> None:
+    raise FileNotFoundError(2, "No usable temporary directory found")
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux alone has files in memory")
+def test_a_read_only_root_without_tmp_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", no_folder)
+
+    with handed_file(b"{}") as file:
+        assert file.read() == b"{}"
+        assert os.get_inheritable(file.fileno())
+
+
+def test_where_there_is_nothing_in_memory_a_temporary_file_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+
+    with handed_file(b"{}") as file:
+        assert file.read() == b"{}"
+    monkeypatch.setattr(tempfile, "TemporaryFile", no_folder)
+    with pytest.raises(GatewayError, match="No usable temporary directory") as caught:
+        handed_file(b"{}")
+    assert caught.value.code == "config.not_handed"
