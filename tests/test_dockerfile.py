@@ -5,7 +5,13 @@ There is no engine where tests run, so the file itself is read. Each rule has a 
 
 import fnmatch
 import json
+import os
 import re
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -115,6 +121,38 @@ def test_it_exposes_the_data_plane_and_the_control_plane() -> None:
     assert arguments(final, "EXPOSE") == ["8080 9090"]
     assert arguments(final, "VOLUME") == ["/data"]
     assert json.loads(arguments(final, "ENTRYPOINT")[0]) == ["gateway"]
+
+
+@pytest.mark.parametrize(
+    ("host", "listen"),
+    [("127.0.0.1", "0.0.0.0:{port}"), ("127.0.0.1", "127.0.0.1:{port}"), ("::1", "[::]:{port}")],
+)
+@pytest.mark.parametrize("status", [200, 503])
+def test_the_health_check_asks_where_the_admin_plane_listens(
+    host: str, listen: str, status: int
+) -> None:
+    final = stages(instructions((ROOT / "Dockerfile").read_text()))[-1]
+    command = json.loads(arguments(final, "HEALTHCHECK")[0].partition("CMD ")[2])
+    asked = []
+
+    class Admin(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+    class Server(HTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    with Server((host, 0), Admin) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        environment = os.environ | {"GATEWAY_ADMIN_LISTEN": listen.format(port=server.server_port)}
+        ended = subprocess.run([sys.executable, *command[1:]], check=False, env=environment)
+        thread.join(10)
+
+    assert asked == ["/healthz"]
+    assert (ended.returncode == 0) == (status == 200)
 
 
 def test_what_is_copied_exists_and_is_let_in_by_dockerignore() -> None:

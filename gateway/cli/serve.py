@@ -39,7 +39,9 @@ def run(
         typer.Option(help="debug, info, warning or error [env: GATEWAY_LOG_LEVEL]."),
     ] = None,
 ) -> None:
-    """Serve requests until SIGTERM: JSON events to stderr, one access line per request to stdout.
+    """Serve requests until SIGTERM: events to stderr, one access line per request to stdout.
+
+    Events are JSON, unless stderr is a terminal.
 
     Exit code 3 means that it can't start and that starting it again will not help; 1 that what kept
     it from starting may pass.

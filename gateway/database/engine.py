@@ -145,7 +145,7 @@ def _foreign_errors(engine: Engine, unavailable: type[GatewayError], code: str) 
         raise unavailable(
             code,
             f"database {_address(engine.url)} failed: {_reason(error)}",
-            "see that the database runs, can be reached, and has been migrated",
+            "see that the database runs and that this user may reach and change it",
         ) from error
     except OverflowError as error:  # SQLite's driver says so itself, unwrapped
         raise _refused_data(engine, str(error)) from error

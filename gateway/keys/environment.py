@@ -88,7 +88,7 @@ def value_of(variable: str) -> str:
         raise GatewayError(
             "keys.variable_missing",
             f"the environment variable {variable} is not set",
-            "set it to keys as the configuration reference describes them",
+            "set it to keys as docs/operations.md, Keys without a database, describes them",
         )
     return os.environ[variable]
 
