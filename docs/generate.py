@@ -50,6 +50,7 @@ REASONS = (
     ("`refused`", "The gateway refused it."),
     ("`upstream_failed`", "No whole answer of the upstream: not billed."),
     ("`client_gone`", "The client left before there was an answer: not billed."),
+    ("`stopped`", "The gateway cut it off when its drain was over: not billed."),
     ("`open_route`", "The route asks for no key: there is nobody to bill."),
     (f"`{USED}`, `{UNUSED}`", "A slice of a tunnel of which something, or nothing, was used."),
 )
@@ -422,7 +423,7 @@ def records_page() -> str:
             *("# Records and access lines", "", NOTE, "", *RECORDS, ""),
             *(*_table(("Field", "Type", "Access line", "Meaning"), rows), "", *REQUEST_IDS, ""),
             *("## outcome", "", *_table(("Value", "Meaning"), _outcomes()), ""),
-            *("Status 499 is in the books only: nobody was there to be answered.", ""),
+            *("Status 499, and 503 of what was stopped, are in the books only.", ""),
             *("## reason", "", *_table(("Value", "Meaning"), REASONS), ""),
             *("## flags", "", *_table(("Value", "Meaning"), FLAGS), ""),
             *("## Set aside", "", *SET_ASIDE, ""),

@@ -38,7 +38,8 @@ class Record:
         route: Name of the route; None if none took it.
         method: The request's method.
         run_id: What the route's ``run_id`` read.
-        status: The answer's; 499 if the client left before there was one.
+        status: The answer's; if there was none yet, 499 where the client left, 503 where the
+            gateway stopped.
         outcome: How it ended.
         code: The refusal's code, or None.
         billable: Whether the status bills by the pricing file and the run was not billed before.
@@ -51,8 +52,9 @@ class Record:
         period: Billing period of the charge, ``2026-11``.
         flags: ``overage``, ``grace``, ``slice``, ``warn:<policy>``, ``unenforced``, sorted.
         violated: Names of the violated policies of a refusal.
-        bytes_in: Of the request's body, without heads and the framing of chunks; ``bytes_out`` of
-            the answer's likewise. Of a tunnel's slice: all that passed.
+        bytes_in: Bytes of the request's body, without the framing of chunks; of a tunnel's slice
+            all that passed.
+        bytes_out: Bytes of the answer's body, likewise.
         latency_micro: From its whole head until the last bytes were ready to leave.
         upstream_micro: From sending it to the upstream until the head of its answer.
         deltas: Correction that the store owes: ``[key, delta_micro, expires_at_seconds]`` each.
