@@ -83,7 +83,7 @@ SET_ASIDE = (
     "  `record` an object of all fields above. It is on no bill: `charged_micro` says by how much.",
     "- `damaged`, `unreadable`: a line of the journal whose checksum is wrong, or that is no",
     "  record. `segment` and `offset` say where it stood; `line` is its text, the values of the",
-    "  fields in the order above, except that `v` comes before `deltas` and `run_key`.",
+    "  fields in the order above, except that `v` comes before `deltas`.",
     "",
     "No command brings them to the ledger. The same record may stand there twice: see `event_id`.",
 )

@@ -147,6 +147,13 @@ def test_the_failure_modes_invent_no_code() -> None:
     assert sorted(told - known) == []
 
 
+def test_no_code_has_two_rows_in_one_table() -> None:
+    for table in page_text("operations/failure-modes.md").split("\n## ")[1:]:
+        first_cells = re.findall(r"^\| (`[^|]+`) \|", table, re.MULTILINE)
+        told = [code for cell in first_cells for code in re.findall(r"`([a-z_.]+)`", cell)]
+        assert sorted({code for code in told if told.count(code) > 1}) == [], table[:40]
+
+
 def test_every_alarming_event_has_an_entry() -> None:
     page = page_text("operations/failure-modes.md")
     events = alarming_events()
