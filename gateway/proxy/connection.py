@@ -311,7 +311,8 @@ class ClientConnection(ClientSide):
     def stalls_at(self, now: float) -> bool:
         """Return whether a body that is being received has stalled; called time and again.
 
-        While the client waits for the gateway, its own time stands still.
+        While the client waits for the gateway, its own time stands still. It does not while the
+        gateway waits for it to read what it was answered before.
         """
         receiving = self._receiving
         if receiving is None or receiving.body_complete:
@@ -319,7 +320,8 @@ class ClientConnection(ClientSide):
                 self.touched_at = now
             return False
         limits = self._ports.active.snapshot.limits
-        if self.reading.is_paused:
+        is_unread = self.write_paused and self._current is None
+        if self.reading.is_paused and not is_unread:
             self.touched_at = now
             self._pace.stand_still(now)
             return False
