@@ -130,8 +130,7 @@ class ClientConnection(ClientSide):
             self.transport.abort()
             return False
         # TLS has no half-closed connections.
-        is_busy = self._current is not None or self._next is not None or bool(self._queue)
-        return self._scheme != b"https" and is_busy
+        return self._scheme != b"https" and self._is_busy()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it
         if self.is_lost:
@@ -206,10 +205,13 @@ class ClientConnection(ClientSide):
         elif self._ports.is_draining:
             self.transport.close()
 
+    def _is_busy(self) -> bool:
+        """Return whether a request is told or waits to be."""
+        return self._current is not None or self._next is not None or bool(self._queue)
+
     def _is_free(self) -> bool:
         """Return whether the next request can begin: none is told, and the client reads."""
-        is_busy = self._current is not None or self._next is not None or bool(self._queue)
-        return not (is_busy or self.write_paused)
+        return not (self._is_busy() or self.write_paused)
 
     def _go_on(self) -> None:
         """Begin the next request that waits, unless the client leaves its answers unread."""
