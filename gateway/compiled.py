@@ -31,6 +31,7 @@ MODULES: Final = (
     "gateway.http.field_lines",
     "gateway.http.forwarding",
     "gateway.http.frames",
+    "gateway.http.methods",
     "gateway.http.chunks",
     "gateway.http.paths",
     "gateway.http.problems",

@@ -9,6 +9,7 @@ from typing import Final
 from gateway.config.snapshot import Snapshot
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.fields import decimal, has_token
+from gateway.http.methods import REFUSED, USUAL
 from gateway.http.paths import AmbiguousPath, canonical, is_plain
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.incoming import bad
@@ -19,9 +20,6 @@ _CODING: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _TARGET: Final = re.compile(rb"[!-\"$-~]*")
 """A target holds visible ASCII and no fragment."""
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@\-]{1,128}")
-METHODS: Final = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
-"""What a route usually takes; any method that llhttp knows may stand in a route."""
-_METHODS_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
 
 
 def read_head(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
@@ -108,8 +106,8 @@ def _read_host(exchange: Exchange) -> bytes:
 
 def _read_target(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
     host = _read_host(exchange)
-    if exchange.method in _METHODS_REFUSED:
-        raise Refusal(RefusalCode.METHOD_NOT_ALLOWED, allow=b", ".join(METHODS))
+    if exchange.method in REFUSED:
+        raise Refusal(RefusalCode.METHOD_NOT_ALLOWED, allow=b", ".join(USUAL))
     if len(target) > snapshot.limits.target_bytes_max:
         raise Refusal(RefusalCode.TARGET_TOO_LONG)
     if is_plain(target):

@@ -19,6 +19,7 @@ from gateway.errors import (
 )
 from gateway.http.credentials import REMEMBERED_BYTES_MAX
 from gateway.http.fields import has_token
+from gateway.http.methods import USUAL
 from gateway.http.paths import AmbiguousPath, require_spelling
 from gateway.http.problems import INSTANCE, Problem, render, repeated
 from gateway.http.ratelimit import render as render_ratelimit
@@ -31,7 +32,6 @@ from gateway.proxy.charging import charge
 from gateway.proxy.costs import actual_cost, read_cost, read_run_id, run_id_of_answer
 from gateway.proxy.exchange import ClientGone, Exchange
 from gateway.proxy.forward import REFUSALS, identity_lines, send
-from gateway.proxy.head import METHODS
 from gateway.proxy.incoming import bad
 from gateway.proxy.openings import admit_tunnel
 from gateway.proxy.ports import Ports
@@ -136,7 +136,7 @@ def answer_options(draft: Draft) -> None:
     exchange = draft.exchange
     draft.status = 200
     path = exchange.path
-    allowed = METHODS if path == b"*" else draft.active.matcher.allowed_methods(exchange.host, path)
+    allowed = USUAL if path == b"*" else draft.active.matcher.allowed_methods(exchange.host, path)
     exchange.answer_options(b", ".join(sorted(allowed)), exchange.id_line)
 
 

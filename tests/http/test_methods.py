@@ -52,8 +52,8 @@ def test_what_is_no_http_is_a_bad_request(method: bytes) -> None:
 
 
 def test_the_request_path_refuses_the_same() -> None:
-    assert head._METHODS_REFUSED == REFUSED
-    assert head.METHODS == USUAL
+    assert head.REFUSED is REFUSED
+    assert head.USUAL is USUAL
     for method in REFUSED:
         refusal = method_refusal(method)
         assert refusal is not None
