@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
 import psycopg
-import uuid_utils
 from sqlalchemy.engine import make_url
 
 from bench.growth.point import Begun, Curve, Figures, Surroundings
 from gateway.database.engine import create_engine_for
 from gateway.database.schema import migrate
 from gateway.ledger.sql import SqlLedger
+from gateway.metering.event_ids import EventIds
+from gateway.process.clock import SystemClock
 from gateway.rules.record import Record
 
 BATCH = 1_000
@@ -26,8 +27,9 @@ UNIT = "records per second"
 
 def records(workspaces: int) -> Iterator[Record]:
     """Yield records of requests that passed, without end, of so many workspaces in turn."""
+    ids = EventIds(SystemClock())
     for number in count():
-        event_id = str(uuid_utils.uuid7())
+        event_id = ids.new()
         yield Record(
             event_id=event_id,
             request_id=event_id,

@@ -32,6 +32,7 @@ from gateway.ledger.rollups import accumulate
 from gateway.ledger.rows import event_row, quantity_rows
 from gateway.metering.journal import Journal
 from gateway.metering.journal_format import decode_record, encode_record
+from gateway.metering.port import Callback
 from gateway.proxy.answer import Answer
 from gateway.proxy.books import close_books
 from gateway.proxy.caller import standing_of
@@ -315,9 +316,11 @@ def journal(stage: Stage) -> Call:
     def released(_kept: bool) -> None:  # noqa: FBT001 - the journal's callback
         """Nobody waits."""
 
+    nobody = Callback(released)
+
     def tick() -> None:
         for _ in range(RECORDS_PER_TICK):
-            kept.append(record, released)
+            kept.append(record, nobody)
         loop.call_soon(loop.stop)
 
     def call() -> None:

@@ -5,23 +5,24 @@ which stands still, and the journal, which here releases at once: its pieces are
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import uuid_utils
-
 from bench.micro.configuration import FULL_PLAN, ROOMY_PLAN
+from gateway.clock import Clock
 from gateway.config.transfer import restore
 from gateway.counters.memory import MemoryCounterStore
 from gateway.keys.cache import CachingKeyDirectory
 from gateway.keys.format import KeyFormat, NewSecret, generate
 from gateway.keys.last_used import LastUsed
 from gateway.keys.port import Change, KeyEntry
+from gateway.metering.event_ids import EventIds
+from gateway.metering.port import Recorder, Waiter
 from gateway.proxy.active import activate
 from gateway.proxy.connection import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.pool import Upstreams
-from gateway.proxy.ports import Ports
+from gateway.proxy.ports import Lines, Ports
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.rules.record import Record
 from gateway.telemetry.metrics import DirectoryStats, Stats, StoreStats
@@ -46,7 +47,7 @@ def request(secret: str) -> bytes:
     ).encode()
 
 
-class StandingClock:
+class StandingClock(Clock):
     """It is always the same moment: no period ends while a piece is measured."""
 
     def now_micro(self) -> int:
@@ -84,18 +85,21 @@ class Silence(asyncio.Transport):
         """Nothing is read."""
 
 
-class ReleasingRecorder:
+class ReleasingRecorder(Recorder):
     """A journal that keeps nothing and releases at once."""
 
-    is_available = True
     last: Record | None = None
 
-    def append(self, record: Record, released: Callable[[bool], None]) -> None:
+    @property
+    def is_available(self) -> bool:
+        return True
+
+    def append(self, record: Record, waiter: Waiter) -> None:
         self.last = record
-        released(True)  # noqa: FBT003 - the journal's callback
+        waiter.release(written=True)
 
 
-class NoLines:
+class NoLines(Lines):
     """An access log that is off."""
 
     def write_request(self, record: Record, exchange: Exchange) -> None:
@@ -150,7 +154,7 @@ class Stage:
             journal=self.recorder,
             key_use=LastUsed(),
             access_log=NoLines(),
-            new_event_id=lambda: str(uuid_utils.uuid7()),
+            event_ids=EventIds(clock),
             overage_entered=lambda _workspace, _policy: None,
             stats=stats,
             active=activate(self.snapshot, upstreams, NOW_MICRO),

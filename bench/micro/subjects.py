@@ -28,7 +28,7 @@ def exchange_of(stage: Stage) -> Exchange:
     client = stage.client()
     exchange = Exchange(client)
     exchange.method = b"GET"
-    exchange.event_id = stage.ports.new_event_id()
+    exchange.event_id = stage.ports.event_ids.new()
     pairs = [
         (b"Host", b"api.example.com"),
         (b"User-Agent", b"python-requests/2.32"),

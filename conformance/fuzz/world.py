@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import h11
 
@@ -13,11 +13,14 @@ from gateway.counters.memory import MemoryCounterStore
 from gateway.keys.format import KeyFormat
 from gateway.keys.last_used import LastUsed
 from gateway.keys.yaml_file import YamlKeyDirectory
+from gateway.metering.event_ids import EventIds
+from gateway.metering.port import Recorder, Waiter
 from gateway.process.clock import SystemClock
 from gateway.proxy.active import activate
 from gateway.proxy.connection import ClientConnection
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.pool import Upstreams
-from gateway.proxy.ports import Ports
+from gateway.proxy.ports import Lines, Ports
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.rules.record import Record
 from gateway.telemetry.metrics import Stats
@@ -97,29 +100,32 @@ class _Socket:
         """Have no options."""
 
 
-class Journal:
+class Journal(Recorder):
     """Keeps nothing; releases when it is told to."""
 
-    is_available = True
-
     def __init__(self) -> None:
-        self.waiting: list[Callable[..., None]] = []
+        self.waiting: list[Waiter] = []
 
-    def append(self, _record: Record, released: Callable[..., None]) -> None:
+    @property
+    def is_available(self) -> bool:
+        """It is."""
+        return True
+
+    def append(self, record: Record, waiter: Waiter) -> None:  # noqa: ARG002 - kept nowhere
         """Let the last bytes go at the next turn."""
-        self.waiting.append(released)
+        self.waiting.append(waiter)
 
     def release(self) -> None:
         """Release what waits."""
         waiting, self.waiting = self.waiting, []
-        for released in waiting:
-            released(written=True)
+        for waiter in waiting:
+            waiter.release(written=True)
 
 
-class NoLog:
+class NoLog(Lines):
     """An access log that is off."""
 
-    def write_request(self, record: Record, exchange: object) -> None:
+    def write_request(self, record: Record, exchange: Exchange) -> None:
         """Drop it."""
 
 
@@ -151,10 +157,10 @@ class World:
             counters=MemoryCounterStore(clock, stats=stats.store),
             local_counters=MemoryCounterStore(clock, stats=stats.store),
             upstreams=upstreams,
-            journal=cast("Any", self.journal),
+            journal=self.journal,
             key_use=LastUsed(),
-            access_log=cast("Any", NoLog()),
-            new_event_id=lambda: "event",
+            access_log=NoLog(),
+            event_ids=EventIds(clock),
             overage_entered=lambda _workspace, _policy: None,
             stats=stats,
             active=activate(snapshot, upstreams, clock.now_micro()),

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from gateway.clock import WallClock
+from gateway.counters.port import CounterStore
 from gateway.errors import StoreUnavailable
 from gateway.rules.charge import Charge, Correction, CounterDelta, Counts, StaleTemplate
 from gateway.rules.units import COUNT_MAX_MICRO, MICRO, UNLIMITED
@@ -110,7 +111,7 @@ class _Remembered:
         self.evicted += 1
 
 
-class MemoryCounterStore:
+class MemoryCounterStore(CounterStore):
     """The counter store of a single process.
 
     Args:

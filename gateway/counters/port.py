@@ -1,12 +1,15 @@
 """The counter store as the request sees it."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
+from mypy_extensions import mypyc_attr
+
+from gateway.clock import WallClock
 from gateway.rules.charge import Charge, Correction, Counts
 
 
-class CounterStore(Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class CounterStore(WallClock):
     """One atomic step per charge; every call raises ``StoreUnavailable`` within its deadline."""
 
     async def charge(self, charge: Charge) -> Counts:
@@ -16,7 +19,7 @@ class CounterStore(Protocol):
             StaleTemplate: the store's now lies outside one of the template's periods.
             StoreUnavailable: no answer within the deadline, or the breaker is open.
         """
-        ...
+        raise NotImplementedError
 
     async def correct(self, corrections: Sequence[Correction]) -> None:
         """Apply each correction once per hold id; repeating one is harmless.
@@ -24,25 +27,25 @@ class CounterStore(Protocol):
         Raises:
             StoreUnavailable: not all were acknowledged; call again with the same ones.
         """
-        ...
+        raise NotImplementedError
 
     async def read(self, tag: str, keys: Sequence[str]) -> tuple[int, ...]:
         """Return the counters' values in micro-units, 0 for a counter that does not exist."""
-        ...
+        raise NotImplementedError
 
     def now_micro(self) -> int:
         """Return the best local estimate of the store's clock (exact for the memory store)."""
-        ...
+        raise NotImplementedError
 
     @property
     def is_available(self) -> bool:
         """Whether the last attempt to reach the store succeeded and the breaker is closed."""
-        ...
+        raise NotImplementedError
 
     async def start(self) -> None:
         """Connect. A store that is away does not raise: it is retried in the background."""
-        ...
+        raise NotImplementedError
 
     async def close(self) -> None:
         """Close connections and stop background work."""
-        ...
+        raise NotImplementedError

@@ -20,6 +20,7 @@ import structlog
 from hiredis import ReplyError
 
 from gateway.clock import Clock
+from gateway.counters.port import CounterStore
 from gateway.counters.redis_commands import (
     ADMITTED,
     CHARGE,
@@ -55,7 +56,7 @@ CLOCK_SAMPLES_EVERY: Final = 64
 """The store's clock is read from every so-manieth answer; more often would only cost."""
 
 
-class RedisCounterStore:
+class RedisCounterStore(CounterStore):
     """The counter store for several workers.
 
     Args:

@@ -25,7 +25,7 @@ from gateway.clock import Clock
 from gateway.errors import DirectoryUnavailable, GatewayError
 from gateway.keys.feed import ChangeFeed
 from gateway.keys.format import is_same_hash
-from gateway.keys.port import Change, KeyEntry, KeySource
+from gateway.keys.port import Change, KeyDirectory, KeyEntry, KeySource
 from gateway.keys.tokens import SharedTokens
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import DirectoryStats
@@ -66,7 +66,7 @@ class CacheLimits:
     feed_seconds: float = 5.0
 
 
-class CachingKeyDirectory:
+class CachingKeyDirectory(KeyDirectory):
     """Implements ``KeyDirectory`` over a ``KeySource``.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Final, Self
 from gateway.errors import ConfigError, Fault, GatewayError
 from gateway.keys.document import NAME, NAME_EXPECTED, Keys, parse_workspaces, unknown_plan
 from gateway.keys.format import is_same_hash
-from gateway.keys.port import KeyEntry, Workspace
+from gateway.keys.port import KeyDirectory, KeyEntry, Workspace
 from gateway.telemetry.metrics import DirectoryStats
 
 _HASH_DIGITS: Final = 64
@@ -22,7 +22,7 @@ _IS_DOCUMENT: Final = re.compile(r"\s*(?:[{#]|---|(?:version|workspaces)\s*:(?:\
 _EXPECTED: Final = "workspace:PLAN:sha256, the last one 64 hexadecimal digits"
 
 
-class EnvKeyDirectory:
+class EnvKeyDirectory(KeyDirectory):
     """Implements ``KeyDirectory`` on a text that never changes while the process runs."""
 
     def __init__(self, keys: Keys, stats: DirectoryStats) -> None:

@@ -6,6 +6,8 @@ from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
+from mypy_extensions import mypyc_attr
+
 
 class WorkspaceStatus(Enum):
     """Whether a workspace may call at all."""
@@ -41,16 +43,17 @@ class KeyEntry:
     compiled: object | None = field(default=None, repr=False)
 
 
-class KeyDirectory(Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class KeyDirectory:
     """Look-up on the request path."""
 
     def known(self, key_hash: bytes) -> KeyEntry | None:
         """Return the entry of a key if it is at hand, None if ``find`` has to be asked."""
-        ...
+        raise NotImplementedError
 
     def is_unknown(self, key_hash: bytes) -> bool:
         """Return whether ``find`` would return None at once."""
-        ...
+        raise NotImplementedError
 
     async def find(self, key_hash: bytes, address: str = "") -> KeyEntry | None:
         """Return the entry of a key, revoked and expired ones too, or None if there is none.
@@ -63,15 +66,15 @@ class KeyDirectory(Protocol):
             DirectoryUnavailable: the source can't be asked and the cache does not know the key, or
                 too many unknown keys are being asked for.
         """
-        ...
+        raise NotImplementedError
 
     async def start(self) -> None:
         """Load or connect, and begin to watch for changes."""
-        ...
+        raise NotImplementedError
 
     async def close(self) -> None:
         """Stop watching, close connections."""
-        ...
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

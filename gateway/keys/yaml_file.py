@@ -15,7 +15,7 @@ import structlog
 from gateway.errors import ConfigError, Fault, GatewayError
 from gateway.keys.document import Keys, parse_document
 from gateway.keys.format import is_same_hash
-from gateway.keys.port import KeyEntry
+from gateway.keys.port import KeyDirectory, KeyEntry
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import DirectoryStats
 
@@ -29,7 +29,7 @@ _log = structlog.get_logger("keys")
 Signature = tuple[int, int, int, int]
 
 
-class YamlKeyDirectory:
+class YamlKeyDirectory(KeyDirectory):
     """Implements ``KeyDirectory`` on a YAML file.
 
     Measured with Python 3.11: 100,000 keys (13.5 MB) load in 1.3 s, in a thread, and take 30 MB.

@@ -29,7 +29,8 @@ from gateway.metering.journal_format import (
 )
 from gateway.metering.journal_reader import JournalReader, Unshipped
 from gateway.metering.journal_segments import SegmentWriter
-from gateway.metering.journal_sync import Batch, Released, Syncer
+from gateway.metering.journal_sync import Batch, Syncer
+from gateway.metering.port import Recorder, Waiter
 from gateway.rules.record import Record
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import JournalStats
@@ -52,7 +53,7 @@ def _nobody(_records: Sequence[Record]) -> None:
     """Nobody asked to be told of corrections."""
 
 
-class Journal:
+class Journal(Recorder):
     """A durable queue of records in a folder of this worker's own.
 
     ``append``, ``acknowledge``, ``flush`` and ``close`` belong to the event loop's thread; ``open``
@@ -100,7 +101,7 @@ class Journal:
         self._next_number = 1
         self._bytes_written = 0
         self._records_written = 0
-        self._queue: list[tuple[Record, Released]] = []
+        self._queue: list[tuple[Record, Waiter]] = []
         self._acknowledged: deque[str] = deque()
         self._is_scheduled = False
         self._last_write_micro = clock.monotonic_micro()
@@ -157,17 +158,17 @@ class Journal:
             damaged_lines=scan.damaged_lines,
         )
 
-    def append(self, record: Record, released: Released) -> None:
-        """Take a record; ``released`` is called within a tick, or after the fsync if one is due.
+    def append(self, record: Record, waiter: Waiter) -> None:
+        """Take a record; ``waiter`` is released within a tick, or after the fsync if one is due.
 
-        A record that comes a while after the last one is written at once, and it is called before
+        A record that comes a while after the last one is written at once, and it is released before
         this returns; those that follow closely share one write at the end of their tick.
 
         Args:
             record: Not to be changed any more.
-            released: True: the record is kept, the answer may be finished. False: it is not.
+            waiter: True: the record is kept, the answer may be finished. False: it is not.
         """
-        self._queue.append((record, released))
+        self._queue.append((record, waiter))
         if self._is_scheduled:
             return
         if self._clock.monotonic_micro() - self._last_write_micro >= _ALONE_MICRO:
@@ -302,23 +303,23 @@ class Journal:
             self._commit(batch)
         self._refresh()
 
-    def _encode(self, waiting: list[tuple[Record, Released]]) -> list[bytes]:
+    def _encode(self, waiting: list[tuple[Record, Waiter]]) -> list[bytes]:
         try:
             return [encode_record(record) for record, _ in waiting]
         except TypeError:
             return self._encode_possible(waiting)
 
-    def _encode_possible(self, waiting: list[tuple[Record, Released]]) -> list[bytes]:
+    def _encode_possible(self, waiting: list[tuple[Record, Waiter]]) -> list[bytes]:
         """Leave out, of lines and of ``waiting``, the records that can't be written down."""
         lines = []
         possible = []
         impossible = []
-        for record, released in waiting:
+        for record, waiter in waiting:
             try:
                 lines.append(encode_record(record))
-                possible.append((record, released))
+                possible.append((record, waiter))
             except TypeError as error:
-                impossible.append((record, released))
+                impossible.append((record, waiter))
                 _log.error("journal.record_unwritable", event_id=record.event_id, error=str(error))
         waiting[:] = possible
         # Later: a release that fails here would take the good records with it.
@@ -357,11 +358,11 @@ class Journal:
         finally:
             self._release(batch.waiting, kept=True)
 
-    def _release(self, waiting: Sequence[tuple[Record, Released]], *, kept: bool) -> None:
+    def _release(self, waiting: Sequence[tuple[Record, Waiter]], *, kept: bool) -> None:
         """Tell each request. One that fails must not keep the others waiting for ever."""
-        for index, (_, released) in enumerate(waiting):
+        for index, (_, waiter) in enumerate(waiting):
             try:
-                released(kept)
+                waiter.release(kept)
             except BaseException:
                 rest = partial(self._release, waiting[index + 1 :], kept=kept)
                 asyncio.get_running_loop().call_soon(rest)

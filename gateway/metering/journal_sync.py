@@ -13,13 +13,11 @@ from typing import TypeVar
 
 from gateway.metering.journal_folder import JournalFolder
 from gateway.metering.journal_segments import Segment, SegmentWriter
+from gateway.metering.port import Waiter
 from gateway.rules.record import Record
 from gateway.tasks import spawn
 
 T = TypeVar("T")
-
-Released = Callable[[bool], None]
-"""Told once whether the record is kept. False: the answer must not be finished."""
 
 
 @dataclass(slots=True, init=False)
@@ -28,9 +26,9 @@ class Batch:
 
     segment: Segment
     end: int
-    waiting: list[tuple[Record, Released]]
+    waiting: list[tuple[Record, Waiter]]
 
-    def __init__(self, segment: Segment, end: int, waiting: list[tuple[Record, Released]]) -> None:
+    def __init__(self, segment: Segment, end: int, waiting: list[tuple[Record, Waiter]]) -> None:
         # Written out: one that dataclasses makes is not compiled.
         self.segment = segment
         self.end = end

@@ -3,11 +3,12 @@
 from random import Random
 
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.ports import Lines
 from gateway.rules.record import Record
 from gateway.telemetry.logs import AccessLog
 
 
-class SampledAccessLog:
+class SampledAccessLog(Lines):
     """One canonical line per request that is chosen; a refusal is chosen like any other."""
 
     def __init__(self, log: AccessLog, sample_per_million: int, random: Random) -> None:

@@ -3,15 +3,15 @@
 from time import monotonic_ns, time_ns
 from typing import Final
 
+from gateway.clock import Clock
+
 _wall_ns: Final = time_ns
 _steady_ns: Final = monotonic_ns
 # Compiled, names of our own are spared a look-up.
 
 
-class SystemClock:
+class SystemClock(Clock):
     """Wall and monotonic time of this machine."""
-
-    __slots__ = ()
 
     def now_micro(self) -> int:
         """Return microseconds since the Unix epoch."""

@@ -27,12 +27,12 @@ from gateway.keys.port import KeyDirectory, KeyRegistry
 from gateway.ledger.port import Ledger
 from gateway.metering.corrections import Corrections
 from gateway.metering.courier import Courier, ThreadCourier
+from gateway.metering.event_ids import EventIds
 from gateway.metering.journal import Journal
 from gateway.metering.shipper import Shipper
 from gateway.process import wiring
 from gateway.process.access_log import SampledAccessLog
 from gateway.process.clock import SystemClock
-from gateway.process.event_ids import new_event_id
 from gateway.process.huge_pages import keep_joined
 from gateway.process.open_files import clients_max, raise_bound
 from gateway.process.recovery import rebuild_memory
@@ -258,7 +258,7 @@ def _ports(
         journal=journal,
         key_use=key_use,
         access_log=access_log,
-        new_event_id=new_event_id,
+        event_ids=EventIds(SystemClock()),
         overage_entered=_overage_teller(stats),
         stats=stats,
         active=activate(snapshot, upstreams, clock.now_micro()),

@@ -162,7 +162,7 @@ def _record(draft: Draft, record: Record, ports: Ports) -> None:
         # What costs nobody anything may go unrecorded; what was charged must be given back.
         exchange.release(written=True)
         return
-    ports.journal.append(record, exchange.release)
+    ports.journal.append(record, exchange)
 
 
 def _not_given_back(_name: str, _error: BaseException) -> None:

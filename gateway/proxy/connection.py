@@ -384,7 +384,7 @@ class ClientConnection(ClientSide):
         ports, head = self._ports, self._head
         exchange = Exchange(self)
         exchange.started_ns = stopwatch_ns()
-        exchange.event_id = ports.new_event_id()
+        exchange.event_id = ports.event_ids.new()
         exchange.method = head.method
         exchange.http_minor = head.http_minor
         exchange.keep_alive = head.keep_alive
@@ -478,7 +478,7 @@ class ClientConnection(ClientSide):
             return
         exchange = Exchange(self)
         exchange.started_ns = stopwatch_ns()
-        exchange.event_id = exchange.request_id = self._ports.new_event_id()
+        exchange.event_id = exchange.request_id = self._ports.event_ids.new()
         exchange.is_malformed = exchange.lingers = exchange.body_complete = True
         exchange.keep_alive = False
         exchange.origin, exchange.refusal = self._origin, refusal

@@ -14,6 +14,7 @@ from gateway.http.field_lines import Field
 from gateway.http.fields import HOP_BY_HOP, nominated
 from gateway.http.forwarding import ClientOrigin, response_head, status_line, trailer_lines
 from gateway.http.problems import Problem, closes_connection
+from gateway.metering.port import Waiter
 from gateway.proxy.answer import Answer
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading, reset
 from gateway.proxy.pool import UpstreamPool
@@ -92,7 +93,7 @@ class ClientSide(asyncio.Protocol):
         raise NotImplementedError
 
 
-class Exchange(AnswerSink):
+class Exchange(AnswerSink, Waiter):
     """One request and its answer.
 
     What most requests leave at its default stands on the class: setting forty attributes for each

@@ -4,13 +4,17 @@ import asyncio
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+
+from mypy_extensions import mypyc_attr
 
 from gateway.clock import Clock
 from gateway.config.snapshot import Snapshot
 from gateway.counters.port import CounterStore
 from gateway.keys.format import KeyFormat
+from gateway.keys.last_used import LastUsed
 from gateway.keys.port import KeyDirectory
+from gateway.metering.event_ids import EventIds
+from gateway.metering.port import Recorder
 from gateway.proxy.active import Active, activate
 from gateway.proxy.admission import Addresses
 from gateway.proxy.exchange import Exchange
@@ -20,24 +24,13 @@ from gateway.rules.record import Record
 from gateway.telemetry.metrics import Stats
 
 
-class Recorder(Protocol):
-    """Where records go; the callback is told whether the record is safe."""
-
-    @property
-    def is_available(self) -> bool: ...
-    def append(self, record: Record, released: Callable[[bool], None]) -> None: ...
-
-
-class Lines(Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Lines:
     """Where access log lines go."""
 
-    def write_request(self, record: Record, exchange: Exchange) -> None: ...
-
-
-class KeyUse(Protocol):
-    """Who is told that a key was used."""
-
-    def note(self, key_id: str, now_micro: int) -> None: ...
+    def write_request(self, record: Record, exchange: Exchange) -> None:
+        """Log a request, if it is to be logged."""
+        raise NotImplementedError
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +39,6 @@ class Ports:
 
     Attributes:
         local_counters: Holds a worker's own share while the store is away.
-        new_event_id: Makes UUIDv7s.
         exchanges: Requests in flight, for deadlines and drain.
         connections: Client connections, for idle times and drain.
         addresses: How many of them an address has, where that is bounded.
@@ -65,9 +57,9 @@ class Ports:
     local_counters: CounterStore
     upstreams: Upstreams
     journal: Recorder
-    key_use: KeyUse
+    key_use: LastUsed
     access_log: Lines
-    new_event_id: Callable[[], str]
+    event_ids: EventIds
     overage_entered: Callable[[str, str], None]
     stats: Stats
     active: Active

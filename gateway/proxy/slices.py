@@ -14,6 +14,7 @@ from gateway.clock import stopwatch_ns
 from gateway.config.snapshot import TunnelMeter, TunnelUnit
 from gateway.errors import DirectoryUnavailable, Refusal, RefusalCode, StoreUnavailable
 from gateway.http.problems import status_of
+from gateway.metering.port import Callback
 from gateway.proxy.active import RoutePlan
 from gateway.proxy.books import Draft, record_of
 from gateway.proxy.caller import entered, require_access
@@ -67,7 +68,7 @@ class Slices:
         """Return a slice that is not reserved yet."""
         ports = self._ports
         now_micro = ports.clock.now_micro()
-        exchange = _like(self._handshake, ports.new_event_id())
+        exchange = _like(self._handshake, ports.event_ids.new())
         exchange.started_ns = stopwatch_ns()
         draft = Draft(exchange, ports, now_micro)
         draft.plan = draft.active.plans.get(self._plan.route.name, self._plan)
@@ -164,7 +165,7 @@ class Slices:
         elapsed_micro = (stopwatch_ns() - draft.exchange.started_ns) // 1000
         record = record_of(draft, settlement, elapsed_micro)
         record.flags = sorted([*record.flags, SLICE])
-        self._ports.journal.append(record, released)
+        self._ports.journal.append(record, Callback(released))
 
     def _released(
         self,

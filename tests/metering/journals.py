@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway.clock import Clock
 from gateway.metering.journal import Journal
 from gateway.metering.journal_folder import write_checkpoint
 from gateway.metering.journal_reader import Unshipped
+from gateway.metering.port import Callback
 from gateway.rules.record import Outcome, Record
 from gateway.telemetry.metrics import JournalStats
 
@@ -14,7 +16,7 @@ NOW_MICRO = 1_795_132_800_000_000
 """2026-11-20T00:00:00Z."""
 
 
-class FixedClock:
+class FixedClock(Clock):
     """A clock that stands still until it is set."""
 
     def __init__(self) -> None:
@@ -83,7 +85,7 @@ async def keep(journal: Journal, records: Sequence[Record]) -> list[bool]:
     """Append records in one tick and return what each was told."""
     told = [asyncio.get_running_loop().create_future() for _ in records]
     for one, future in zip(records, told, strict=True):
-        journal.append(one, future.set_result)
+        journal.append(one, Callback(future.set_result))
     return list(await asyncio.gather(*told))
 
 

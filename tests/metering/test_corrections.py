@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from gateway.counters.memory import MemoryCounterStore
+from gateway.counters.port import CounterStore
 from gateway.errors import StoreUnavailable
 from gateway.metering import corrections as module
 from gateway.metering.corrections import Corrections, correction_of
 from gateway.metering.journal import Journal
+from gateway.metering.port import Callback
 from gateway.rules.charge import Charge, Correction, CounterDelta, Counts
 from gateway.rules.units import MICRO
 from gateway.telemetry.metrics import StoreStats
@@ -21,12 +23,11 @@ KEY = "usage:{ws_acme}:2026-11"
 EXPIRES = 1_806_537_600
 
 
-class Store:
+class Store(CounterStore):
     """The real memory store behind a door that can be shut, as an outage shuts it."""
 
     def __init__(self) -> None:
         self._store = MemoryCounterStore(FixedClock(), stats=StoreStats())
-        self.read = self._store.read
         self.is_away = False
         self.forgets_to_answer = False
         self.calls: list[list[str]] = []
@@ -44,6 +45,9 @@ class Store:
     async def charge(self, charge: Charge) -> Counts:
         self.seen.append("charge")
         return await self._store.charge(charge)
+
+    async def read(self, tag: str, keys: Sequence[str]) -> tuple[int, ...]:
+        return await self._store.read(tag, keys)
 
     async def units(self) -> float:
         (value_micro,) = await self.read("ws_acme", [KEY])
@@ -115,7 +119,7 @@ async def test_a_refund_precedes_the_charge_that_its_release_sets_going(tmp_path
 
     journal.append(
         record(1, owes=-1),
-        lambda _kept: setattr(store, "next", asyncio.ensure_future(next_request())),
+        Callback(lambda _kept: setattr(store, "next", asyncio.ensure_future(next_request()))),
     )
     await done
     assert store.seen == ["correct", "charge"]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
 from gateway.metering.journal import Journal
+from gateway.metering.port import Callback
 from gateway.rules.record import Record
 from gateway.telemetry.metrics import JournalStats
 from tests.metering.journals import FixedClock, ids, journal_in, keep, mark, record, ship, until
@@ -36,7 +37,9 @@ async def test_a_record_that_comes_alone_is_written_at_once(tmp_path: Path) -> N
         told.clear()
         clock.at_micro += after_micro
         for number in numbers:
-            journal.append(record(number), lambda _kept, number=number: told.append(number))
+            journal.append(
+                record(number), Callback(lambda _kept, number=number: told.append(number))
+            )
         at_once = list(told)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -65,7 +68,7 @@ async def test_a_tick_counts_as_the_last_write(tmp_path: Path) -> None:
 
     for turn in range(4):
         for number in range(5):
-            journal.append(record(5 * turn + number), takes_long)
+            journal.append(record(5 * turn + number), Callback(takes_long))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     assert (stats.writes, stats.records) == (4, 20)
@@ -83,7 +86,7 @@ async def test_what_follows_a_slow_write_closely_shares_the_next(tmp_path: Path)
     clock.at_micro += 1_000
     for number in range(20):
         clock.at_micro += 5
-        journal.append(record(number), takes_long)
+        journal.append(record(number), Callback(takes_long))
     assert stats.writes == 1
     await journal.close()
     assert (stats.writes, stats.records) == (2, 20)
@@ -103,11 +106,11 @@ async def test_what_a_release_brings_waits_for_a_tick(tmp_path: Path) -> None:
         told.append(number)
         clock.at_micro += 1_000
         if number < 9:
-            journal.append(record(number + 1), lambda _kept: released(number + 1))
+            journal.append(record(number + 1), Callback(lambda _kept: released(number + 1)))
         depth -= 1
 
     clock.at_micro += 1_000
-    journal.append(record(0), lambda _kept: released(0))
+    journal.append(record(0), Callback(lambda _kept: released(0)))
     assert told == [0]
     await until(lambda: len(told) == 10)
     await journal.close()
@@ -122,12 +125,12 @@ async def test_a_release_that_fails_keeps_those_from_waiting_that_came_meanwhile
     told: list[bool] = []
 
     def fails(_kept: bool) -> None:
-        journal.append(record(2), told.append)
+        journal.append(record(2), Callback(told.append))
         raise ValueError("this one is broken")
 
     clock.at_micro += 1_000
     with pytest.raises(ValueError, match="broken"):
-        journal.append(record(1), fails)
+        journal.append(record(1), Callback(fails))
     await until(lambda: told == [True])
     await journal.close()
 
@@ -137,7 +140,7 @@ async def test_what_is_written_at_once_is_in_the_file_too(tmp_path: Path) -> Non
     journal = journal_in(tmp_path, clock=clock)
     clock.at_micro += 1_000
     sizes: list[int] = []
-    journal.append(record(1), lambda _kept: sizes.append(size_of(tmp_path)))
+    journal.append(record(1), Callback(lambda _kept: sizes.append(size_of(tmp_path))))
     assert sizes == [size_of(tmp_path)]
     assert sizes[0] > 0
     await journal.close()
@@ -150,7 +153,7 @@ async def test_a_record_is_in_the_file_before_its_request_is_released(tmp_path: 
     """X6: nothing answered is unrecorded."""
     journal = journal_in(tmp_path)
     sizes: list[int] = []
-    journal.append(record(1), lambda _kept: sizes.append(size_of(tmp_path)))
+    journal.append(record(1), Callback(lambda _kept: sizes.append(size_of(tmp_path))))
     assert size_of(tmp_path) == 0
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -164,7 +167,7 @@ async def test_corrections_are_handed_on_before_the_release(tmp_path: Path) -> N
     seen: list[object] = []
     journal.on_written = lambda records: seen.append(ids(records))
     for one in (record(1), record(2, owes=-1), record(3, run_key="idempotency:{ws}:r")):
-        journal.append(one, seen.append)
+        journal.append(one, Callback(seen.append))
     await until(lambda: len(seen) == 4)
     assert seen == [[record(2).event_id, record(3).event_id], True, True, True]
     assert journal.unacknowledged_count == 2
@@ -301,7 +304,7 @@ async def test_with_no_interval_a_request_waits_for_the_disk(
 async def test_readers_do_not_see_what_awaits_its_fsync(tmp_path: Path) -> None:
     journal = journal_in(tmp_path, fsync_seconds=0, segment_bytes_max=1)
     told: list[bool] = []
-    journal.append(record(1), told.append)
+    journal.append(record(1), Callback(told.append))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert (journal.read_unshipped(9).records, told) == ([], [])
@@ -356,10 +359,10 @@ async def test_a_record_that_can_not_be_written_takes_no_other_with_it(tmp_path:
         assert not kept
         raise ValueError("this one is broken")
 
-    journal.append(record(1), told.append)
-    journal.append(record(2, run_id="\udcff"), fails)
-    journal.append(record(3, run_id="\udcff"), told.append)
-    journal.append(record(4), told.append)
+    journal.append(record(1), Callback(told.append))
+    journal.append(record(2, run_id="\udcff"), Callback(fails))
+    journal.append(record(3, run_id="\udcff"), Callback(told.append))
+    journal.append(record(4), Callback(told.append))
     await until(lambda: len(told) == 3)
     assert (told, errors) == ([True, True, False], ["this one is broken"])
     assert ids(ship(journal)) == ids([record(1), record(4)])
@@ -378,7 +381,7 @@ async def test_a_release_that_fails_keeps_no_other_waiting(tmp_path: Path) -> No
         raise ValueError("this one is broken")
 
     for number, released in enumerate((told.append, fails, told.append, told.append)):
-        journal.append(record(number), released)
+        journal.append(record(number), Callback(released))
     await until(lambda: len(told) == 3)
     assert errors == ["this one is broken"]
     await journal.close()

@@ -17,6 +17,7 @@ import pytest
 
 from gateway.metering.carrier import LedgerCarrier
 from gateway.metering.journal_segments import SegmentWriter
+from gateway.metering.port import Callback
 from gateway.rules.record import Record
 from tests.metering.journals import FixedClock, ids, journal_in, keep, record, ship, until
 
@@ -37,7 +38,7 @@ async def main():
         return released
     while True:
         for _ in range(20):
-            journal.append(record(number, owes=number % 2), tell(number))
+            journal.append(record(number, owes=number % 2), Callback(tell(number)))
             number += 1
         await asyncio.sleep(0)
 
@@ -261,9 +262,9 @@ async def test_what_was_written_behind_a_full_segment_that_is_not_synced_stays(
     with failing(journal._folder, "sync"):
         told: list[bool] = []
         for number in (1, 2):
-            journal.append(record(number), told.append)
+            journal.append(record(number), Callback(told.append))
         await asyncio.sleep(0)  # the segment is full, its fsync is still to come
-        journal.append(record(3), told.append)
+        journal.append(record(3), Callback(told.append))
         await until(lambda: not journal.is_available)
         await until(lambda: journal.is_available)
     assert told == [True] * 3

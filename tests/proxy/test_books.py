@@ -1,12 +1,13 @@
 """Every request closes its books: one record, released once, and nothing answered unrecorded."""
 
 import json
-from collections.abc import Callable
 
 import pytest
 
 from gateway.counters.memory import MemoryCounterStore
+from gateway.metering.port import Recorder, Waiter
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.ports import Lines
 from gateway.rules.record import Record
 from gateway.rules.units import MICRO
 from tests.support.data_plane import DATE, KEY, DataPlane, answered
@@ -16,15 +17,16 @@ GET = b"GET /v1/a?secret=1 HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n" % KEY.e
 OK = b"HTTP/1.1 200 OK\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
 
 
-class HeldJournal:
+class HeldJournal(Recorder):
     """A journal that keeps what it is given until it is told what becomes of it."""
 
-    def __init__(self) -> None:
-        self.is_available = True
-        self.held: list[tuple[Record, Callable[[bool], None]]] = []
+    is_available = True
 
-    def append(self, record: Record, released: Callable[[bool], None]) -> None:
-        self.held.append((record, released))
+    def __init__(self) -> None:
+        self.held: list[tuple[Record, Waiter]] = []
+
+    def append(self, record: Record, waiter: Waiter) -> None:
+        self.held.append((record, waiter))
 
 
 async def test_a_record_tells_all_but_secrets(plane: DataPlane) -> None:
@@ -118,7 +120,7 @@ async def test_bytes_out_of_a_refusal_are_its_problems(plane: DataPlane) -> None
     assert (await plane.record()).bytes_out == len(answer.body) > 0
 
 
-class Waits:
+class Waits(Lines):
     """An access log that looks what still waits to be sent when its line is written."""
 
     def __init__(self) -> None:
@@ -149,7 +151,7 @@ async def test_nothing_of_a_short_answer_is_sent_before_its_record_is_kept(
     await plane.turns(20)
     assert client.silent()
 
-    journal.held[0][1](True)
+    journal.held[0][1].release(written=True)
 
     assert (await answered(client)).body == b"ok"
 
@@ -164,7 +166,7 @@ async def test_the_last_bytes_of_a_long_answer_wait_for_its_record(plane: DataPl
     await plane.turns(20)
     assert client.silent()
 
-    journal.held[0][1](True)
+    journal.held[0][1].release(written=True)
 
     assert await client.until(b"0\r\n\r\n") == b"0\r\n\r\n"
 
@@ -176,7 +178,7 @@ async def test_what_could_not_be_recorded_is_cut_and_given_back(plane: DataPlane
     await plane.until(lambda: journal.held)
     assert await plane.counted() == (1, 1)
 
-    journal.held[0][1](False)
+    journal.held[0][1].release(written=False)
 
     assert await client.rest() == b""
     await plane.turns(20)
@@ -245,7 +247,7 @@ async def test_a_client_that_leaves_before_its_record_is_kept_is_answered_no_mor
     client.reset()
     await plane.deserted()
 
-    journal.held[0][1](True)
+    journal.held[0][1].release(written=True)
 
     await plane.turns(20)
     assert len(journal.held) == 1

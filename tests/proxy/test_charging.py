@@ -8,6 +8,7 @@ import pytest
 
 from gateway.config.snapshot import FailurePolicy
 from gateway.counters.memory import MemoryCounterStore
+from gateway.counters.port import CounterStore
 from gateway.errors import StoreUnavailable
 from gateway.rules.charge import Charge, Correction, Counts, StaleTemplate
 from gateway.rules.units import MICRO
@@ -136,14 +137,15 @@ async def test_the_period_of_the_charge_is_the_one_that_the_refund_goes_to(
     assert [delta[:2] for delta in record.deltas] == [[USAGE, -MICRO]]
 
 
-class Store:
+class Store(CounterStore):
     """A counter store that fails, at first or always."""
+
+    is_available = False
 
     def __init__(self, error: Exception, times: int, then: MemoryCounterStore) -> None:
         self._error = error
         self._times = times
         self._then = then
-        self.is_available = False
         self.asked = 0
 
     async def charge(self, charge: Charge) -> Counts:

@@ -1,15 +1,17 @@
 """A metered tunnel when the store, the journal or the key is gone, or an answer comes too late."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.counters.memory import MemoryCounterStore
+from gateway.counters.port import CounterStore
 from gateway.errors import StoreUnavailable
 from gateway.keys.port import KeyEntry
+from gateway.metering.port import Recorder, Waiter
 from gateway.proxy.limited_tunnel import CLOSE_SECONDS
 from gateway.rules.charge import Charge, Correction, Counts
 from gateway.rules.record import Record
@@ -29,14 +31,15 @@ from tests.proxy.tunnels import (
 from tests.support.data_plane import DataPlane
 
 
-class Waiting:
+class Waiting(CounterStore):
     """A counter store whose answers wait to be let go."""
+
+    is_available = True
 
     def __init__(self, then: MemoryCounterStore) -> None:
         self._then = then
         self.asked = 0
         self.error: StoreUnavailable | None = None
-        self.is_available = True
         self.may_answer = asyncio.Event()
 
     async def charge(self, charge: Charge) -> Counts:
@@ -192,14 +195,14 @@ async def test_a_slice_that_can_not_be_recorded_is_given_back_and_ends_it(
     await ends.up(text(b"one"))
     journal = plane.ports.journal
 
-    class Full:
+    class Full(Recorder):
         is_available = False
 
-        def append(self, record: Record, released: Callable[[bool], None]) -> None:
+        def append(self, record: Record, waiter: Waiter) -> None:
             if at_once:
-                released(False)
+                waiter.release(written=False)
             else:
-                plane.ports.loop.call_soon(released, False)
+                plane.ports.loop.call_soon(waiter.release, False)
 
     plane.ports.journal = Full()
     await ends.client.send(text(b"two"))
@@ -219,10 +222,10 @@ async def test_no_slice_is_begun_while_nothing_can_be_recorded(
     ends = await metered(plane, tmp_path, "messages", 1, 2)
     journal = plane.ports.journal
 
-    class Full:
+    class Full(Recorder):
         is_available = False
 
-        def append(self, record: Record, released: object) -> None:
+        def append(self, record: Record, waiter: Waiter) -> None:
             raise AssertionError(record)
 
     plane.ports.journal = Full()

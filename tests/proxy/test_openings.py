@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.snapshot import Snapshot
+from gateway.metering.port import Recorder
 from tests.proxy.tunnels import REQUEST, SWITCHING, Ends, limited, opened, text
 from tests.support.data_plane import KEY, OTHER_KEY, DataPlane, answered
 
@@ -114,7 +115,7 @@ async def test_a_client_that_goes_while_the_record_is_written_keeps_no_place(
     client, upstream, _ = await plane.asked(REQUEST)
     journal, waiting = plane.ports.journal, []
 
-    class Slow:
+    class Slow(Recorder):
         is_available = True
 
         def append(self, *appended: object) -> None:

@@ -14,6 +14,7 @@ from gateway.errors import Refusal, RefusalCode
 from gateway.http.credentials import REMEMBERED_BYTES_MAX
 from gateway.keys.format import generate
 from gateway.keys.yaml_file import YamlKeyDirectory
+from gateway.metering.port import Recorder, Waiter
 from gateway.proxy import connection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.ports import Ports
@@ -240,12 +241,12 @@ async def test_a_head_as_part_of_another_is_that(plane: DataPlane) -> None:
     assert (await asked(client, GET)).status == 400, "it has two hosts"
 
 
-class Full:
+class Full(Recorder):
     """A journal that takes nothing."""
 
     is_available = False
 
-    def append(self, _record: Record, _released: Callable[[bool], None]) -> None:
+    def append(self, _record: Record, _waiter: Waiter) -> None:
         raise AssertionError
 
 

@@ -1,10 +1,10 @@
 """Bytes pass both ways until one side ends it, however it does; nothing is left behind."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
+from gateway.metering.port import Recorder, Waiter
 from gateway.rules.record import Record
 from tests.proxy.tunnels import REQUEST, SWITCHING, Ends, opened, text
 from tests.support.data_plane import DataPlane
@@ -40,13 +40,13 @@ async def test_what_came_behind_the_heads_is_not_lost(plane: DataPlane) -> None:
 async def test_what_comes_while_the_record_is_written_is_not_lost(plane: DataPlane) -> None:
     """A service that greets at once must not be taken for one that breaks the protocol."""
     client, upstream, _ = await plane.asked(PLAIN)
-    waiting: list[tuple[Record, Callable[[bool], None]]] = []
+    waiting: list[tuple[Record, Waiter]] = []
 
-    class Slow:
+    class Slow(Recorder):
         is_available = True
 
-        def append(self, record: Record, released: Callable[[bool], None]) -> None:
-            waiting.append((record, released))
+        def append(self, record: Record, waiter: Waiter) -> None:
+            waiting.append((record, waiter))
 
     journal, plane.ports.journal = plane.ports.journal, Slow()
     await upstream.send(SWITCHING)

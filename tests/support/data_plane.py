@@ -11,7 +11,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import uuid_utils
 import uvloop
 from structlog.testing import capture_logs
 
@@ -22,6 +21,7 @@ from gateway.keys.format import KeyFormat
 from gateway.keys.last_used import LastUsed
 from gateway.keys.yaml_file import YamlKeyDirectory
 from gateway.metering.corrections import Corrections
+from gateway.metering.event_ids import EventIds
 from gateway.metering.journal import Journal
 from gateway.process.sweep import (
     _sweep_connections,
@@ -33,7 +33,7 @@ from gateway.proxy.active import activate
 from gateway.proxy.connection import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.pool import UpstreamPool, Upstreams
-from gateway.proxy.ports import Ports
+from gateway.proxy.ports import Lines, Ports
 from gateway.rules.record import Record
 from gateway.telemetry.metrics import Stats, StoreStats
 from tests.support.fake_clock import FakeClock
@@ -119,7 +119,7 @@ class LeisurelyClock(FakeClock):
         return super().monotonic_micro()
 
 
-class NoLog:
+class NoLog(Lines):
     """An access log that is off."""
 
     def write_request(self, record: Record, exchange: Exchange) -> None:
@@ -340,7 +340,7 @@ def ports_of(folder: Path, snapshot: Snapshot, journal: Journal, stats: Stats) -
         journal=journal,
         key_use=LastUsed(),
         access_log=NoLog(),
-        new_event_id=lambda: str(uuid_utils.uuid7()),
+        event_ids=EventIds(clock),
         overage_entered=lambda _workspace, _policy: None,
         stats=stats,
         active=activate(snapshot, upstreams, clock.now_micro()),

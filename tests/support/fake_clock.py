@@ -2,13 +2,14 @@
 
 import time
 
+from gateway.clock import Clock
 from gateway.rules.units import MICRO
 
 NOW_MICRO = 1_763_640_000_000_000
 """2025-11-20 12:00:00 UTC."""
 
 
-class FakeClock:
+class FakeClock(Clock):
     """A clock that moves only when told."""
 
     def __init__(self, now_micro: int = NOW_MICRO) -> None:
@@ -33,7 +34,7 @@ class FakeClock:
         self._now_micro = now_micro
 
 
-class RunningClock:
+class RunningClock(Clock):
     """The machine's clock, for tests against servers that have the same one."""
 
     def now_micro(self) -> int:
