@@ -8,7 +8,7 @@ asyncio works as well and is what rare, slow paths do.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
-from types import coroutine
+from types import CoroutineType, coroutine
 from typing import Any, Final
 
 
@@ -40,16 +40,39 @@ def current() -> "Story | None":
     return _STAGE.running
 
 
+class Teller(asyncio.Protocol):
+    """Who begins stories, and is told of those that fail.
+
+    A class and no function: to bind one to its object anew for each story would cost a look-up.
+    """
+
+    __slots__ = ()
+
+    def story_failed(self, error: BaseException) -> None:
+        """Learn that a story of this one ended with an error that it did not handle."""
+        raise NotImplementedError
+
+
+class FailureCall(Teller):
+    """A function that is told in the place of whoever began a story."""
+
+    def __init__(self, failed: Callable[[BaseException], None]) -> None:
+        self._failed = failed
+
+    def story_failed(self, error: BaseException) -> None:
+        """Call it."""
+        self._failed(error)
+
+
 class Story:
     """One coroutine on its way; never resumed while it runs, never cancelled from outside."""
 
-    __slots__ = ("_failed", "_is_running", "_steps", "_waits_for_future", "is_over")
+    __slots__ = ("_is_running", "_steps", "_teller", "_waits_for_future", "is_over")
 
-    def __init__(
-        self, told: Coroutine[Any, Any, None], failed: Callable[[BaseException], None]
-    ) -> None:
-        self._steps = told.__await__()
-        self._failed = failed
+    def __init__(self, told: Coroutine[Any, Any, None], teller: Teller) -> None:
+        # One that is compiled takes its steps itself.
+        self._steps: Any = told.__await__() if isinstance(told, CoroutineType) else told
+        self._teller = teller
         self._is_running = False
         self._waits_for_future = False
         self.is_over = False
@@ -69,7 +92,7 @@ class Story:
         except BaseException as error:  # noqa: BLE001 - handed to whoever began the story
             self._is_running = False
             self.is_over = True
-            self._failed(error)
+            self._teller.story_failed(error)
             return
         finally:
             stage.running = before

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.story import Story, pause
+from gateway.story import FailureCall, Story, pause
 
 pytestmark = pytest.mark.sources  # a compiled pause can be awaited by compiled stories only
 
@@ -17,7 +17,7 @@ def test_story_goes_from_pause_to_pause() -> None:
             seen.append(step)
             await pause()
 
-    story = Story(told(), print)
+    story = Story(told(), FailureCall(print))
     for expected in ([0], [0, 1], [0, 1, 2]):
         story.resume()
         assert seen == expected
@@ -34,7 +34,7 @@ def test_story_that_resumes_itself_is_not_entered_twice() -> None:
         stories[0].resume()
         await pause()
 
-    stories.append(Story(told(), print))
+    stories.append(Story(told(), FailureCall(print)))
     stories[0].resume()
 
     assert not stories[0].is_over
@@ -47,7 +47,7 @@ def test_failure_is_handed_over() -> None:
         await pause()
         raise ValueError("broken")
 
-    story = Story(told(), failures.append)
+    story = Story(told(), FailureCall(failures.append))
     story.resume()
     story.resume()
 
@@ -62,7 +62,7 @@ async def test_futures_of_asyncio_can_be_awaited_and_early_wakes_are_ignored() -
     async def told() -> None:
         got.append(await future)
 
-    story = Story(told(), print)
+    story = Story(told(), FailureCall(print))
     story.resume()
     story.resume()
     assert got == []

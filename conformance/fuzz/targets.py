@@ -16,6 +16,7 @@ import atheris
 with atheris.instrument_imports(include=["gateway"]):
     from gateway.errors import Refusal
     from gateway.http.chunks import BrokenChunks, ChunkDecoder
+    from gateway.http.field_lines import Field
     from gateway.http.paths import AmbiguousPath, canonical
     from gateway.proxy.answer import whole_answer
     from gateway.proxy.exchange import ClientSide, Exchange
@@ -189,9 +190,13 @@ class _AnswerJudge:
         self.keeps_alive = self.parser.should_keep_alive()
 
 
+_USUAL: list[Field] = []
+"""Of all inputs' answers: what one says must not change how another is read."""
+
+
 def answers(data: bytes) -> None:
     """An answer that needs no parser is the same to llhttp."""
-    answer = whole_answer(data)
+    answer = whole_answer(data, _USUAL)
     if answer is None:
         return
     judge = _AnswerJudge(data)

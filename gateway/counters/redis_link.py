@@ -106,7 +106,8 @@ class RedisLink(asyncio.Protocol):
         self._create_future = self._loop.create_future
         self.closed: asyncio.Future[None] = self._create_future()
         self._transport: asyncio.Transport | None = None
-        self._reader = Reader(notEnoughData=_INCOMPLETE)
+        reader = Reader(notEnoughData=_INCOMPLETE)
+        self._feed, self._gets = reader.feed, reader.gets  # looked up once
         self._buffer: list[bytes] = []
         self._was_single = False
         self._pending: deque[tuple[asyncio.Future[Reply] | Asked, object]] = deque()
@@ -180,10 +181,10 @@ class RedisLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to those who wait for them, in order. Called by the event loop."""
-        gets, pending = self._reader.gets, self._pending
+        gets, pending = self._gets, self._pending
         in_time = False
         try:
-            self._reader.feed(data)
+            self._feed(data)
             while (reply := gets()) is not _INCOMPLETE:
                 waiter, owner = pending.popleft()
                 self._answered += 1

@@ -44,9 +44,10 @@ class Field:
         frames: Whether it may say where a message ends, or what its connection is for.
         keeps_alive: Whether it is the ``Connection`` that says what is so anyway.
         length: Bytes, of a ``Content-Length`` that nobody can read in another way, else -1.
+        usual: The line without its end, if it is one that may be remembered, else empty.
     """
 
-    __slots__ = ("frames", "keeps_alive", "key", "length", "line", "value")
+    __slots__ = ("frames", "keeps_alive", "key", "length", "line", "usual", "value")
 
     def __init__(self, name: bytes, key: bytes, value: bytes) -> None:
         self.key = key
@@ -55,6 +56,7 @@ class Field:
         self.frames = key in _FRAMING
         self.keeps_alive = False
         self.length = -1
+        self.usual = b""
         if key == b"connection":
             self.keeps_alive = value.lower() == b"keep-alive"
         elif key == b"content-length":
@@ -97,6 +99,7 @@ def _judged(line: bytes) -> Field | None:
         if len(_known) >= _KNOWN_MAX:
             _known.clear()
         _known[line] = field
+        field.usual = line
     return field
 
 

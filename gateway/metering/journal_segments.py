@@ -3,8 +3,11 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from gateway.metering.journal_format import Position
+
+_write: Final = os.write  # compiled, a name of our own is spared a look-up
 
 
 @dataclass(slots=True)
@@ -48,7 +51,7 @@ class SegmentWriter:
         Raises:
             OSError: not all could be written; ``seal`` cuts off what was.
         """
-        count = os.write(self._descriptor, data)
+        count = _write(self._descriptor, data)
         if count != len(data):
             # The kernel takes what fits and tells why only when asked again.
             rest = memoryview(data)[count:]

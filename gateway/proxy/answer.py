@@ -20,6 +20,11 @@ _STATUSES: Final = {
     if status.value >= 200 and status.value not in {204, 304}
 }
 """First lines of final answers that have a body, as they usually are."""
+USUAL_MAX: Final = 32
+"""So many first lines of answers are looked for in the same place the next time."""
+_NO_FIELD: Final = Field(b"", b"", b"")
+_OK: Final = 200
+_OK_LINE: Final = b"HTTP/1.1 200 OK"
 
 
 class Answer:
@@ -47,23 +52,30 @@ class Answer:
         self.leftover = b""
 
 
-def whole_answer(data: bytes) -> Answer | None:
+def whole_answer(data: bytes, usual: list[Field]) -> Answer | None:
     """Return the one answer that is all of ``data``, None unless it is plain, whole and final.
 
     Args:
         data: The first bytes that come behind a request, which was no ``HEAD``.
+        usual: Fields of earlier answers of the same service, by their place; added to. Most come
+            again, and to compare a line costs a fifth of what it costs to look it up.
     """
     head, mark, body = data.partition(_HEAD_END)
     if not mark or len(head) > HEAD_BYTES_MAX:
         return None
     lines = head.split(_LINE_END)
-    status = _STATUSES.get(lines[0])
-    if status is None:
+    status = _OK if lines[0] == _OK_LINE else _STATUSES.get(lines[0], 0)
+    if not status:
         return None
     fields: list[Field] = []
     answer = Answer(status, b"", fields)
     for index in range(1, len(lines)):
-        field = plain_field(lines[index])
+        line = lines[index]
+        field: Field | None = usual[index - 1] if index <= len(usual) else _NO_FIELD
+        if field is None or line != field.usual:
+            field = plain_field(line)
+            if field is not None and field.usual and index <= USUAL_MAX:
+                _keep(field, usual, index - 1)
         if field is None or (field.frames and not _frames_plainly(answer, field)):
             return None
         if field.key == b"date":
@@ -76,6 +88,12 @@ def whole_answer(data: bytes) -> Answer | None:
         answer.buffered_bytes = len(body)
     answer.complete = True
     return answer
+
+
+def _keep(field: Field, usual: list[Field], place: int) -> None:
+    while len(usual) <= place:
+        usual.append(_NO_FIELD)
+    usual[place] = field
 
 
 def _frames_plainly(answer: Answer, field: Field) -> bool:

@@ -168,7 +168,7 @@ class ClientConnection(ClientSide):
         """Begin the story of a request."""
         self._next = None
         self._current = exchange
-        exchange.story = story = Story(serve(exchange, self._ports), self._story_failed)
+        exchange.story = story = Story(serve(exchange, self._ports), self)
         story.resume()
 
     def _is_told_again(self, data: bytes) -> bool:
@@ -183,7 +183,7 @@ class ClientConnection(ClientSide):
         self._current = None
         return False
 
-    def _story_failed(self, error: BaseException) -> None:
+    def story_failed(self, error: BaseException) -> None:
         """A story's bug must not take the worker with it."""
         _log.error("proxy.story_failed", exc_info=error)
         self.transport.abort()

@@ -20,7 +20,7 @@ from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading, reset
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.tunnel import Opening
 from gateway.proxy.upstream import AnswerSink, UpstreamConnection
-from gateway.story import Story, pause
+from gateway.story import Story, Teller, pause
 
 NO_LENGTH: Final = -1
 CAPTURED_BYTES_MAX: Final = 1024 * 1024
@@ -43,7 +43,7 @@ class Charged:
         raise NotImplementedError
 
 
-class ClientSide(asyncio.Protocol):
+class ClientSide(Teller):
     """What an exchange needs of the connection that it came in on.
 
     A class and no ``typing.Protocol``: compiled code reaches its members without a look-up.

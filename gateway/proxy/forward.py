@@ -49,10 +49,13 @@ async def send(
     """
     pool = plan.pool
     exchange.pool = pool
-    _set_deadlines(exchange, pool, tier)
+    exchange.idle_seconds = pool.upstream.timeouts.idle_seconds
     is_repeated = False
     while True:
-        connection = pool.take_idle() or await pool.acquire()
+        connection = pool.take_idle()
+        if connection is None:
+            _set_total_deadline(exchange, pool, tier, exchange.client.loop.time())
+            connection = await pool.acquire()
         if exchange.client_gone:
             pool.release(connection)
             raise ClientGone
@@ -63,6 +66,7 @@ async def send(
         head = _head(exchange, plan, ports, identity, connection.endpoint.endpoint)
         try:
             _ask(exchange, connection, head, pool)
+            _set_total_deadline(exchange, pool, tier, connection.touched_at)
             answer = connection.answer_head()
             while answer is None:
                 await pause()
@@ -104,14 +108,18 @@ def _ask(
     exchange.deadline = connection.touched_at + first_byte_seconds
 
 
-def _set_deadlines(exchange: Exchange, pool: UpstreamPool, tier: Tier | None) -> None:
+def _set_total_deadline(
+    exchange: Exchange, pool: UpstreamPool, tier: Tier | None, now: float
+) -> None:
+    """Say until when all of it must be over, unless that has been said."""
+    if exchange.total_deadline:
+        return
     timeouts = pool.upstream.timeouts
     total = timeouts.total_seconds
     if timeouts.total_of_plan and tier is not None:
         total = float(tier.max_execution_seconds)
-    exchange.idle_seconds = timeouts.idle_seconds
     if total is not None and not exchange.wants_upgrade:
-        exchange.total_deadline = exchange.client.loop.time() + total
+        exchange.total_deadline = now + total
 
 
 def _head(

@@ -22,7 +22,7 @@ from gateway.proxy.slices import Slices
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.rules.charging import usable_until_micro
 from gateway.rules.units import MICRO
-from gateway.story import Story, pause
+from gateway.story import FailureCall, Story, pause
 
 _log = structlog.get_logger("proxy")
 
@@ -169,7 +169,7 @@ class MeteredTunnel(LimitedTunnel):
         if self._is_asking or self._is_finished:
             return
         self._is_asking = True
-        self._story = story = Story(self._reserve(), self._failed)
+        self._story = story = Story(self._reserve(), FailureCall(self._failed))
         story.resume()
 
     async def _reserve(self) -> None:

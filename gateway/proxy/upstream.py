@@ -84,9 +84,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answer", "_awaited_bytes", "_error", "_fields", "_head_bytes", "_interim", "_interims",
-        "_is_head_request", "_loop", "_on_closed", "_parser", "_reason", "_trailers", "address",
-        "answered", "body_done", "endpoint", "expires_at", "is_circuit_probe", "is_closed",
-        "is_retired", "is_streaming", "is_trial", "keep_alive", "reading", "request_chunked",
+        "_is_head_request", "_loop", "_on_closed", "_parser", "_reason", "_trailers", "_usual",
+        "address", "answered", "body_done", "endpoint", "expires_at", "is_circuit_probe",
+        "is_closed", "is_retired", "is_streaming", "is_trial", "keep_alive", "reading", "request_chunked",
         "request_sent", "sink", "touched_at", "transport", "tunnel", "uses", "write_paused",
         "write_resumed",
     )  # fmt: skip
@@ -101,6 +101,7 @@ class UpstreamConnection(asyncio.Protocol):
         on_closed: Callable[["UpstreamConnection"], None],
     ) -> None:
         self._loop = loop
+        self._usual: list[Field] = []
         self.endpoint = endpoint
         self._on_closed = on_closed
         self.is_closed = False
@@ -284,7 +285,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.answered = True
         self.touched_at = self._loop.time()
         if is_first and not self._is_head_request:
-            self._answer = whole_answer(data)
+            self._answer = whole_answer(data, self._usual)
         if self._answer is None or not self._answer.complete:
             self._parse(data)
         if self._answer is not None or self._error is not None:

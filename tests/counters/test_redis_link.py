@@ -15,7 +15,7 @@ from hiredis import ReplyError
 
 from gateway.counters.redis_commands import pack
 from gateway.counters.redis_link import SWEEPS_PER_DEADLINE, RedisLink, Reply, Unanswered
-from gateway.story import Story
+from gateway.story import FailureCall, Story
 from tests.support.fake_clock import RunningClock
 from tests.support.redis_server import RedisServer
 
@@ -238,7 +238,7 @@ def ask_in_a_story(link: RedisLink, command: bytes, owner: object = None) -> lis
     async def tell() -> None:
         told.append(await link.ask(command, owner))
 
-    Story(tell(), told.append).resume()
+    Story(tell(), FailureCall(told.append)).resume()
     return told
 
 
@@ -309,7 +309,7 @@ async def test_a_story_that_fails_keeps_nobody_from_its_answer(
             await link.ask(PING, None)
             raise error
 
-        Story(fail(), failed.append).resume()
+        Story(fail(), FailureCall(failed.append)).resume()
         told = ask_in_a_story(link, PING)
         await until(lambda: told)
 
@@ -330,7 +330,7 @@ async def test_what_a_story_asks_next_is_numbered_behind_what_was_answered(
                 replies.append(await link.ask(pack("ECHO", str(number)), None))
 
         for _ in range(5):
-            Story(tell(), replies.append).resume()
+            Story(tell(), FailureCall(replies.append)).resume()
         await until(lambda: len(replies) == 100)
 
         assert sorted(replies) == sorted([str(n).encode() for n in range(20)] * 5)

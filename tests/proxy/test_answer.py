@@ -5,7 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.proxy.answer import Answer, whole_answer
+from gateway.http.field_lines import Field
+from gateway.proxy.answer import USUAL_MAX, Answer, whole_answer
 
 
 class Judge:
@@ -55,7 +56,7 @@ def test_what_needs_no_parser_is_read_as_one_reads_it(
     first: bytes, lines: list[bytes], body: bytes
 ) -> None:
     data = b"\r\n".join([first, *lines, b"", b""]) + body
-    answer = whole_answer(data)
+    answer = whole_answer(data, [])
     if answer is None:
         return
     judge = Judge(data)
@@ -70,8 +71,48 @@ def test_what_needs_no_parser_is_read_as_one_reads_it(
     assert (answer.connection, answer.trailers) == (None, None)
 
 
+ANSWERS = st.tuples(FIRST, st.lists(LINES, max_size=5), BODIES)
+
+
+@given(st.lists(ANSWERS, max_size=6))
+def test_what_earlier_answers_said_changes_no_later_one(
+    answers: list[tuple[bytes, list[bytes], bytes]],
+) -> None:
+    usual: list[Field] = []
+    for first, lines, body in answers:
+        data = b"\r\n".join([first, *lines, b"", b""]) + body
+        read, alone = whole_answer(data, usual), whole_answer(data, [])
+
+        assert (read is None) is (alone is None)
+        if read is not None and alone is not None:
+            assert [field.line for field in read.fields] == [field.line for field in alone.fields]
+            assert (read.status, read.length, read.has_date, read.chunks) == (
+                alone.status, alone.length, alone.has_date, alone.chunks
+            )  # fmt: skip
+
+
+def test_lines_that_come_again_are_not_looked_up_again_and_only_so_many_are_kept() -> None:
+    lines = [b"Content-Length: 2", *(b"Server: a%d" % number for number in range(2 * USUAL_MAX))]
+    data = b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"", b"ok"])
+    usual: list[Field] = []
+    first, again = whole_answer(data, usual), whole_answer(data, usual)
+
+    assert first is not None
+    assert again is not None
+    assert usual == first.fields[:USUAL_MAX] == again.fields[:USUAL_MAX]
+
+
+def test_what_may_be_somebodys_is_not_kept() -> None:
+    usual: list[Field] = []
+    secret = b"Set-Cookie: session=1"
+    data = b"HTTP/1.1 200 OK\r\n%b\r\nContent-Length: 2\r\n\r\nok"
+    assert whole_answer(data % secret, usual) is not None
+
+    assert [field.key for field in usual] == [b"", b"content-length"]
+
+
 def read(head: bytes, body: bytes = b"ok") -> Answer | None:
-    return whole_answer(head.replace(b"|", b"\r\n") + b"\r\n\r\n" + body)
+    return whole_answer(head.replace(b"|", b"\r\n") + b"\r\n\r\n" + body, [])
 
 
 def test_the_usual_answer_needs_none() -> None:
@@ -108,4 +149,4 @@ def test_whatever_else_it_may_be_is_left_to_the_parser(head: bytes, body: bytes)
 
 
 def test_half_a_head_is_none() -> None:
-    assert whole_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n") is None
+    assert whole_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", []) is None

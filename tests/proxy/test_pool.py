@@ -9,7 +9,7 @@ import pytest
 from gateway.config.snapshot import Ejection
 from gateway.proxy.pool import UpstreamPool, _answer
 from gateway.proxy.upstream import UpstreamConnection, UpstreamError
-from gateway.story import Story
+from gateway.story import FailureCall, Story
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import WorkerStats
 from tests.support.data_plane import DATE, KEY, DataPlane, answered, point_to
@@ -216,7 +216,7 @@ def story_of_acquiring(plane: DataPlane) -> list[UpstreamConnection]:
     async def told() -> None:
         found.append(await plane.pool.acquire())
 
-    Story(told(), lambda error: plane.failures.append(repr(error))).resume()
+    Story(told(), FailureCall(lambda error: plane.failures.append(repr(error)))).resume()
     return found
 
 
