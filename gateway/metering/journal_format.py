@@ -44,9 +44,6 @@ _SETTLED_FIELDS: Final = (
 _CLAIM_FIELDS: Final = ("claimed_reason", "claimed_until_seconds")
 _FIELDS: Final = (*_SETTLED_FIELDS, "deltas", "run_key", *_CLAIM_FIELDS)
 
-RENDERED_MAX: Final = 1024
-"""Of so many keys and routes the last record is kept, little more than 1 MB."""
-
 _dumps: Final = orjson.dumps
 _crc32: Final = crc32
 # Compiled, names of our own are spared a look-up.
@@ -84,105 +81,26 @@ def encode_record(record: Record) -> bytes:
 
     An array takes half the time and half the bytes of an object that repeats its names.
 
-    Args:
-        record: Its event id is a UUID, which needs no escapes; anything else may be any text.
-
     Raises:
-        TypeError: a value is no JSON: a lone surrogate, an amount beyond 64 bits.
+        TypeError: a value is no JSON: a lone surrogate, an integer beyond 64 bits.
     """
-    event_id = b'"%b"' % record.event_id.encode()
-    is_named = record.request_id is not record.event_id
-    settled = b"[%b,%b,%d,%b,%d,%d,%d,%d,%d" % (
-        event_id,
-        _dumps(record.request_id) if is_named else event_id,
+    settled = _settled_values(record)
+    if record.deltas or record.run_key:
+        owed: tuple[object, ...] = (record.deltas, record.run_key)
+        if record.claimed_reason:
+            owed = (*owed, record.claimed_reason, record.claimed_until_seconds)
+        payload = _dumps((*settled, *owed))
+        return _line(CORRECTED, _crc32(payload, _CORRECTED_SEED), payload)
+    payload = _dumps(settled)
+    return _line(RECORD, _crc32(payload, _RECORD_SEED), payload)
+
+
+def _settled_values(record: Record) -> tuple[object, ...]:
+    """Return the values of ``_SETTLED_FIELDS``; written out, for every request passes here."""
+    return (
+        record.event_id,
+        record.request_id,
         record.occurred_at_micro,
-        _last_rendered.json_of(record),
-        record.bytes_in,
-        record.bytes_out,
-        record.latency_micro,
-        record.upstream_micro,
-        record.v,
-    )
-    if not (record.deltas or record.run_key):
-        payload = settled + b"]"
-        return _line(RECORD, _crc32(payload, _RECORD_SEED), payload)
-    owed: tuple[object, ...] = (record.deltas, record.run_key)
-    if record.claimed_reason:
-        owed = (*owed, record.claimed_reason, record.claimed_until_seconds)
-    payload = b"%b,%b" % (settled, _dumps(owed)[1:])
-    return _line(CORRECTED, _crc32(payload, _CORRECTED_SEED), payload)
-
-
-class _Rendered:
-    """What a record has in common with others of its key and route, and the JSON of that."""
-
-    __slots__ = ("json", "record")
-
-    def __init__(self, record: Record, json: bytes) -> None:
-        self.record = record
-        self.json = json
-
-
-class _LastRendered:
-    """The last record of each key on each route: as a rule the next one is like it."""
-
-    __slots__ = ("_by_route", "_count")
-
-    def __init__(self) -> None:
-        self._by_route: dict[str | None, dict[str | None, _Rendered]] = {}
-        self._count = 0
-
-    def json_of(self, record: Record) -> bytes:
-        """Return the values from ``workspace_id`` to ``violated`` as JSON, without brackets."""
-        by_key = self._by_route.get(record.route)
-        known = None if by_key is None else by_key.get(record.key_id)
-        if known is not None and _is_like(record, known.record):
-            return known.json
-        json = _dumps(_common_values(record))[1:-1]
-        if known is None:
-            self._make_room()
-            by_key = self._by_route.setdefault(record.route, {})
-        if by_key is not None:
-            by_key[record.key_id] = _Rendered(record, json)
-        return json
-
-    def _make_room(self) -> None:
-        if self._count >= RENDERED_MAX:
-            self._by_route.clear()
-            self._count = 0
-        self._count += 1
-
-
-_last_rendered: Final = _LastRendered()
-
-
-def _is_like(record: Record, other: Record) -> bool:
-    """Return whether two records have the same in common; of the same key and route.
-
-    Names and amounts are compared by identity: those that are equal are one object as a rule.
-    """
-    return (
-        record.status == other.status
-        and record.method is other.method
-        and record.quantities_micro is other.quantities_micro
-        and record.charged_micro is other.charged_micro
-        and record.reason is other.reason
-        and record.outcome is other.outcome
-        and record.code is other.code
-        and record.run_id is other.run_id
-        and record.billable is other.billable
-        and record.repeat is other.repeat
-        and record.workspace_id is other.workspace_id
-        and record.plan is other.plan
-        and record.pricing_version is other.pricing_version
-        and record.period is other.period
-        and record.flags == other.flags
-        and record.violated == other.violated
-    )
-
-
-def _common_values(record: Record) -> tuple[object, ...]:
-    return (
         record.workspace_id,
         record.key_id,
         record.plan,
@@ -201,6 +119,11 @@ def _common_values(record: Record) -> tuple[object, ...]:
         record.period,
         record.flags,
         record.violated,
+        record.bytes_in,
+        record.bytes_out,
+        record.latency_micro,
+        record.upstream_micro,
+        record.v,
     )
 
 

@@ -83,12 +83,12 @@ class UpstreamConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_answer", "_awaited_bytes", "_error", "_fields", "_head_bytes", "_interim", "_interims",
-        "_is_head_request", "_loop", "_on_closed", "_parser", "_reason", "_trailers", "_usual",
-        "address", "answered", "body_done", "endpoint", "expires_at", "is_circuit_probe",
-        "is_closed", "is_retired", "is_streaming", "is_trial", "keep_alive", "reading", "request_chunked",
-        "request_sent", "sink", "touched_at", "transport", "tunnel", "uses", "write_paused",
-        "write_resumed",
+        "_answer", "_awaited_bytes", "_error", "_fields", "_head_bytes", "_interim",
+        "_interims", "_is_head_request", "_loop", "_on_closed", "_parser", "_reason",
+        "_trailers", "_usual", "address", "answered", "body_done", "endpoint", "expires_at",
+        "is_circuit_probe", "is_closed", "is_retired", "is_streaming", "is_trial",
+        "keep_alive", "reading", "request_chunked", "request_sent", "sink", "touched_at",
+        "transport", "tunnel", "uses", "write_paused", "write_resumed",
     )  # fmt: skip
 
     transport: asyncio.Transport
