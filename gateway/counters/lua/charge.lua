@@ -14,31 +14,30 @@
 
 local COUNT_MAX = 9200000000000000000 -- Redis's numbers end soon behind it
 local STALE, REFUSED, ADMITTED, REPEAT_REFUSED, REPEAT_ADMITTED = -1, 0, 1, 2, 3
+local call, KEYS, ARGV = redis.call, KEYS, ARGV -- globals are looked up each time
 
-local clock = redis.call('TIME')
+local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-if now < tonumber(ARGV[2]) or now >= tonumber(ARGV[3]) then
+if now < ARGV[2] + 0 or now >= ARGV[3] + 0 then
   return {STALE, now}
 end
 
-local counters = tonumber(ARGV[1])
-local values = #KEYS > 0 and redis.call('MGET', unpack(KEYS)) or {}
+local counters = ARGV[1] + 0
+local values = #KEYS > 0 and call('MGET', unpack(KEYS)) or {}
 local has_run = #KEYS > counters
 local is_repeat = has_run and values[#KEYS]
 
-local reply = {0, now}
-local is_added = {}
+local reply = {ADMITTED, now}
 local fits, is_countable = true, true
 for i = 1, counters do
   local at = 4 * i
-  local amount = tonumber(ARGV[at])
-  local count = tonumber(values[i] or 0)
-  if amount > 0 and (not is_repeat or ARGV[at + 3] == '1') then
-    is_added[i] = true
-    if ARGV[at + 1] ~= '' and count + amount > tonumber(ARGV[at + 1]) then
+  local count = (values[i] or 0) + 0
+  if ARGV[at] + 0 > 0 and (not is_repeat or ARGV[at + 3] == '1') then
+    local after, cap = count + ARGV[at], ARGV[at + 1]
+    if cap ~= '' and after > cap + 0 then
       fits = false
     end
-    is_countable = is_countable and count + amount <= COUNT_MAX
+    is_countable = is_countable and after <= COUNT_MAX
   end
   reply[i + 2] = count
 end
@@ -54,19 +53,21 @@ if not is_countable then
 end
 
 for i = 1, counters do
-  if is_added[i] then
-    local at = 4 * i
+  local at = 4 * i
+  if ARGV[at] + 0 > 0 and (not is_repeat or ARGV[at + 3] == '1') then -- as above
     if values[i] then
-      reply[i + 2] = redis.call('INCRBY', KEYS[i], ARGV[at])
+      reply[i + 2] = call('INCRBY', KEYS[i], ARGV[at])
     else
       -- One command makes the counter and its expiry: there is no moment without one.
-      redis.call('SET', KEYS[i], ARGV[at], 'EXAT', ARGV[at + 2])
-      reply[i + 2] = tonumber(ARGV[at])
+      call('SET', KEYS[i], ARGV[at], 'EXAT', ARGV[at + 2])
+      reply[i + 2] = ARGV[at] + 0
     end
   end
 end
 if has_run and not is_repeat then
-  redis.call('SET', KEYS[#KEYS], ARGV[#ARGV - 1], 'EXAT', ARGV[#ARGV])
+  call('SET', KEYS[#KEYS], ARGV[#ARGV - 1], 'EXAT', ARGV[#ARGV])
 end
-reply[1] = is_repeat and REPEAT_ADMITTED or ADMITTED
+if is_repeat then
+  reply[1] = REPEAT_ADMITTED
+end
 return reply
