@@ -60,7 +60,7 @@ MODULES: Final = (
     "gateway.keys.last_used",
     "gateway.keys.port",
     "gateway.metering.event_ids",
-    "gateway.metering.port",
+    "gateway.metering.recorder",
     "gateway.metering.journal",
     "gateway.metering.journal_format",
     "gateway.metering.journal_reader",

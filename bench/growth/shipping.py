@@ -10,6 +10,7 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from bench.growth.point import Begun, Curve, Figures, Surroundings
+from gateway.clock import stopwatch_ns
 from gateway.database.engine import create_engine_for
 from gateway.database.schema import migrate
 from gateway.ledger.sql import SqlLedger
@@ -29,7 +30,7 @@ def records(workspaces: int) -> Iterator[Record]:
     """Yield records of requests that passed, without end, of so many workspaces in turn."""
     ids = EventIds(SystemClock())
     for number in count():
-        event_id = ids.new()
+        event_id = ids.new(stopwatch_ns())
         yield Record(
             event_id=event_id,
             request_id=event_id,

@@ -32,7 +32,7 @@ from gateway.ledger.rollups import accumulate
 from gateway.ledger.rows import event_row, quantity_rows
 from gateway.metering.journal import Journal
 from gateway.metering.journal_format import decode_record, encode_record
-from gateway.metering.port import Callback
+from gateway.metering.recorder import Callback
 from gateway.proxy.answer import Answer
 from gateway.proxy.books import close_books
 from gateway.proxy.caller import standing_of

@@ -17,7 +17,7 @@ from gateway.keys.format import KeyFormat, NewSecret, generate
 from gateway.keys.last_used import LastUsed
 from gateway.keys.port import Change, KeyEntry
 from gateway.metering.event_ids import EventIds
-from gateway.metering.port import Recorder, Waiter
+from gateway.metering.recorder import Recorder, Waiter
 from gateway.proxy.active import activate
 from gateway.proxy.connection import ClientConnection
 from gateway.proxy.exchange import Exchange

@@ -4,6 +4,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from bench.micro.stage import NOW_MICRO, Stage
+from gateway.clock import stopwatch_ns
 from gateway.http.field_lines import Field
 from gateway.proxy.answer import Answer
 from gateway.proxy.books import Draft, close_books
@@ -28,7 +29,7 @@ def exchange_of(stage: Stage) -> Exchange:
     client = stage.client()
     exchange = Exchange(client)
     exchange.method = b"GET"
-    exchange.event_id = stage.ports.event_ids.new()
+    exchange.event_id = stage.ports.event_ids.new(stopwatch_ns())
     pairs = [
         (b"Host", b"api.example.com"),
         (b"User-Agent", b"python-requests/2.32"),

@@ -14,7 +14,7 @@ from gateway.keys.format import KeyFormat
 from gateway.keys.last_used import LastUsed
 from gateway.keys.yaml_file import YamlKeyDirectory
 from gateway.metering.event_ids import EventIds
-from gateway.metering.port import Recorder, Waiter
+from gateway.metering.recorder import Recorder, Waiter
 from gateway.process.clock import SystemClock
 from gateway.proxy.active import activate
 from gateway.proxy.connection import ClientConnection

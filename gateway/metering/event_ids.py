@@ -16,6 +16,8 @@ COUNT_END: Final = 1 << 12
 STEP_MS_MAX: Final = 10_000
 """A clock that goes back further is followed; a smaller step is waited out."""
 
+SECOND_NS: Final = 1_000_000_000
+_MS_NS: Final = 1_000_000
 _HEX_1: Final = [f"{digit:x}" for digit in range(16)]
 _HEX_2: Final = [f"{byte:02x}" for byte in range(256)]
 _EPOCH_BITS: Final = 16
@@ -26,20 +28,30 @@ class EventIds:
     """Makes ids: unique anywhere; of one process, later ones sort behind earlier ones.
 
     Args:
-        clock: A step back of more than ``STEP_MS_MAX`` breaks the order, never the uniqueness.
+        clock: Asked once a second. A step back of more than ``STEP_MS_MAX`` breaks the order, never
+            the uniqueness.
     """
 
     def __init__(self, clock: WallClock) -> None:
         self._clock = clock
+        self._zero_ms = 0
+        self._holds_until_ns = 0
         self._last_ms = 0
         self._count = 0
         self._epoch = -1
         self._before = ""
         self._behind = ""
 
-    def new(self) -> str:
-        """Return a new id."""
-        now_ms = self._clock.now_micro() // 1000
+    def new(self, now_ns: int) -> str:
+        """Return a new id.
+
+        Args:
+            now_ns: The stopwatch's time.
+        """
+        if now_ns >= self._holds_until_ns:
+            self._zero_ms = self._clock.now_micro() // 1000 - now_ns // _MS_NS
+            self._holds_until_ns = now_ns + SECOND_NS
+        now_ms = self._zero_ms + now_ns // _MS_NS
         last_ms = self._last_ms
         if now_ms > last_ms:
             self._begin(now_ms)

@@ -30,7 +30,7 @@ from gateway.metering.journal_format import (
 from gateway.metering.journal_reader import JournalReader, Unshipped
 from gateway.metering.journal_segments import SegmentWriter
 from gateway.metering.journal_sync import Batch, Syncer
-from gateway.metering.port import Recorder, Waiter
+from gateway.metering.recorder import Recorder, Waiter
 from gateway.rules.record import Record
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import JournalStats

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from gateway.metering.journal_folder import JournalFolder
 from gateway.metering.journal_segments import Segment, SegmentWriter
-from gateway.metering.port import Waiter
+from gateway.metering.recorder import Waiter
 from gateway.rules.record import Record
 from gateway.tasks import spawn
 

@@ -383,8 +383,8 @@ class ClientConnection(ClientSide):
         """A head is whole: begin its request."""
         ports, head = self._ports, self._head
         exchange = Exchange(self)
-        exchange.started_ns = stopwatch_ns()
-        exchange.event_id = ports.event_ids.new()
+        exchange.started_ns = started_ns = stopwatch_ns()
+        exchange.event_id = ports.event_ids.new(started_ns)
         exchange.method = head.method
         exchange.http_minor = head.http_minor
         exchange.keep_alive = head.keep_alive
@@ -477,8 +477,8 @@ class ClientConnection(ClientSide):
             receiving.resume()
             return
         exchange = Exchange(self)
-        exchange.started_ns = stopwatch_ns()
-        exchange.event_id = exchange.request_id = self._ports.event_ids.new()
+        exchange.started_ns = started_ns = stopwatch_ns()
+        exchange.event_id = exchange.request_id = self._ports.event_ids.new(started_ns)
         exchange.is_malformed = exchange.lingers = exchange.body_complete = True
         exchange.keep_alive = False
         exchange.origin, exchange.refusal = self._origin, refusal

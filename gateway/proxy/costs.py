@@ -4,7 +4,7 @@ Source: design section 3 (steps 4 and 8); requirement A7.
 """
 
 from collections.abc import Mapping
-from typing import assert_never
+from typing import Final, assert_never
 
 from gateway.config.snapshot import CostReading, CostSource, RunIdReading, RunIdSource
 from gateway.errors import Refusal, RefusalCode
@@ -24,6 +24,10 @@ from gateway.http.usage import (
 from gateway.proxy.active import RoutePlan
 from gateway.proxy.answer import Answer
 from gateway.proxy.exchange import Exchange
+
+_IN_HEAD: Final = RunIdSource.HEADER
+_IN_BODY: Final = RunIdSource.JSON
+# Compiled, names of our own are spared a look-up.
 
 
 async def read_cost(plan: RoutePlan, exchange: Exchange, json_bytes_max: int) -> dict[str, int]:
@@ -105,23 +109,33 @@ def _from_fields(name: bytes, answer: Answer) -> int | None:
     return quantity_from_field(values[0]) if len(values) == 1 else None
 
 
-async def read_run_id(
-    reading: RunIdReading | None, exchange: Exchange, json_bytes_max: int
-) -> str | None:
+def is_in_body(reading: RunIdReading) -> bool:
+    """Return whether the body must be read to know the run."""
+    return reading.source is _IN_BODY
+
+
+def run_id_of_head(reading: RunIdReading, exchange: Exchange) -> str | None:
+    """Return the run id that the caller named in the head, None if it named none.
+
+    Raises:
+        Refusal: it is required and missing, or malformed.
+    """
+    value: bytes | None = None
+    if reading.source is _IN_HEAD:
+        value = run_id_of_fields(exchange.special.get(reading.header, ()))
+    return checked_run_id(value, required=reading.required)
+
+
+async def read_run_id(reading: RunIdReading, exchange: Exchange, json_bytes_max: int) -> str | None:
     """Return the run id that the caller named, None if it named none.
 
     Raises:
         Refusal: it is required and missing, or malformed.
     """
-    if reading is None:
-        return None
-    value: bytes | None = None
-    if reading.source is RunIdSource.HEADER:
-        value = run_id_of_fields(exchange.special.get(reading.header, ()))
-    elif reading.source is RunIdSource.JSON:
-        member = at_pointer(_document(await exchange.read_body(json_bytes_max)), reading.pointer)
-        value = run_id_of_json(member)
-    return checked_run_id(value, required=reading.required)
+    if not is_in_body(reading):
+        return run_id_of_head(reading, exchange)
+    member = at_pointer(_document(await exchange.read_body(json_bytes_max)), reading.pointer)
+    return checked_run_id(run_id_of_json(member), required=reading.required)
 
 
 def run_id_of_answer(reading: RunIdReading | None, answer: Answer) -> str | None:

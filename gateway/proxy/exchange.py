@@ -14,7 +14,7 @@ from gateway.http.field_lines import Field
 from gateway.http.fields import HOP_BY_HOP, nominated
 from gateway.http.forwarding import ClientOrigin, response_head, status_line, trailer_lines
 from gateway.http.problems import Problem, closes_connection
-from gateway.metering.port import Waiter
+from gateway.metering.recorder import Waiter
 from gateway.proxy.answer import Answer
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading, reset
 from gateway.proxy.pool import UpstreamPool

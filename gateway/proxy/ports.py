@@ -14,7 +14,7 @@ from gateway.keys.format import KeyFormat
 from gateway.keys.last_used import LastUsed
 from gateway.keys.port import KeyDirectory
 from gateway.metering.event_ids import EventIds
-from gateway.metering.port import Recorder
+from gateway.metering.recorder import Recorder
 from gateway.proxy.active import Active, activate
 from gateway.proxy.admission import Addresses
 from gateway.proxy.exchange import Exchange

@@ -105,8 +105,8 @@ def _told(known: Draft, counts: Counts | None) -> Refusal | None:
 
 
 def _begin(exchange: Exchange, former: Exchange, ports: Ports) -> None:
-    exchange.started_ns = stopwatch_ns()
-    exchange.event_id = ports.event_ids.new()
+    exchange.started_ns = started_ns = stopwatch_ns()
+    exchange.event_id = ports.event_ids.new(started_ns)
     is_named = former.request_id != former.event_id
     exchange.request_id = former.request_id if is_named else exchange.event_id
     exchange.id_line = b"X-Request-Id: %b\r\n" % exchange.request_id.encode()

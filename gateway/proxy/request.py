@@ -29,7 +29,14 @@ from gateway.proxy.answer import Answer
 from gateway.proxy.books import Draft, close_books, counts_to_tell
 from gateway.proxy.caller import KnownRefusal, Standing, entered, key_hash_of, require_access
 from gateway.proxy.charging import charge
-from gateway.proxy.costs import actual_cost, read_cost, read_run_id, run_id_of_answer
+from gateway.proxy.costs import (
+    actual_cost,
+    is_in_body,
+    read_cost,
+    read_run_id,
+    run_id_of_answer,
+    run_id_of_head,
+)
 from gateway.proxy.exchange import ClientGone, Exchange
 from gateway.proxy.forward import REFUSALS, identity_lines, send
 from gateway.proxy.incoming import bad
@@ -62,7 +69,7 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
                 key_hash, exchange.origin.address
             )
         is_known = find_caller(draft, plan, entry, ports)
-        if is_known and not costs_the_same(draft, plan):
+        if is_known and not head_tells_cost(draft, plan):
             await find_cost(draft, plan)  # 4
         if is_known and await charge(draft, plan, ports):  # 5
             identity = begin_forward(draft, plan)  # 6
@@ -158,11 +165,14 @@ def find_caller(draft: Draft, plan: RoutePlan, entry: KeyEntry | None, ports: Po
     return True
 
 
-def costs_the_same(draft: Draft, plan: RoutePlan) -> bool:
-    """Take the cost of a route that costs the same every time and knows no runs (step 4)."""
-    if plan.static_cost_micro is None or plan.run_id is not None:
+def head_tells_cost(draft: Draft, plan: RoutePlan) -> bool:
+    """Take cost and run id of a request whose body need not be read for them (step 4)."""
+    run_id = plan.run_id
+    if plan.static_cost_micro is None or (run_id is not None and is_in_body(run_id)):
         return False
     draft.reserved_micro = plan.static_cost_micro
+    if run_id is not None:
+        draft.run_id = run_id_of_head(run_id, draft.exchange)
     return True
 
 

@@ -14,7 +14,7 @@ from gateway.clock import stopwatch_ns
 from gateway.config.snapshot import TunnelMeter, TunnelUnit
 from gateway.errors import DirectoryUnavailable, Refusal, RefusalCode, StoreUnavailable
 from gateway.http.problems import status_of
-from gateway.metering.port import Callback
+from gateway.metering.recorder import Callback
 from gateway.proxy.active import RoutePlan
 from gateway.proxy.books import Draft, record_of
 from gateway.proxy.caller import entered, require_access
@@ -68,8 +68,9 @@ class Slices:
         """Return a slice that is not reserved yet."""
         ports = self._ports
         now_micro = ports.clock.now_micro()
-        exchange = _like(self._handshake, ports.event_ids.new())
-        exchange.started_ns = stopwatch_ns()
+        started_ns = stopwatch_ns()
+        exchange = _like(self._handshake, ports.event_ids.new(started_ns))
+        exchange.started_ns = started_ns
         draft = Draft(exchange, ports, now_micro)
         draft.plan = draft.active.plans.get(self._plan.route.name, self._plan)
         draft.status = _SWITCHING_PROTOCOLS

@@ -8,7 +8,7 @@ from gateway.clock import Clock
 from gateway.metering.journal import Journal
 from gateway.metering.journal_folder import write_checkpoint
 from gateway.metering.journal_reader import Unshipped
-from gateway.metering.port import Callback
+from gateway.metering.recorder import Callback
 from gateway.rules.record import Outcome, Record
 from gateway.telemetry.metrics import JournalStats
 

@@ -12,7 +12,7 @@ from gateway.errors import StoreUnavailable
 from gateway.metering import corrections as module
 from gateway.metering.corrections import Corrections, correction_of
 from gateway.metering.journal import Journal
-from gateway.metering.port import Callback
+from gateway.metering.recorder import Callback
 from gateway.rules.charge import Charge, Correction, CounterDelta, Counts
 from gateway.rules.units import MICRO
 from gateway.telemetry.metrics import StoreStats

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
 from gateway.metering.journal import Journal
-from gateway.metering.port import Callback
+from gateway.metering.recorder import Callback
 from gateway.rules.record import Record
 from gateway.telemetry.metrics import JournalStats
 from tests.metering.journals import FixedClock, ids, journal_in, keep, mark, record, ship, until

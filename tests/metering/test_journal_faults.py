@@ -17,7 +17,7 @@ import pytest
 
 from gateway.metering.carrier import LedgerCarrier
 from gateway.metering.journal_segments import SegmentWriter
-from gateway.metering.port import Callback
+from gateway.metering.recorder import Callback
 from gateway.rules.record import Record
 from tests.metering.journals import FixedClock, ids, journal_in, keep, record, ship, until
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.counters.memory import MemoryCounterStore
-from gateway.metering.port import Recorder, Waiter
+from gateway.metering.recorder import Recorder, Waiter
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.ports import Lines
 from gateway.rules.record import Record

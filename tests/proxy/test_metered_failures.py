@@ -11,7 +11,7 @@ from gateway.counters.memory import MemoryCounterStore
 from gateway.counters.port import CounterStore
 from gateway.errors import StoreUnavailable
 from gateway.keys.port import KeyEntry
-from gateway.metering.port import Recorder, Waiter
+from gateway.metering.recorder import Recorder, Waiter
 from gateway.proxy.limited_tunnel import CLOSE_SECONDS
 from gateway.rules.charge import Charge, Correction, Counts
 from gateway.rules.record import Record

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.snapshot import Snapshot
-from gateway.metering.port import Recorder
+from gateway.metering.recorder import Recorder
 from tests.proxy.tunnels import REQUEST, SWITCHING, Ends, limited, opened, text
 from tests.support.data_plane import KEY, OTHER_KEY, DataPlane, answered
 

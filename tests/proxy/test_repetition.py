@@ -14,7 +14,7 @@ from gateway.errors import Refusal, RefusalCode
 from gateway.http.credentials import REMEMBERED_BYTES_MAX
 from gateway.keys.format import generate
 from gateway.keys.yaml_file import YamlKeyDirectory
-from gateway.metering.port import Recorder, Waiter
+from gateway.metering.recorder import Recorder, Waiter
 from gateway.proxy import connection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.ports import Ports

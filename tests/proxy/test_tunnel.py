@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.metering.port import Recorder, Waiter
+from gateway.metering.recorder import Recorder, Waiter
 from gateway.rules.record import Record
 from tests.proxy.tunnels import REQUEST, SWITCHING, Ends, opened, text
 from tests.support.data_plane import DataPlane
