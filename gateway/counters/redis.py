@@ -37,6 +37,7 @@ from gateway.counters.redis_link import RedisLink, Reply, Unanswered
 from gateway.counters.redis_url import parse_redis_url
 from gateway.errors import StoreUnavailable
 from gateway.rules.charge import Charge, Correction, CounterDelta, Counts, StaleTemplate
+from gateway.story import current, pause
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import StoreStats
 
@@ -98,7 +99,14 @@ class RedisCounterStore(CounterStore):
         link = self._connection.link
         if link is None:
             raise _away()
-        reply = await link.ask(charge_command(charge), charge)
+        command, story = charge_command(charge), current()
+        if story is None:
+            reply = await link.send(command, charge)
+        else:
+            asked = link.ask(command, charge, story)
+            while not asked.is_done:
+                await pause()
+            reply = asked.reply
         if type(reply) is not list:
             reply = await self._charge_again(link, charge, reply)
         verdict, now_micro = reply[0], reply[1]

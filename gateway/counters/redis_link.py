@@ -14,7 +14,7 @@ from typing import Final, cast
 from hiredis import HiredisError, Reader, ReplyError
 
 from gateway.clock import Clock
-from gateway.story import Story, current, pause
+from gateway.story import Story
 
 SWEEPS_PER_DEADLINE: Final = 10
 """A sweep costs about 2 us; ten per deadline of 25 ms are a thousandth of a core, while busy."""
@@ -144,16 +144,11 @@ class RedisLink(asyncio.Protocol):
         future.set_result(None)
         self._queue(command, future, None)
 
-    async def ask(self, command: bytes, owner: object) -> Reply:
-        """Do the same and return what it comes to, the short way if a story asks."""
-        story = current()
-        if story is None:
-            return await self.send(command, owner)
+    def ask(self, command: bytes, owner: object, story: Story) -> Asked:
+        """Queue a packed command that a story waits for, which costs less than a future."""
         asked = Asked(story)
         self._queue(command, asked, owner)
-        while not asked.is_done:
-            await pause()
-        return asked.reply
+        return asked
 
     def _queue(
         self, command: bytes, waiter: "asyncio.Future[Reply] | Asked", owner: object

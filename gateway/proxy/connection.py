@@ -104,7 +104,7 @@ class ClientConnection(ClientSide):
         return self._is_counted
 
     def data_received(self, data: bytes) -> None:
-        self.touched_at = self.loop.time()
+        self.touched_at = self.time()
         if self._tunnel is not None:
             self._tunnel.from_client(data)
             return

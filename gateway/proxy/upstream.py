@@ -84,7 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answer", "_awaited_bytes", "_error", "_fields", "_head_bytes", "_interim",
-        "_interims", "_is_head_request", "_loop", "_on_closed", "_parser", "_reason",
+        "_interims", "_is_head_request", "_on_closed", "_parser", "_reason", "_time",
         "_trailers", "_usual", "address", "answered", "body_done", "endpoint", "expires_at",
         "is_circuit_probe", "is_closed", "is_retired", "is_streaming", "is_trial",
         "keep_alive", "reading", "request_chunked", "request_sent", "sink", "touched_at",
@@ -100,7 +100,7 @@ class UpstreamConnection(asyncio.Protocol):
         endpoint: EndpointState,
         on_closed: Callable[["UpstreamConnection"], None],
     ) -> None:
-        self._loop = loop
+        self._time = loop.time  # looked up once
         self._usual: list[Field] = []
         self.endpoint = endpoint
         self._on_closed = on_closed
@@ -149,14 +149,14 @@ class UpstreamConnection(asyncio.Protocol):
         self.request_chunked = chunked
         self.body_done = ends
         self.request_sent = True
-        self.touched_at = self._loop.time()
+        self.touched_at = self._time()
         self.transport.write(head)
 
     def send_body(self, data: bytes) -> None:
         """Send a piece of the request's body."""
         if self.is_closed:
             return
-        self.touched_at = self._loop.time()
+        self.touched_at = self._time()
         if self.request_chunked:
             self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
@@ -283,7 +283,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         is_first = not self.answered
         self.answered = True
-        self.touched_at = self._loop.time()
+        self.touched_at = self._time()
         if is_first and not self._is_head_request:
             self._answer = whole_answer(data, self._usual)
         if self._answer is None or not self._answer.complete:
