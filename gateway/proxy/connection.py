@@ -50,13 +50,14 @@ class ClientConnection(ClientSide):
     __slots__ = (
         "_body", "_current", "_early", "_head", "_head_since", "_is_counted",
         "_next", "_origin", "_origin_lines", "_pace", "_peer", "_ports", "_queue", "_receiving",
-        "_rest", "_scheme", "_tunnel", "_unsent_bytes", "closes_at", "had_eof", "is_lost",
+        "_rest", "_scheme", "_time", "_tunnel", "_unsent_bytes", "closes_at", "had_eof", "is_lost",
         "touched_at",
     )  # fmt: skip
 
     def __init__(self, ports: Ports) -> None:
         super().__init__(ports.loop)
         self._ports = ports
+        self._time = ports.loop.time  # looked up once
         self._head = IncomingHead()
         self._body: IncomingBody | None = None
         self._current: Exchange | None = None
@@ -104,7 +105,7 @@ class ClientConnection(ClientSide):
         return self._is_counted
 
     def data_received(self, data: bytes) -> None:
-        self.touched_at = self.time()
+        self.touched_at = self._time()
         if self._tunnel is not None:
             self._tunnel.from_client(data)
             return

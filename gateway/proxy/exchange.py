@@ -60,7 +60,7 @@ class ClientSide(Teller):
 
     __slots__ = (
         "known_hash", "known_host", "known_place", "known_secret", "known_value",
-        "loop", "reading", "refused", "time", "transport", "write_paused",
+        "loop", "reading", "refused", "transport", "write_paused",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -68,7 +68,6 @@ class ClientSide(Teller):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.time = loop.time  # looked up once
         self.write_paused = False
         self.known_secret = b""
         self.known_hash = b""
