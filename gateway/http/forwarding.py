@@ -22,6 +22,8 @@ STATUS_LINES: Final = {
     for status in HTTPStatus
 }
 
+_LINE_END: Final = b"\r\n"
+
 _FORBIDDEN_TRAILERS: Final = HOP_BY_HOP | GATEWAY_OWNED_REQUEST | {
     b"host", b"content-length", b"content-type", b"content-encoding", b"content-range",
     b"authorization", b"cookie", b"set-cookie", b"cache-control", b"expect", b"x-api-key",
@@ -126,11 +128,12 @@ def request_head(
         dropped: Lower-case names that are not sent on.
         added: Whole lines that the gateway adds.
     """
-    parts = [start_line + b"\r\n"]
+    parts = [start_line, _LINE_END]
     for field in fields:
         if field.key not in dropped:
             parts.append(field.line)  # noqa: PERF401 - compiled, cheaper than a comprehension
-    parts.append(added + b"\r\n")
+    parts.append(added)
+    parts.append(_LINE_END)
     return b"".join(parts)
 
 
@@ -150,7 +153,8 @@ def response_head(
     for field in fields:
         if field.key not in dropped:
             parts.append(field.line)  # noqa: PERF401 - compiled, cheaper than a comprehension
-    parts.append(added + b"\r\n")
+    parts.append(added)
+    parts.append(_LINE_END)
     return b"".join(parts)
 
 

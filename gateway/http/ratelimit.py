@@ -89,11 +89,9 @@ def render(fields: RateLimitFields, counts_micro: Sequence[int], now_micro: int)
     """Return the field lines for counters that stand at ``counts_micro`` at ``now_micro``."""
     lines = fields.policy_line
     if lines:
-        parts = [lines]
-        for item in fields.items:
-            parts.append(_state_item(item, counts_micro[item.index], now_micro))  # noqa: PERF401
-        parts.append(b"\r\n")
-        lines = b"".join(parts)
+        for item in fields.items:  # few: to join a list of them would cost more
+            lines += _state_item(item, counts_micro[item.index], now_micro)
+        lines += b"\r\n"
     if fields.legacy is not None and fields.items:
         lines += _legacy(fields, counts_micro, now_micro)
     return lines

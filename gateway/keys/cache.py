@@ -113,7 +113,9 @@ class CachingKeyDirectory(KeyDirectory):
         """Return the entry of a key that is cached."""
         entry = self._entries.get(key_hash)
         if entry is not None:
-            self._entries.move_to_end(key_hash)
+            if len(self._entries) > self._limits.entries_max // 2:
+                # Who was used last matters only to a cache that gets full.
+                self._entries.move_to_end(key_hash)
             self._stats.hits += 1
         return entry
 

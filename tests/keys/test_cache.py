@@ -260,3 +260,16 @@ async def test_oldest_entries_leave_when_the_cache_is_full(
         await directory.find(b"k%d" % number)
 
     assert stats.cached <= 100
+
+
+async def test_an_entry_that_is_used_stays_when_older_ones_leave(
+    directory: CachingKeyDirectory, source: Source
+) -> None:
+    for number in range(150):
+        source.put(b"k%d" % number)
+        await directory.find(b"k%d" % number)
+        directory.known(b"k0")
+
+    assert directory.known(b"k0") is not None
+    assert directory.known(b"k1") is None
+    assert directory.known(b"k149") is not None
