@@ -258,7 +258,7 @@ def _ports(
         journal=journal,
         key_use=key_use,
         access_log=access_log,
-        event_ids=EventIds(SystemClock()),
+        event_ids=EventIds(clock),
         overage_entered=_overage_teller(stats),
         stats=stats,
         active=activate(snapshot, upstreams, clock.now_micro()),
