@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.config.settings import load
 from gateway.errors import DirectoryUnavailable, Refusal, RefusalCode
 from gateway.keys.format import KeyFormat
-from gateway.keys.port import KeyEntry, WorkspaceStatus
+from gateway.keys.port import KeyDirectory, KeyEntry, WorkspaceStatus
 from gateway.proxy.active import RoutePlan, activate
 from gateway.proxy.caller import key_hash_of
 from gateway.proxy.exchange import ClientSide, Exchange
@@ -36,7 +36,7 @@ ENTRY = KeyEntry("key-1", b"", "egw_live_1", "acme", "STARTER")
 
 
 @dataclass
-class OneEntry:
+class OneEntry(KeyDirectory):
     """A key directory in which every key is the same one, or that is away."""
 
     entry: KeyEntry | None

@@ -10,7 +10,7 @@ import pytest
 from gateway.counters.memory import MemoryCounterStore
 from gateway.counters.port import CounterStore
 from gateway.errors import StoreUnavailable
-from gateway.keys.port import KeyEntry
+from gateway.keys.port import KeyDirectory, KeyEntry
 from gateway.metering.recorder import Recorder, Waiter
 from gateway.proxy.limited_tunnel import CLOSE_SECONDS
 from gateway.rules.charge import Charge, Correction, Counts
@@ -242,12 +242,12 @@ async def test_a_key_that_is_revoked_ends_with_its_slice(plane: DataPlane, tmp_p
     await ends.up(text(b"one"))
     directory = plane.ports.keys
 
-    class Revoked:
+    class Revoked(KeyDirectory):
         def known(self, key_hash: bytes) -> KeyEntry | None:
             entry = directory.known(key_hash)
             return entry and replace(entry, revoked_at_micro=1, compiled=None)
 
-    plane.ports.keys = Revoked()  # type: ignore[assignment]
+    plane.ports.keys = Revoked()
     await ends.client.send(text(b"two"))
 
     await closed(ends, 1008, "key_revoked")

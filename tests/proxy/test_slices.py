@@ -9,7 +9,7 @@ from gateway.counters.memory import MemoryCounterStore
 from gateway.errors import DirectoryUnavailable, Refusal, RefusalCode
 from gateway.http.forwarding import ClientOrigin
 from gateway.keys.format import hash_secret
-from gateway.keys.port import KeyEntry
+from gateway.keys.port import KeyDirectory, KeyEntry
 from gateway.proxy.books import Draft
 from gateway.proxy.exchange import ClientSide, Exchange
 from gateway.proxy.slices import Slices
@@ -125,7 +125,7 @@ async def test_an_unknown_key_gets_no_slice(plane: DataPlane) -> None:
 
 
 async def test_without_the_directory_there_is_no_slice(plane: DataPlane) -> None:
-    class Away:
+    class Away(KeyDirectory):
         def known(self, _key_hash: bytes) -> KeyEntry | None:
             return None
 
@@ -134,7 +134,7 @@ async def test_without_the_directory_there_is_no_slice(plane: DataPlane) -> None
 
     slices = slices_of(plane, TunnelUnit.BYTES)
     directory = plane.ports.keys
-    plane.ports.keys = Away()  # type: ignore[assignment]
+    plane.ports.keys = Away()
 
     with pytest.raises(Refusal) as caught:
         await reserved(slices)
