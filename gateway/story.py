@@ -43,7 +43,8 @@ def current() -> "Story | None":
 class Teller(asyncio.Protocol):
     """Who begins stories, and is told of those that fail.
 
-    A class and no function: to bind one to its object anew for each story would cost a look-up.
+    A class and no function: to bind one to its object anew for each story would cost a look-up. A
+    protocol of asyncio, because connections are, and a compiled class has one base.
     """
 
     __slots__ = ()
