@@ -27,7 +27,7 @@ run: venv compiled ## Start a gateway, a sample upstream and sample keys; prints
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	  /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 ##@ Check it
 
@@ -77,6 +77,9 @@ bench: venv compiled ## Measure side by side with others, 20 minutes (BENCH_ARGS
 bench-quick: venv ## Measure each piece of a request's way, beside the baseline (QUICK_ARGS="--update")
 	$(BIN)/python -m bench.micro $(QUICK_ARGS)
 
+bench-instructions: venv compiled ## Count a worker's instructions per request with callgrind, 5 minutes
+	$(BIN)/python -m bench.instructions
+
 ##@ Change it
 
 fix: venv ## Repair what ruff can repair: style, imports, formatting
@@ -103,4 +106,4 @@ clean: ## Remove what was built or cached; .venv stays
 	rm -rf *.egg-info .coverage .coverage.*
 	find gateway upstream_stubs tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: run help test fast lint types imports coverage check conformance bench bench-quick fix docs venv lock clean
+.PHONY: run help test fast lint types imports coverage check conformance bench bench-quick bench-instructions fix docs venv lock clean

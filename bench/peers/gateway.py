@@ -31,6 +31,9 @@ class Gateway:
 
     name = "gateway"
     store = "tcp"
+    launcher: tuple[str, ...] = ()
+    """What the gateway is run under, a profiler say."""
+    start_seconds = 20.0
 
     def start(self, folder: Path, upstream_port: int) -> Running:
         """Start Redis, make workspaces and keys, listen on a free port."""
@@ -47,7 +50,11 @@ class Gateway:
         settings += ["--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{free_port()}"]
         try:
             process = launch(
-                [*command, "serve", *settings], folder, port, environment=_environment()
+                [*self.launcher, *command, "serve", *settings],
+                folder,
+                port,
+                environment=_environment(),
+                seconds=self.start_seconds,
             )
         except RuntimeError:
             for one in beside.values():
