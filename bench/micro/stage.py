@@ -15,7 +15,7 @@ from gateway.counters.memory import MemoryCounterStore
 from gateway.keys.cache import CachingKeyDirectory
 from gateway.keys.format import KeyFormat, NewSecret, generate
 from gateway.keys.last_used import LastUsed
-from gateway.keys.port import Change, KeyEntry
+from gateway.keys.port import Change, FeedEnd, KeyEntry
 from gateway.metering.event_ids import EventIds
 from gateway.metering.recorder import Recorder, Waiter
 from gateway.proxy.active import activate
@@ -119,8 +119,8 @@ class FixedKeys:
         del sequence
         return ()
 
-    def latest_sequence(self) -> int:
-        return 0
+    def feed_end(self) -> FeedEnd:
+        return FeedEnd(0)
 
 
 def _entry(secret: NewSecret, workspace_id: str, plan: str) -> KeyEntry:

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from gateway.config.snapshot import Snapshot
 
-_PASSWORD_PARAMETER = re.compile(r"([?&][^=&]*pass[^=&]*=)[^&]*", re.IGNORECASE)
-"""PostgreSQL takes ``?password=`` and ``?sslpassword=`` too."""
+_PASSWORD_PARAMETER = re.compile(r"([?&][^=&]*(?:pass|secret|scram)[^=&]*=)[^&]*", re.IGNORECASE)
+"""PostgreSQL takes ``?password=``, ``?sslpassword=`` and secrets of other kinds, too."""
 
 
 @dataclass(frozen=True, slots=True)

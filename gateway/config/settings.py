@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -21,6 +20,7 @@ from gateway.config.routes import FORMS, RouteFile
 from gateway.config.sources import read_all, read_bounded
 from gateway.config.yaml_positions import NOT_UTF8, Document, dotted, parse
 from gateway.counters.redis_url import parse_redis_url
+from gateway.database.url import parse_database_url
 from gateway.errors import ConfigError, Fault, GatewayError
 
 OVERRIDABLE = (
@@ -29,12 +29,8 @@ OVERRIDABLE = (
 )  # fmt: skip
 """Settings that ``GATEWAY_<NAME>`` and the option of the same name replace."""
 _MEMORY: Final = "memory"
-_COUNTER_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
-_LATER_SCHEMES: Final = frozenset({"redis+cluster", "rediss+cluster", "redis+sentinel"})
 _LEVELS: Final = ("debug", "info", "warning", "error")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
-_STORES: Final = "memory, redis://host:port/db, rediss://... or unix:///path/to/redis.sock"
-_DATABASES: Final = "sqlite:///path or postgresql://user:password@host/name"
 
 
 def load(
@@ -292,46 +288,25 @@ def _address(name: str, text: str, reading: _Reading) -> Address:
     return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
 
-def _scheme(text: str) -> str:
-    return text.partition(":")[0].lower()
-
-
 def _check_counters(text: str, reading: _Reading) -> None:
-    scheme = _scheme(text)
     if text == _MEMORY:
         return
-    if scheme in _LATER_SCHEMES:
-        reading.fault("counters", f"{scheme} is not supported by this version", _STORES)
-    elif scheme not in _COUNTER_SCHEMES:
-        reading.fault("counters", "this names no counter store", _STORES)
-    else:
-        try:
-            parse_redis_url(text)
-        except GatewayError as error:
-            reading.fault("counters", error.message, error.hint)
+    try:
+        parse_redis_url(text)
+    except GatewayError as error:
+        reading.fault("counters", error.message, f"memory, or {error.hint}")
 
 
 def _check_keys(text: str, reading: _Reading) -> None:
     kind, _, name = text.partition(":")
     if kind not in {"file", "env"}:
-        _check_database("keys", text, reading)
+        _check_database("keys", text, reading, expected="file:keys.yaml, env:VARIABLE, or ")
     elif not name:
         reading.fault("keys", f"{kind}: names nothing", "file:keys.yaml or env:VARIABLE")
 
 
-def _check_database(name: str, text: str, reading: _Reading) -> None:
-    expected = f"file:keys.yaml, env:VARIABLE, {_DATABASES}" if name == "keys" else _DATABASES
-    scheme = _scheme(text)
-    if scheme == "sqlite":
-        if text.removeprefix("sqlite:///") in {text, "", ":memory:"}:
-            reading.fault(name, "this names no file; what was billed must be kept", expected)
-    elif scheme.partition("+")[0] == "postgresql":
-        try:
-            parts = urlsplit(text)
-            _ = parts.port
-        except ValueError:
-            parts = None
-        if parts is None or "://" not in text:
-            reading.fault(name, "this is not a URL", expected)
-    else:
-        reading.fault(name, "this names no database", expected)
+def _check_database(name: str, text: str, reading: _Reading, *, expected: str = "") -> None:
+    try:
+        parse_database_url(text)
+    except GatewayError as error:
+        reading.fault(name, error.message, f"{expected}{error.hint}")

@@ -17,6 +17,8 @@ _HINT = (
     "write redis://[user:password@]host:port/0, rediss://host:port/0 (TLS; options ssl_ca_certs, "
     "ssl_certfile, ssl_keyfile, ssl_cert_reqs, ssl_check_hostname) or unix:///path/to.sock?db=0"
 )
+_SCHEMES = frozenset({"redis", "rediss", "unix"})
+_LATER_SCHEMES = frozenset({"redis+cluster", "rediss+cluster", "redis+sentinel"})
 _TLS_OPTIONS = {
     "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname",
 }  # fmt: skip
@@ -63,8 +65,10 @@ def parse_redis_url(url: str) -> RedisAddress:
         raise _invalid("is not a URL") from None
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     is_unix = parts.scheme == "unix"
-    if parts.scheme not in {"redis", "rediss", "unix"}:
-        raise _invalid(f"has the unknown scheme {parts.scheme!r}")
+    if parts.scheme in _LATER_SCHEMES:
+        raise _invalid(f"has the scheme {parts.scheme}: not supported by this version")
+    if parts.scheme not in _SCHEMES:
+        raise _invalid(f"names no counter store: unknown scheme {parts.scheme!r}")
     allowed = {"db"} | (_TLS_OPTIONS if parts.scheme == "rediss" else set())
     unknown = sorted(set(options) - allowed)
     if unknown:

@@ -1,32 +1,102 @@
-"""What a connection to PostgreSQL does beyond SQLAlchemy's: no answer without end, no loss.
+"""An engine on PostgreSQL: what its connections say and do beyond SQLAlchemy's.
 
 A server that fails says so. One that hangs (a frozen disk, a stopped machine whose kernel still
 acknowledges) says nothing, and neither libpq nor psycopg knows a deadline for an answer.
 
-Where a server, database or role says ``synchronous_commit=off``, a commit is told before it is on
-the disk: a ledger that crashes forgets what the journal has dropped, a key database revocations.
+Nothing is kept in a session: no start parameter, no SET outside of a transaction, no prepared
+statement. So a pooler in transaction mode may stand between (docs/operations.md).
 
 Apart from ``engine`` because psycopg is loaded only where there is such a database.
-Source: design section 13.
+Source: design section 13; psycopg, "Prepared statements".
 """
 
+import re
+from collections.abc import Mapping
 from math import inf
 from time import monotonic
 from typing import Any, Final, TypeVar
 
 from psycopg import Connection, OperationalError
 from psycopg.abc import PQGen
-from sqlalchemy import Engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL
 
-_COMMIT_DURABLY: Final = (
-    "SELECT set_config('synchronous_commit', 'on', false)"
-    " WHERE current_setting('synchronous_commit') = 'off'"
-)
-"""Any other value waits for one disk at least; which ones is the operator's choice."""
+from gateway.database.one_server import OneServer
+from gateway.database.url import PostgresqlUrl
+
+CONNECT_TIMEOUT_SECONDS: Final = 5
+CONNECT_TIMEOUT_OF_SEVERAL_SECONDS: Final = 2
+"""For each host, where there are several: the next one is tried before a look-up is given up."""
+
+SILENT_PEER_TIMEOUT_MILLISECONDS: Final = 10_000
+"""How long unacknowledged bytes to PostgreSQL may be outstanding before the connection is dead."""
+
+CONNECTION_AGE_MAX_SECONDS: Final = 30
+"""An older connection is replaced before its next use: so long at most goes a worker on with an old
+primary that does not know that it is one. Twelve new connections in that time cost nothing."""
+
+GIVE_UP_SECONDS: Final = 5.0
+"""How much longer an answer is waited for here: a server that still lives says so itself, and ends
+what would go on holding its locks."""
+
+_OPTION: Final = re.compile(r"(?:-c\s*|--)([A-Za-z_][A-Za-z0-9_.-]*)\s*=")
 
 Answer = TypeVar("Answer")
+
+
+def postgresql_engine(
+    url: PostgresqlUrl,
+    *,
+    lock_milliseconds: int,
+    answer_seconds: float | None,
+    pool: Mapping[str, Any],
+) -> Engine:
+    """Return an engine; it connects to nothing yet.
+
+    Args:
+        url: See there.
+        lock_milliseconds: How long a statement waits for another transaction.
+        answer_seconds: See ``create_engine_for``.
+        pool: Options of the engine's pool.
+    """
+    engine = create_engine(
+        # Nothing secret: this URL is what errors and logs show.
+        URL.create("postgresql+psycopg", host=url.hosts or None, database=url.database),
+        connect_args=connect_arguments(url),
+        pool_recycle=CONNECTION_AGE_MAX_SECONDS,
+        **pool,
+    )
+    if answer_seconds is not None:
+        bound_answers(engine, answer_seconds + GIVE_UP_SECONDS)
+    settings = transaction_settings(url, lock_milliseconds, answer_seconds)
+    OneServer(settings, url.address).watch(engine)
+    return engine
+
+
+def connect_arguments(url: PostgresqlUrl) -> dict[str, object]:
+    """Return what is said at each connect; a URL may say it otherwise."""
+    ours: dict[str, object] = {
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "tcp_user_timeout": SILENT_PEER_TIMEOUT_MILLISECONDS,
+        "application_name": "enforcement-gateway",
+        "prepare_threshold": None,
+    }
+    if url.has_several_hosts:
+        ours["connect_timeout"] = CONNECT_TIMEOUT_OF_SEVERAL_SECONDS
+        ours["target_session_attrs"] = "read-write"
+    return {**ours, **url.keywords}
+
+
+def transaction_settings(
+    url: PostgresqlUrl, lock_milliseconds: int, answer_seconds: float | None
+) -> dict[str, str]:
+    """Return what each transaction sets; what the URL's ``options`` set stands."""
+    ours = {"lock_timeout": str(lock_milliseconds), "timezone": "UTC"}
+    if answer_seconds is not None:
+        ours["statement_timeout"] = str(round(answer_seconds * 1000))
+    theirs = _OPTION.findall(url.keywords.get("options", ""))
+    named = {name.replace("-", "_").lower() for name in theirs}
+    return {name: value for name, value in ours.items() if name not in named}
 
 
 class BoundedConnection(Connection[Any]):
@@ -52,18 +122,6 @@ class BoundedConnection(Connection[Any]):
         except StopIteration as end:
             answer: Answer = end.value
             return answer
-
-
-def commit_durably(engine: Engine) -> None:
-    """Have an engine's connections wait for the disk at each commit."""
-
-    def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        cursor.execute(_COMMIT_DURABLY)
-        cursor.close()
-        connection.commit()
-
-    event.listen(engine, "connect", prepare)
 
 
 def bound_answers(engine: Engine, answer_seconds: float) -> None:

@@ -1,10 +1,11 @@
 """Where a cache stands in its source's change feed, and whether it still follows it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from gateway.clock import Clock
-from gateway.keys.port import Change, KeySource
+from gateway.keys.port import Change, FeedEnd, KeySource
 
 AWAY_MAX_SECONDS: Final = 3_600
 """After a longer absence the cache forgets all: the source keeps its feed for a day only."""
@@ -23,7 +24,7 @@ class ChangeFeed:
     def __init__(self, source: KeySource, *, clock: Clock) -> None:
         self._source = source
         self._clock = clock
-        self._position: int | None = None
+        self._position: FeedEnd | None = None
         self._read_at_micro = clock.monotonic_micro()
         self._reminded_at_micro: int | None = None
 
@@ -40,17 +41,24 @@ class ChangeFeed:
         """
         began_at_micro = self._clock.monotonic_micro()
         away_micro = began_at_micro - self._read_at_micro
-        latest = self._source.latest_sequence()
+        latest = self._source.feed_end()
         position = self._position
-        # A feed that went back is another database, or a restored one.
-        if position is None or latest < position or away_micro > AWAY_MAX_SECONDS * _MICRO:
+        if (
+            position is None
+            or away_micro > AWAY_MAX_SECONDS * _MICRO
+            # Another server may have lost changes that were read, and have others in their places.
+            or latest.server != position.server
+            # A feed that went back is another database, or a restored one.
+            or latest.sequence < position.sequence
+        ):
             changes: list[Change] | None = None
             self._position = latest
-        elif latest == position:
+        elif latest.sequence == position.sequence:
             changes = []
         else:
-            changes = list(self._source.changes_after(position))
-            self._position = max((change.sequence for change in changes), default=position)
+            changes = list(self._source.changes_after(position.sequence))
+            last = max((change.sequence for change in changes), default=position.sequence)
+            self._position = replace(position, sequence=last)
         self._read_at_micro = began_at_micro
         return changes
 
@@ -68,4 +76,4 @@ class ChangeFeed:
         """Yield what to log after a successful read: something only if it had failed before."""
         if self._reminded_at_micro is not None:
             self._reminded_at_micro = None
-            yield "keys.feed_regained", {"position": self._position or 0}
+            yield "keys.feed_regained", {"position": self._position.sequence if self._position else 0}

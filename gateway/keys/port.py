@@ -85,6 +85,19 @@ class Change:
     key_hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class FeedEnd:
+    """Where a source's change feed ends.
+
+    Attributes:
+        sequence: The newest change's, 0 if nothing ever changed.
+        server: Names the server that says so: positions of two servers can't be compared.
+    """
+
+    sequence: int
+    server: str = ""
+
+
 class KeySource(Protocol):
     """Where a caching directory gets its entries from; blocking, called in a thread."""
 
@@ -96,8 +109,8 @@ class KeySource(Protocol):
         """Return changes after ``sequence`` in order, late committers included."""
         ...
 
-    def latest_sequence(self) -> int:
-        """Return the newest sequence number, 0 if nothing ever changed."""
+    def feed_end(self) -> FeedEnd:
+        """Return where the change feed ends now."""
         ...
 
 

@@ -18,11 +18,13 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.clock import Clock
 from gateway.database.engine import reading, writing
+from gateway.database.one_server import server_of
 from gateway.errors import DirectoryUnavailable, GatewayError
 from gateway.keys import queries
 from gateway.keys.format import is_same_hash
 from gateway.keys.port import (
     Change,
+    FeedEnd,
     KeyDescription,
     KeyEntry,
     NewKey,
@@ -72,10 +74,11 @@ class SqlKeyStore:
             rows = connection.execute(queries.CHANGES_AFTER, {"position": sequence})
             return [Change(row.sequence, bytes(row.key_hash)) for row in rows]
 
-    def latest_sequence(self) -> int:
-        """Return where the change feed ends."""
+    def feed_end(self) -> FeedEnd:
+        """Return where the change feed ends, and on which server."""
         with self._reading() as connection:
-            return int(connection.scalar(queries.LATEST_CHANGE) or 0)
+            latest = int(connection.scalar(queries.LATEST_CHANGE) or 0)
+            return FeedEnd(latest, server_of(connection))
 
     def create_workspace(self, workspace: Workspace) -> None:
         """Add a tenant.

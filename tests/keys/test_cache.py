@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from gateway.errors import DirectoryUnavailable, GatewayError
 from gateway.keys.cache import CacheLimits, CachingKeyDirectory
-from gateway.keys.port import Change, KeyEntry
+from gateway.keys.port import Change, FeedEnd, KeyEntry
 from gateway.telemetry.metrics import DirectoryStats
 from tests.support.fake_clock import FakeClock
 
@@ -43,10 +43,10 @@ class Source:
             raise DirectoryUnavailable("keys.away", "away")
         return [change for change in self.feed if change.sequence > sequence]
 
-    def latest_sequence(self) -> int:
+    def feed_end(self) -> FeedEnd:
         latest = len(self.feed)
         assert self.feed_gate.wait(5)
-        return latest
+        return FeedEnd(latest)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import DirectoryUnavailable
 from gateway.keys.cache import CacheLimits, CachingKeyDirectory
-from gateway.keys.port import Change, KeyEntry
+from gateway.keys.port import Change, FeedEnd, KeyEntry
 from gateway.telemetry.metrics import DirectoryStats
 from tests.support.fake_clock import FakeClock
 
@@ -38,10 +38,10 @@ class GatedSource:
     def changes_after(self, sequence: int) -> Sequence[Change]:
         return self.feed[sequence:]
 
-    def latest_sequence(self) -> int:
+    def feed_end(self) -> FeedEnd:
         if self.is_away:
             raise DirectoryUnavailable("directory.unavailable", "away")
-        return len(self.feed)
+        return FeedEnd(len(self.feed))
 
     def change(self, key_hash: bytes, plan: str) -> None:
         self.entries[key_hash] = entry_of(key_hash, plan)

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.errors import DirectoryUnavailable
 from gateway.keys.feed import AWAY_MAX_SECONDS, REMIND_SECONDS, ChangeFeed
-from gateway.keys.port import Change, KeyEntry
+from gateway.keys.port import Change, FeedEnd, KeyEntry
 from tests.support.fake_clock import FakeClock
 
 
@@ -16,6 +16,7 @@ class Feed:
     def __init__(self) -> None:
         self.changes: list[Change] = []
         self.is_away = False
+        self.server = "a"
 
     def add(self, name: bytes) -> Change:
         change = Change(len(self.changes) + 1, name)
@@ -28,10 +29,10 @@ class Feed:
     def changes_after(self, sequence: int) -> Sequence[Change]:
         return [change for change in self.changes if change.sequence > sequence]
 
-    def latest_sequence(self) -> int:
+    def feed_end(self) -> FeedEnd:
         if self.is_away:
             raise DirectoryUnavailable("directory.unavailable", "away")
-        return len(self.changes)
+        return FeedEnd(len(self.changes), self.server)
 
 
 @pytest.fixture
@@ -68,6 +69,36 @@ def test_a_feed_that_went_back_means_that_all_may_have_changed(
     source.changes.pop()
     assert feed.read() is None
     assert feed.read() == []
+
+
+def test_on_another_server_all_may_have_changed_wherever_its_feed_ends(
+    source: Feed, feed: ChangeFeed
+) -> None:
+    """A standby that was promoted may lack changes, and have others under their numbers."""
+    source.add(b"a")
+    feed.read()
+    for server, added in (("b", []), ("c", [b"b"]), ("a", [])):
+        for name in added:
+            source.add(name)
+        source.server = server
+        assert feed.read() is None
+        assert feed.read() == []
+
+
+def test_changes_read_from_two_servers_are_no_proof(source: Feed, feed: ChangeFeed) -> None:
+    """The end was asked of one server, what comes before it of the next."""
+    source.add(b"a")
+    feed.read()
+    read = source.changes_after
+
+    def moved(sequence: int) -> Sequence[Change]:
+        source.server = "b"
+        return read(sequence)
+
+    source.add(b"b")
+    source.changes_after = moved  # type: ignore[method-assign]
+    feed.read()
+    assert feed.read() is None
 
 
 def test_after_a_long_absence_all_may_have_changed(

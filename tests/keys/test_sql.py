@@ -147,7 +147,7 @@ def test_a_workspaces_change_is_announced_for_its_keys_alone(store: SqlKeyStore)
     store.create_workspace(Workspace("beta", "FREE", WorkspaceStatus.ACTIVE, NOW_MICRO))
     ours = {add_key(store).key_hash for _ in range(3)}
     add_key(store, "beta")
-    position = store.latest_sequence()
+    position = store.feed_end().sequence
     store.update_workspace("acme", plan=None, status=WorkspaceStatus.SUSPENDED)
     changes = store.changes_after(position)
     assert {change.key_hash for change in changes} == ours
@@ -167,13 +167,13 @@ def test_pages_of_workspaces_follow_each_other(store: SqlKeyStore) -> None:
 
 def test_the_feed_is_kept_for_a_day(store: SqlKeyStore, database: Engine, clock: FakeClock) -> None:
     old = add_key(store)
-    position = store.latest_sequence()
+    position = store.feed_end().sequence
     clock.advance(queries.FEED_KEPT_MICRO / MICRO + 1)
     new = add_key(store)
     with database.connect() as connection:
         kept = connection.scalars(select(key_changes.c.key_hash)).all()
     assert [bytes(key_hash) for key_hash in kept] == [new.key_hash] != [old.key_hash]
-    assert store.latest_sequence() == position + 1
+    assert store.feed_end().sequence == position + 1
 
 
 def test_a_slow_writer_can_not_be_overtaken_in_the_feed(
@@ -181,7 +181,7 @@ def test_a_slow_writer_can_not_be_overtaken_in_the_feed(
 ) -> None:
     """On PostgreSQL sequence numbers are drawn before the commit: writers take turns."""
     first, second = add_key(store), add_key(store)
-    position = store.latest_sequence()
+    position = store.feed_end().sequence
     done = threading.Event()
 
     def revoke_second() -> None:
@@ -194,7 +194,7 @@ def test_a_slow_writer_can_not_be_overtaken_in_the_feed(
         store._announce(slow, first.key_hash)
         thread.start()
         assert not done.wait(0.2)
-        assert store.latest_sequence() == position
+        assert store.feed_end().sequence == position
     thread.join(10)
     changes = store.changes_after(position)
     assert [change.key_hash for change in changes] == [first.key_hash, second.key_hash]
@@ -248,4 +248,4 @@ def test_a_database_that_is_away_is_a_directory_unavailable() -> None:
     with pytest.raises(DirectoryUnavailable):
         store.load(b"\0" * 32)
     with pytest.raises(DirectoryUnavailable):
-        store.latest_sequence()
+        store.feed_end().sequence

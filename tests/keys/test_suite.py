@@ -123,7 +123,7 @@ def test_a_plan_is_known_for_any_instant(store: SqlKeyStore) -> None:
 
 def test_every_change_is_announced(store: SqlKeyStore, made: NewSecret) -> None:
     store.create_workspace(Workspace("acme", "STARTER", WorkspaceStatus.ACTIVE, NOW_MICRO))
-    before = store.latest_sequence()
+    before = store.feed_end().sequence
     store.create_key(new_key(made))
     store.revoke_key(made.key_id, at_micro=NOW_MICRO)
     store.update_workspace("acme", plan="GROWTH", status=None)
@@ -132,7 +132,7 @@ def test_every_change_is_announced(store: SqlKeyStore, made: NewSecret) -> None:
 
     assert len(news) >= 3
     assert {change.key_hash for change in news} == {made.key_hash}
-    assert store.changes_after(store.latest_sequence()) == []
+    assert store.changes_after(store.feed_end().sequence) == []
 
 
 def test_t16_use_is_written_at_most_once_an_hour(store: SqlKeyStore, made: NewSecret) -> None:
