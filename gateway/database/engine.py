@@ -196,8 +196,10 @@ def _blames_data(error: SQLAlchemyError, dialect: str) -> bool:
         return isinstance(error, StatementError)
     if dialect == "sqlite":
         return isinstance(error, InterfaceError | ProgrammingError)
-    # psycopg says ProgrammingError without a code when a value has no SQL type.
-    return isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", None) is None
+    # psycopg says ProgrammingError without a code when a value has no SQL type, and without a
+    # statement when a parameter of the connection has no meaning.
+    is_from_here = getattr(error.orig, "sqlstate", None) is None and error.statement is not None
+    return isinstance(error, ProgrammingError) and is_from_here
 
 
 def _said(error: SQLAlchemyError) -> tuple[str | None, str]:

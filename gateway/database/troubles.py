@@ -164,7 +164,7 @@ TROUBLES: Final = (
         "42",
         says=r"no such (table|column)",
     ),
-    _trouble("", "correct the parameter in the URL", says=r"invalid .*value|invalid connection"),
+    _trouble("", "correct the parameter in the URL", says=r"invalid .*value|bad value for|invalid connection"),
     _trouble(
         "",
         "another process holds the file: a backup, a tool with an open transaction?",
@@ -192,12 +192,14 @@ def trouble_of(state: str | None, text: str) -> Trouble:
     """Return what a refusal means.
 
     Args:
-        state: Its SQLSTATE, if it has one: then the text, which may hold names, is not asked.
+        state: Its SQLSTATE, if it has one: then the text, which may repeat names, is not looked at.
+            A pooler gives the one of protocol errors (08P01) to all that it refuses.
         text: All that the driver says.
     """
+    speaks = state is None or state.startswith("08")
     for trouble in TROUBLES:
         if state is not None and any(state.startswith(one) for one in trouble.states):
             return trouble
-        if state is None and trouble.says is not None and trouble.says.search(text):
+        if speaks and trouble.says is not None and trouble.says.search(text):
             return trouble
     return GENERAL

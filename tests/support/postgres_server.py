@@ -95,7 +95,7 @@ def running_postgres(
         copy_of: What it begins with; otherwise it begins empty.
         is_standby: Follow the one that it is a copy of.
     """
-    account = _account()
+    account = account_for_servers()
     programs = _find_programs(account)
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # sockets need a short path
     try:
@@ -117,7 +117,8 @@ def running_postgres(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _account() -> pwd.struct_passwd | None:
+def account_for_servers() -> pwd.struct_passwd | None:
+    """Return whom servers run as that refuse to run as root; None for this user."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
