@@ -1,8 +1,19 @@
 """``python -m gateway`` and the ``gateway`` command."""
 
+import os
 import sys
 
-from gateway.cli.app import main
+from gateway.cli import app
+
+OTHERS = 0o077
+"""What nobody else may do with what a command or a worker creates: it holds usage and keys."""
+
+
+def main() -> int:
+    """Run the command line; see ``gateway.cli.app``."""
+    os.umask(os.umask(OTHERS) | OTHERS)  # inherited by the programs that it becomes or starts
+    return app.main()
+
 
 if __name__ == "__main__":
     sys.exit(main())

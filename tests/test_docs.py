@@ -51,7 +51,7 @@ REDIS_URL = "redis://127.0.0.1:6379/0"
 
 ERRORS = {
     *("GatewayError", "StoreUnavailable", "DirectoryUnavailable", "LedgerUnavailable"),
-    *("LedgerRefusesAll", "_note_away"),
+    *("LedgerRefusesAll", "Trouble", "_note_away", "_trouble"),
 }
 """Calls whose first argument is an error's code."""
 LEVELS = {"warning", "error", "critical"}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ensure_services.sh: see that the real servers which the tests start can be started here.
-# Installs Redis and curl where it may (root on Debian); says what to install where it may not.
+# Installs Redis, PgBouncer and curl where it may (root on Debian); says what to install where it may not.
 # Starts nothing: every test run has its own servers on free ports.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -41,6 +41,12 @@ ensure_postgresql() {
   missing "PostgreSQL" postgresql postgresql
 }
 
+ensure_pgbouncer() {
+  if command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]; then return; fi
+  if can_install && apt_install pgbouncer; then return; fi
+  echo "no pgbouncer found: the tests that need it are skipped (brew or apt-get install it)" >&2
+}
+
 ensure_curl() {
   if command -v curl >/dev/null; then return; fi
   if can_install && apt_install curl ca-certificates; then return; fi
@@ -49,4 +55,5 @@ ensure_curl() {
 
 ensure_redis
 ensure_postgresql
+ensure_pgbouncer
 ensure_curl

@@ -5,6 +5,7 @@
 the names that redis-py gave them.
 """
 
+import re
 import ssl
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -22,6 +23,7 @@ _LATER_SCHEMES = frozenset({"redis+cluster", "rediss+cluster", "redis+sentinel"}
 _TLS_OPTIONS = {
     "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname",
 }  # fmt: skip
+_AT_BEHIND_HOST = re.compile(r"//[^/?]*[/?].*@")
 _SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -57,6 +59,8 @@ def parse_redis_url(url: str) -> RedisAddress:
     """
     if "#" in url:
         raise _invalid("has a fragment; write '#' in a password as %23")
+    if not url.lower().startswith("unix:") and _AT_BEHIND_HOST.search(url):
+        raise _invalid("has an @ behind a / or a ?; in a password write / as %2F, ? as %3F")
     try:
         parts = urlsplit(url)
         port = parts.port

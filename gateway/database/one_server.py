@@ -39,6 +39,19 @@ broke, servers that stop or start, read-only ones, a pooler's that has lost its 
 server refuses because it recovers (of which 55000 and 0A000 may mean something else: then it costs
 some new connections)."""
 
+_WHICH_SERVER: Final = (
+    "concat_ws(' ', inet_server_addr(), inet_server_port(), "
+    "extract(epoch FROM pg_postmaster_start_time()))"
+)
+
+_COMMIT_DURABLY: Final = (
+    "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
+    "WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
+)
+"""Where a server, database or role says ``off``, a commit is acknowledged before it is on the disk:
+a ledger that crashes forgets what the journal has dropped, a key database revocations. Any other
+value waits for one disk at least; which ones is the operator's choice."""
+
 _log = structlog.get_logger("database")
 
 
@@ -133,22 +146,15 @@ def server_of(connection: Connection) -> str:
 
 
 def _question(settings: Mapping[str, str]) -> str:
-    """Return the statement that begins a transaction.
-
-    Where a server, database or role says ``synchronous_commit=off``, a commit is acknowledged
-    before it is on the disk: a ledger that crashes forgets what the journal has dropped, a key
-    database revocations. Any other value waits for one disk at least; which ones is the operator's
-    choice.
-    """
-    made = "".join(f", set_config('{name}', '{value}', true)" for name, value in settings.items())
-    return (
-        "SELECT pg_catalog.pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
-        "concat_ws(' ', inet_server_addr(), inet_server_port(), "
-        "extract(epoch FROM pg_postmaster_start_time())), "
-        "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
-        "WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)"
-        f"{made}"
+    """Return the statement that begins a transaction."""
+    asked = (
+        "pg_catalog.pg_is_in_recovery()",
+        "current_setting('transaction_read_only') = 'on'",
+        _WHICH_SERVER,
+        _COMMIT_DURABLY,
+        *(f"set_config('{name}', '{value}', true)" for name, value in settings.items()),
     )
+    return f"SELECT {', '.join(asked)}"
 
 
 def _judge(context: ExceptionContext) -> None:

@@ -44,8 +44,11 @@ def sqlite_engine(file: Path, *, lock_seconds: float, pool: Mapping[str, Any]) -
     Raises:
         GatewayError: ``database.folder_missing`` or ``database.not_writable``.
     """
-    _require_writable(file)
-    make_private(file)
+    try:
+        _require_writable(file)
+        make_private(file)
+    except OSError as error:
+        raise _not_writable(f"{file} can't be used: {error.strerror}") from error
     engine = create_engine(
         URL.create("sqlite", database=str(file)),
         connect_args={"timeout": lock_seconds},
@@ -71,7 +74,7 @@ def make_private(file: Path) -> None:
     """Make a database file for its owner alone, or close one that everybody can read.
 
     Raises:
-        GatewayError: ``database.not_writable``.
+        OSError: it can't be made.
     """
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, OWN)
@@ -79,8 +82,6 @@ def make_private(file: Path) -> None:
         for name in ("", *_COMPANIONS):
             with suppress(FileNotFoundError):
                 _close_to_others(file.with_name(file.name + name))
-    except OSError as error:
-        raise _not_writable(f"{file} can't be made: {error.strerror}") from error
     else:
         os.fchmod(descriptor, OWN)  # a umask may have taken more than it should
         os.close(descriptor)

@@ -32,7 +32,9 @@ def _trouble(code: str, hint: str, *states: str, says: str = "") -> Trouble:
     return Trouble(code, hint, frozenset(states), pattern)
 
 
-GENERAL: Final = Trouble("", "see that the database runs and that this user may reach and change it")
+GENERAL: Final = Trouble(
+    "", "see that the database runs and that this user may reach and change it"
+)
 
 READ_ONLY: Final = _trouble(
     "database.read_only",
@@ -164,7 +166,11 @@ TROUBLES: Final = (
         "42",
         says=r"no such (table|column)",
     ),
-    _trouble("", "correct the parameter in the URL", says=r"invalid .*value|bad value for|invalid connection"),
+    _trouble(
+        "",
+        "correct the parameter in the URL",
+        says=r"invalid .*value|bad value for|invalid connection",
+    ),
     _trouble(
         "",
         "another process holds the file: a backup, a tool with an open transaction?",

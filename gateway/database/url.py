@@ -22,9 +22,7 @@ URL_HINT: Final = "write sqlite:///folder/file.db or postgresql://user:password@
 DEFAULT_PORT: Final = "5432"
 
 _SQLITE: Final = frozenset({"sqlite"})
-_POSTGRESQL: Final = frozenset(
-    {"postgres", "postgresql", "postgresql+psycopg", "postgres+psycopg"}
-)
+_POSTGRESQL: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg", "postgres+psycopg"})
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,39}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")

@@ -161,9 +161,11 @@ class CachingKeyDirectory(KeyDirectory):
             news = await self._read_feed()
         except Exception as error:  # noqa: BLE001 - whatever it is: unwatched, keys stay valid
             self._stats.errors += 1
-            told = error.message if isinstance(error, GatewayError) else repr(error)
+            told, hint = repr(error), ""
+            if isinstance(error, GatewayError):
+                told, hint = error.message, error.hint
             for event, facts in self._feed.lost():
-                _log.warning(event, **facts, error=told)
+                _log.warning(event, **facts, error=told, hint=hint)
             return
         for event, facts in self._feed.regained():
             _log.info(event, **facts)

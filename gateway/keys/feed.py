@@ -76,4 +76,7 @@ class ChangeFeed:
         """Yield what to log after a successful read: something only if it had failed before."""
         if self._reminded_at_micro is not None:
             self._reminded_at_micro = None
-            yield "keys.feed_regained", {"position": self._position.sequence if self._position else 0}
+            yield (
+                "keys.feed_regained",
+                {"position": self._position.sequence if self._position else 0},
+            )

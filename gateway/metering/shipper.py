@@ -24,7 +24,8 @@ from gateway.telemetry.metrics import ShipperStats
 
 _log = structlog.get_logger("shipper")
 
-_BACK_OFF_MAX_SECONDS: Final = 30.0
+_BACK_OFF_MAX_SECONDS: Final = 5.0
+"""After a failover that took minutes, too, records go on within seconds."""
 
 CLOSE_SECONDS: Final = 5.0
 """How long the end waits for a batch: many times as long as one takes."""
@@ -138,7 +139,7 @@ class Shipper:
             try:
                 return await self._ship_oldest()
             except GatewayError as error:
-                self._note_away(error.code, error.message)
+                self._note_away(error.code, error.message, error.hint)
             except OSError as error:
                 self._note_away("journal.unreadable", error.strerror or str(error))
             except Exception as error:  # noqa: BLE001 - else nothing were shipped until a restart
@@ -166,7 +167,7 @@ class Shipper:
     def _pause_seconds(self) -> float:
         return min(self._interval_seconds * 2.0**self._failures, _BACK_OFF_MAX_SECONDS)
 
-    def _note_away(self, code: str, message: str) -> None:
+    def _note_away(self, code: str, message: str, hint: str = "") -> None:
         """Count every failure, log the change of state."""
         self._stats.errors += 1
         self._failures = min(self._failures + 1, 10)
@@ -176,6 +177,7 @@ class Shipper:
                 "shipper.ledger_away",
                 code=code,
                 error=message,
+                hint=hint,
                 unshipped=self._journal.unshipped_records,
             )
 

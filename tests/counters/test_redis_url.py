@@ -49,6 +49,8 @@ def test_tls_verifies_unless_told_otherwise() -> None:
     [
         ("http://:secret@cache", "unknown scheme 'http'"),
         ("redis://:secret@cache:port", "not a URL"),
+        ("redis://:p/secret@cache", "write / as %2F"),
+        ("rediss://:p?secret@cache", "? as %3F"),
         ("redis://:secret@cache/first", "by something else than a number"),
         ("redis://:secret@cache?timeout=3", "unknown options: timeout"),
         ("redis://:secret@cache?ssl_ca_certs=x", "unknown options: ssl_ca_certs"),

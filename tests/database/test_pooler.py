@@ -79,7 +79,7 @@ def test_each_transaction_has_its_settings_and_leaves_none(engine: Engine, url: 
 
 
 def test_no_statement_is_prepared(engine: Engine) -> None:
-    """psycopg prepares what it has seen five times; another session knows nothing of it."""
+    """Psycopg prepares what it has seen five times; another session knows nothing of it."""
 
     def ask(number: int) -> int:
         with reading(engine, LedgerUnavailable, CODE) as connection:

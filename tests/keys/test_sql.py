@@ -248,4 +248,4 @@ def test_a_database_that_is_away_is_a_directory_unavailable() -> None:
     with pytest.raises(DirectoryUnavailable):
         store.load(b"\0" * 32)
     with pytest.raises(DirectoryUnavailable):
-        store.feed_end().sequence
+        store.feed_end()

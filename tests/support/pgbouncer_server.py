@@ -1,7 +1,7 @@
 """A real PgBouncer in front of a PostgreSQL of a test, on a free port; nothing is kept.
 
-Debian's package brings it (tools/ensure_services.sh installs it); a test that needs it is skipped by
-name where it is missing. It refuses to run as root, like PostgreSQL.
+Debian's package brings it (tools/ensure_services.sh installs it); without it a test that needs it
+is skipped by name. It refuses to run as root, like PostgreSQL.
 """
 
 import os

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+import pytest
 
 USER = "gateway"
 PASSWORD = "not-a-secret-Xy7"
@@ -195,6 +196,8 @@ def _copy(
     *,
     is_standby: bool,
 ) -> None:
+    if not (programs / "pg_basebackup").exists():
+        pytest.skip("pg_basebackup is not installed")
     _run(
         [
             *(programs / "pg_basebackup", "--pgdata", folder / "data", "--checkpoint", "fast"),

@@ -68,7 +68,9 @@ def make_keys(gateway: GatewayProcess, server: PostgresServer, number: int) -> l
 
 def revoke(server: PostgresServer, secret: str) -> None:
     key_hash = hash_secret(secret.encode())
-    key_id = server.value(f"SELECT key_id FROM api_keys WHERE key_hash = '\\x{key_hash.hex()}'", "gw")
+    key_id = server.value(
+        f"SELECT key_id FROM api_keys WHERE key_hash = '\\x{key_hash.hex()}'", "gw"
+    )
     with key_store(server) as store:
         store.revoke_key(str(key_id), at_micro=None)
 
