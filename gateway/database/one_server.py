@@ -13,10 +13,12 @@ Sources: PostgreSQL documentation, appendix A (25006) and 34.1.2 (``target_sessi
 SQLAlchemy, "Dealing with disconnects"; PgBouncer, "SQL feature map for pooling modes".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import inf
 from threading import Lock
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection, Engine, event
@@ -29,6 +31,12 @@ from gateway.database.troubles import READ_ONLY, TOO_OLD, Trouble
 
 OLDEST_VERSION: Final = 130_000
 """libpq's number of PostgreSQL 13."""
+
+QUESTION_SECONDS: Final = 10.0
+"""How long the question that begins a transaction may take: no server needs so long for it, though
+a pooler's queue may. A server that stands still is left sooner than a statement's bound says."""
+
+_TOLD_EVERY_SECONDS: Final = 10.0
 
 _MADE_AT: Final = "gateway.made_at_seconds"
 _SERVER: Final = "gateway.server"
@@ -88,6 +96,7 @@ class OneServer:
         self._lock = Lock()
         self._not_before_seconds = 0.0
         self._server = ""
+        self._told_at_seconds = -inf
 
     def watch(self, engine: Engine) -> None:
         """Begin to watch an engine, before its first connection."""
@@ -110,7 +119,8 @@ class OneServer:
             raise DisconnectionError("older than the last change of servers")
 
     def _ask(self, connection: Connection) -> None:
-        recovers, reads_only, server = connection.exec_driver_sql(self._question).one()[:3]
+        with _soon(connection.connection.driver_connection):
+            recovers, reads_only, server = connection.exec_driver_sql(self._question).one()[:3]
         made_at_seconds: float = connection.info[_MADE_AT]
         if recovers or reads_only:
             with self._lock:
@@ -132,8 +142,29 @@ class OneServer:
                 is_change = bool(self._server)
                 self._server, self._not_before_seconds = server, made_at_seconds
                 if is_change:
-                    _log.info("database.server_changed", database=self._shown)
+                    self._tell_change()
         return True
+
+    def _tell_change(self) -> None:
+        """Log a change; a pooler that leads to two servers by turns would have many."""
+        now_seconds = monotonic()
+        if now_seconds - self._told_at_seconds >= _TOLD_EVERY_SECONDS:
+            self._told_at_seconds = now_seconds
+            _log.info("database.server_changed", database=self._shown)
+
+
+@contextmanager
+def _soon(driver: Any) -> Iterator[None]:  # noqa: ANN401 - a ``BoundedConnection``, or psycopg's own
+    """Wait no longer than for the question, where there is a bound at all."""
+    usual_seconds = getattr(driver, "answer_seconds", inf)
+    if usual_seconds == inf:
+        yield
+        return
+    driver.answer_seconds = min(usual_seconds, QUESTION_SECONDS)
+    try:
+        yield
+    finally:
+        driver.answer_seconds = usual_seconds
 
 
 def server_of(connection: Connection) -> str:

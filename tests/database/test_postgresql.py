@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -51,6 +52,22 @@ def test_a_connection_that_hangs_while_nobody_uses_it_is_replaced(engine: Engine
         hung = backend_of(connection)
     with stopped(hung), reading(engine, LedgerUnavailable, CODE) as connection:
         assert backend_of(connection) != hung
+
+
+def test_one_that_hangs_is_left_sooner_than_a_statement_is_given_up(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What begins a transaction takes no time, and its end must not be waited for as long."""
+    engine = create_engine_for(postgres_server.url())
+    with reading(engine, LedgerUnavailable, CODE) as connection:
+        hung = backend_of(connection)
+    monkeypatch.setattr("gateway.database.one_server.QUESTION_SECONDS", 0.2)
+    began_at_seconds = monotonic()
+    with stopped(hung), reading(engine, LedgerUnavailable, CODE) as connection:
+        assert backend_of(connection) != hung
+        assert monotonic() - began_at_seconds < ANSWER_SECONDS / 2
+        assert connection.execute(text("SELECT 1 FROM pg_sleep(0.5)")).scalar_one() == 1
+    engine.dispose()
 
 
 def test_an_answer_in_time_may_come_late(engine: Engine) -> None:

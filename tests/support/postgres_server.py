@@ -69,6 +69,9 @@ class PostgresServer:
         """Let it take no writes from the next transaction on; it lives on."""
         self.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         self.execute("SELECT pg_reload_conf()")
+        # All sessions were signalled before one begins that has it.
+        while self.value("SHOW default_transaction_read_only") != "on":
+            pass
 
     def promote(self) -> None:
         """Make a primary of a standby."""
