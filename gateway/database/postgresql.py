@@ -22,7 +22,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 from gateway.database.one_server import OneServer
-from gateway.database.url import PostgresqlUrl
+from gateway.database.url import DEFAULT_PORT, PostgresqlUrl
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
 CONNECT_TIMEOUT_OF_SEVERAL_SECONDS: Final = 2
@@ -126,12 +126,32 @@ class BoundedConnection(Connection[Any]):
 
 def bound_answers(engine: Engine, answer_seconds: float) -> None:
     """Have an engine's connections given up that do not answer in time."""
+    last = ("", "")
 
     def connect(
         _dialect: object, _entry: object, _arguments: object, names: dict[str, Any]
     ) -> BoundedConnection:
-        made = BoundedConnection.connect(**names)
+        nonlocal last
+        made = BoundedConnection.connect(**beginning_with(last, names))
         made.answer_seconds = answer_seconds
+        last = made.info.host, str(made.info.port)
         return made
 
     event.listen(engine, "do_connect", connect)
+
+
+def beginning_with(last: tuple[str, str], names: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a connect, with that of several hosts first which was the last.
+
+    Otherwise each new connection would wait for one that is gone without a trace.
+    """
+    hosts = str(names.get("host", "")).split(",")
+    ports = str(names.get("port", "")).split(",")
+    if len(ports) < len(hosts):
+        ports = [ports[0] or DEFAULT_PORT] * len(hosts)
+    places = list(zip(hosts, ports, strict=False))
+    if last not in places[1:] or "hostaddr" in names:
+        return names
+    ordered = [last, *(place for place in places if place != last)]
+    host, port = (",".join(part) for part in zip(*ordered, strict=True))
+    return {**names, "host": host, "port": port}

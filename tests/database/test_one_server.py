@@ -1,5 +1,6 @@
 """A connection that is alive proves nothing: it may lead to a server that was left."""
 
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -213,6 +214,17 @@ def test_several_hosts_are_tried_for_the_one_that_takes_writes() -> None:
         pair.old.kill()
         pair.new.promote()
         assert ports(engine) == {pair.new.port}
+        engine.dispose()
+
+
+def test_a_host_that_is_gone_without_a_trace_is_waited_for_once(pair: Pair) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        both = f"127.0.0.1:{silent.getsockname()[1]},127.0.0.1:{pair.old.port}"
+        engine = create_engine_for(pair.old.tcp_url().replace(f"127.0.0.1:{pair.old.port}", both))
+        assert ports(engine, 1) == {pair.old.port}
+        began_at = monotonic()
+        assert ports(engine) == {pair.old.port}
+        assert monotonic() - began_at < postgresql.CONNECT_TIMEOUT_OF_SEVERAL_SECONDS
         engine.dispose()
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from gateway.database.engine import ANSWER_SECONDS, create_engine_for, reading, writing
-from gateway.database.postgresql import bound_answers
+from gateway.database.postgresql import beginning_with, bound_answers
 from gateway.errors import LedgerUnavailable
 from tests.support.postgres_server import PostgresServer
 
@@ -105,3 +105,22 @@ def test_a_server_that_lives_ends_what_takes_too_long(
     with reading(engine, LedgerUnavailable, CODE) as connection:
         assert connection.scalar(text("SHOW statement_timeout")) == shown
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("last", "host", "port", "expected"),
+    [
+        (("b", "2"), "a,b,c", "1,2,3", ("b,a,c", "2,1,3")),
+        (("b", "5432"), "a,b", "", ("b,a", "5432,5432")),
+        (("b", "7"), "a,b", "7", ("b,a", "7,7")),
+        (("a", "1"), "a,b", "1,2", ("a,b", "1,2")),
+        (("", ""), "a,b", "1,2", ("a,b", "1,2")),
+        (("z", "1"), "a,b", "1,2", ("a,b", "1,2")),
+        (("a", "5432"), "a", "", ("a", "")),
+    ],
+)
+def test_the_last_host_comes_first(
+    last: tuple[str, str], host: str, port: str, expected: tuple[str, str]
+) -> None:
+    found = beginning_with(last, {"host": host, "port": port, "user": "u"})
+    assert (found["host"], found["port"], found["user"]) == (*expected, "u")
