@@ -1,7 +1,8 @@
 """A pooler that pools by transaction carries no session: whatever is set or prepared is lost."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from itertools import count
 
 import pytest
@@ -14,8 +15,9 @@ from gateway.keys.sql import SqlKeyStore
 from gateway.ledger.sql import SqlLedger
 from gateway.process.clock import SystemClock
 from tests.ledger.test_suite import record
+from tests.support.gateway_process import free_port, wait_until
 from tests.support.pgbouncer_server import PgBouncer, running_pgbouncer
-from tests.support.postgres_server import PASSWORD, PostgresServer
+from tests.support.postgres_server import PASSWORD, PostgresServer, running_postgres
 
 CODE = "ledger.unavailable"
 THREADS = 8
@@ -135,6 +137,34 @@ def test_what_a_pooler_refuses_is_understood(pooler: PgBouncer) -> None:
     assert refused_by(wrong).code == "database.access_refused"
     assert refused_by(pooler.url().replace("gateway:", "nobody:")).code == "database.access_refused"
     assert refused_by(pooler.url("nowhere")).code == "database.absent"
+
+
+def test_a_pooler_that_leads_elsewhere_is_followed() -> None:
+    """The connections to it live on: that they are old or new says nothing of the server."""
+    with ExitStack() as stack:
+        old = stack.enter_context(running_postgres(port=free_port()))
+        new = stack.enter_context(running_postgres(port=free_port(), copy_of=old))
+        pooler = stack.enter_context(running_pgbouncer(old))
+        engine = create_engine_for(pooler.url())
+        stack.callback(engine.dispose)
+
+        def server() -> str:
+            with reading(engine, LedgerUnavailable, CODE) as connection:
+                return str(connection.scalar(text("SHOW port")))
+
+        assert server() == str(old.port)
+        old.demote()
+        with pytest.raises(LedgerUnavailable, match="takes no writes"):
+            server()
+        pooler.lead_to(new)
+        wait_until(lambda: suppressed(server) == str(new.port))
+        assert {server() for _ in range(5)} == {str(new.port)}
+
+
+def suppressed(ask: Callable[[], str]) -> str | None:
+    with suppress(LedgerUnavailable):
+        return ask()
+    return None
 
 
 def test_a_full_pooler_is_understood(postgres_server: PostgresServer) -> None:

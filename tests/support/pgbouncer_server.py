@@ -31,10 +31,17 @@ class PgBouncer:
     server: PostgresServer
     port: int
     folder: Path
+    process: subprocess.Popen[bytes]
 
     def url(self, database: str = "postgres") -> str:
         """Return the URL of one of the server's databases through the pooler."""
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def lead_to(self, server: PostgresServer) -> None:
+        """Have what begins from now on sent to another server; clients stay connected."""
+        file = self.folder / "pgbouncer.ini"
+        file.write_text(file.read_text().replace(_place(self.server), _place(server)))
+        self.process.send_signal(signal.SIGHUP)
 
 
 def pgbouncer_program() -> str:
@@ -82,7 +89,7 @@ def running_pgbouncer(
     process = subprocess.Popen(  # type: ignore[call-overload]  # a dict of mixed values
         [program, "-q", str(folder / "pgbouncer.ini")], cwd="/", **identity
     )
-    pooler = PgBouncer(server, port, folder)
+    pooler = PgBouncer(server, port, folder, process)
     try:
         _wait_until_ready(pooler, process)
         yield pooler
@@ -93,15 +100,18 @@ def running_pgbouncer(
 
 
 def _write(folder: Path, server: PostgresServer, settings: Mapping[str, object]) -> None:
-    place = f"host={server.folder} port={server.port or 5432} user={USER} password={PASSWORD}"
     lines = [
         "[databases]",
-        f"* = {place}",
+        f"* = {_place(server)}",
         "[pgbouncer]",
         *(f"{name} = {value}" for name, value in settings.items()),
     ]
     (folder / "pgbouncer.ini").write_text("\n".join(lines) + "\n")
     (folder / "users.txt").write_text(f'"{USER}" "{PASSWORD}"\n')
+
+
+def _place(server: PostgresServer) -> str:
+    return f"host={server.folder} port={server.port or 5432} user={USER} password={PASSWORD}"
 
 
 def _wait_until_ready(pooler: PgBouncer, process: subprocess.Popen[bytes]) -> None:
