@@ -96,6 +96,7 @@ class OneServer:
         self._lock = Lock()
         self._not_before_seconds = 0.0
         self._server = ""
+        self._found_by_seconds = 0.0  # when the connection was made that found it
         self._told_at_seconds = -inf
 
     def watch(self, engine: Engine) -> None:
@@ -124,6 +125,7 @@ class OneServer:
         made_at_seconds: float = connection.info[_MADE_AT]
         if recovers or reads_only:
             with self._lock:
+                # Newer ones that other threads make now may be right: they are used once more.
                 self._not_before_seconds = monotonic()
             connection.invalidate()
             what = "follows another one or recovers" if recovers else "takes no writes"
@@ -136,13 +138,14 @@ class OneServer:
     def _is_newest(self, server: str, made_at_seconds: float) -> bool:
         """Go over to the server of a newer connection; return False if this one is older."""
         with self._lock:
-            if made_at_seconds < self._not_before_seconds:
+            if server == self._server:
+                return True
+            if made_at_seconds < self._found_by_seconds:
                 return False
-            if server != self._server:
-                is_change = bool(self._server)
-                self._server, self._not_before_seconds = server, made_at_seconds
-                if is_change:
-                    self._tell_change()
+            if self._server:
+                self._not_before_seconds = max(self._not_before_seconds, made_at_seconds)
+                self._tell_change()
+            self._server, self._found_by_seconds = server, made_at_seconds
         return True
 
     def _tell_change(self) -> None:
