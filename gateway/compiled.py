@@ -94,6 +94,7 @@ MODULES: Final = (
     "gateway.proxy.openings",
     "gateway.proxy.pool",
     "gateway.proxy.ports",
+    "gateway.proxy.refusal_sums",
     "gateway.proxy.repetition",
     "gateway.proxy.request",
     "gateway.proxy.resolver",

@@ -84,7 +84,7 @@ def header_of(meter: Meter) -> list[str]:
     return [
         "event_id", "event_name", "workspace_id", meter.idempotency_key_field,
         meter.quantity_field, "occurred_at", "period", "route", "status", "billable", "reason",
-        "deduplication_status", "pricing_version",
+        "deduplication_status", "pricing_version", "count",
     ]  # fmt: skip
 
 
@@ -104,6 +104,7 @@ def row_of(record: Record, meter: Meter) -> list[object]:
         record.reason,
         "duplicate" if record.repeat else "new",
         record.pricing_version,
+        record.count,
     ]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, inspect, text
 from gateway.database.engine import reading
 from gateway.errors import GatewayError
 
-HEAD: Final = "00.01.00_04"
+HEAD: Final = "00.01.00_05"
 """The newest migration; a test compares it with the migrations folder."""
 
 

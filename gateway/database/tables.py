@@ -110,6 +110,7 @@ usage_events = Table(
     Column("latency_micro", BigInteger, nullable=False),
     Column("upstream_micro", BigInteger, nullable=False),
     Column("record_version", Integer, nullable=False),
+    Column("count", BigInteger, nullable=False, server_default="1", comment="Requests."),
     Index("ix_usage_events_workspace_id_period_event_id", "workspace_id", "period", "event_id"),
     Index("ix_usage_events_occurred_at_micro", "occurred_at_micro"),
     comment="One row per request, append-only: triggers refuse UPDATE and DELETE.",

@@ -4,8 +4,8 @@ A record is counted once in the row of the meter ``requests``, and once in the r
 that it names. So the ``requests`` row of a workspace and period counts all of its records, a
 meter's row those that used (or would have used) that meter.
 
-- ``requests``: records; ``refused``: those that the gateway refused; ``repeats``: those whose run
-  had been charged before.
+- ``requests``: the records' requests (``count``); ``refused``: those that the gateway refused;
+  ``repeats``: those whose run had been charged before.
 - ``charged_micro``: the sum that the aggregation ``sum`` bills. In the row ``requests`` every
   billed record is one unit.
 - ``billable_events``: records billed with a quantity other than zero; the aggregation ``count``.
@@ -160,6 +160,7 @@ def _add(tally: Tally, record: Record, charged_micro: int) -> None:
     tally.billable_events += counted_events(record, charged_micro)
     if is_correction(record):
         return
-    tally.requests += 1
-    tally.refused += record.outcome == _REFUSED
-    tally.repeats += record.repeat
+    count = record.count
+    tally.requests += count
+    tally.refused += count if record.outcome == _REFUSED else 0
+    tally.repeats += count if record.repeat else 0

@@ -47,6 +47,7 @@ def event_row(record: Record) -> Values:
         record.latency_micro,
         record.upstream_micro,
         record.v,
+        record.count,
     )
 
 
@@ -105,6 +106,7 @@ def record_of(row: SqlRow, used: dict[str, int], charged: dict[str, int]) -> Rec
         latency_micro=row.latency_micro,
         upstream_micro=row.upstream_micro,
         v=row.record_version,
+        count=row._mapping["count"],  # noqa: SLF001 - the attribute is the tuple's method
     )
 
 

@@ -46,7 +46,7 @@ _SETTLED_FIELDS: Final = (
 """What every line says, in this order, which is the format: new fields go to the end of
 ``_FIELDS``, anything else is a new ``FORMAT_VERSION``."""
 _CLAIM_FIELDS: Final = ("claimed_reason", "claimed_until_seconds")
-_FIELDS: Final = (*_SETTLED_FIELDS, "deltas", "run_key", *_CLAIM_FIELDS)
+_FIELDS: Final = (*_SETTLED_FIELDS, "deltas", "run_key", *_CLAIM_FIELDS, "count")
 
 _dumps: Final = orjson.dumps
 _crc32: Final = crc32
@@ -89,14 +89,22 @@ def encode_record(record: Record) -> bytes:
         TypeError: a value is no JSON: a lone surrogate, an integer beyond 64 bits.
     """
     settled = _settled_values(record)
-    if record.deltas or record.run_key:
-        owed: tuple[object, ...] = (record.deltas, record.run_key)
-        if record.claimed_reason:
-            owed = (*owed, record.claimed_reason, record.claimed_until_seconds)
-        payload = _dumps((*settled, *owed))
-        return _line(CORRECTED, _crc32(payload, _CORRECTED_SEED), payload)
+    if record.deltas or record.run_key or record.count != 1:
+        payload = _dumps((*settled, *_further_values(record)))
+        if owes_correction(record):
+            return _line(CORRECTED, _crc32(payload, _CORRECTED_SEED), payload)
+        return _line(RECORD, _crc32(payload, _RECORD_SEED), payload)
     payload = _dumps(settled)
     return _line(RECORD, _crc32(payload, _RECORD_SEED), payload)
+
+
+def _further_values(record: Record) -> tuple[object, ...]:
+    """Return the values behind ``_SETTLED_FIELDS``, up to the last that is no default."""
+    owed = (record.deltas, record.run_key)
+    claim = (record.claimed_reason, record.claimed_until_seconds)
+    if record.count != 1:
+        return (*owed, *claim, record.count)
+    return (*owed, *claim) if record.claimed_reason else owed
 
 
 def _settled_values(record: Record) -> tuple[object, ...]:
@@ -196,6 +204,7 @@ def _record_of(values: list[Any]) -> Record:
         run_key=values[27] if len(values) > 27 else None,
         claimed_reason=values[28] if len(values) > 29 else "",
         claimed_until_seconds=values[29] if len(values) > 29 else 0,
+        count=values[30] if len(values) > 30 else 1,
     )
 
 

@@ -20,13 +20,15 @@ class SampledAccessLog(Lines):
         """Change the share of requests that are logged (on reload)."""
         self._sample_per_million = per_million
 
+    def chooses(self) -> bool:
+        """Return whether a request is to be logged."""
+        per_million = self._sample_per_million
+        if per_million >= 1_000_000:
+            return True
+        return per_million > 0 and self._random.randrange(1_000_000) < per_million
+
     def write_request(self, record: Record, exchange: Exchange) -> None:
-        """Log a request, if it is chosen."""
-        if self._sample_per_million < 1_000_000 and (
-            self._sample_per_million == 0
-            or self._random.randrange(1_000_000) >= self._sample_per_million
-        ):
-            return
+        """Log a request that was chosen."""
         self._log.write(
             {
                 "event": "request",

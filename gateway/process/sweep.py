@@ -26,6 +26,7 @@ async def sweep(ports: Ports, clock: Clock) -> None:
             _sweep_connections(ports, ports.loop.time())
         _sweep_exchanges(ports, ports.loop.time())
         _sweep_tunnels(ports, ports.loop.time())
+        ports.refusals.sweep(clock.now_micro(), ports.counters.now_micro())
         turn += 1
         await asyncio.sleep(DEADLINES_EVERY_SECONDS)
 

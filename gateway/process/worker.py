@@ -422,6 +422,7 @@ async def drain(worker: Worker) -> None:
     ends = ports.loop.time() + worker.settings.drain_seconds
     while is_busy(ports) and ports.loop.time() < ends:  # noqa: ASYNC110 - at the stop, bounded
         await asyncio.sleep(0.05)
+    ports.refusals.flush()
     if worker.journal_is_open:
         await worker.journal.flush()  # last bytes may still wait for the disk
         await asyncio.sleep(0)
@@ -443,6 +444,7 @@ async def stop(worker: Worker) -> None:
     if worker.background:
         await asyncio.wait(worker.background)
     await _note_key_use(worker)
+    worker.ports.refusals.flush()
     if worker.journal_is_open:
         await worker.journal.flush()
         await worker.corrections.drain(SHIP_AT_STOP_SECONDS)

@@ -17,11 +17,13 @@ from gateway.proxy.caller import Caller, Standing
 from gateway.proxy.exchange import Charged, Exchange
 from gateway.proxy.head import look_again
 from gateway.proxy.ports import Ports
+from gateway.proxy.refusal_sums import ALONE_MAX, Group
 from gateway.rules.charge import Charge, Correction, CounterDelta, Counts
 from gateway.rules.charging import billing_period
 from gateway.rules.decision import Violation, flags_of
 from gateway.rules.record import Outcome, Record
 from gateway.rules.settlement import REPEAT, Settlement, billability, settle
+from gateway.rules.units import MICRO
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import LATENCY_BOUNDS_MICRO
 
@@ -56,6 +58,7 @@ class Draft(Charged):
     refusal: Refusal | None = None
     status = 0
     settlement: Settlement | None = None
+    group: Group | None = None
     sent_ns = 0
     answered_ns = 0
 
@@ -142,14 +145,17 @@ def close_books(draft: Draft, ports: Ports) -> None:
         return
     settlement = draft.settlement
     if settlement is None or draft.outcome is not _COMPLETED:
+        if _is_summed(draft, elapsed_micro, ports):
+            return
         settlement = draft.settle()
     if settlement.deltas and draft.standing is not None:
         draft.standing.refused = None
     record = record_of(draft, settlement, elapsed_micro)
     _record(draft, record, ports)
     # What nobody waits for comes last: where requests come singly, the caller has the answer now.
-    _count(draft, record, ports)
-    ports.access_log.write_request(record, exchange)
+    _count(draft, elapsed_micro, ports, billable=settlement.billable)
+    if ports.access_log.chooses():
+        ports.access_log.write_request(record, exchange)
     if draft.caller is not None:
         ports.key_use.note(draft.caller.entry.key_id, draft.now_micro)
 
@@ -160,9 +166,71 @@ def _record(draft: Draft, record: Record, ports: Ports) -> None:
         exchange.charged = draft
     elif draft.refusal is not None and not ports.journal.is_available:
         # What costs nobody anything may go unrecorded; what was charged must be given back.
+        ports.stats.journal.refusals_unrecorded += 1
         exchange.release(written=True)
         return
     ports.journal.append(record, exchange)
+
+
+def _is_summed(draft: Draft, elapsed_micro: int, ports: Ports) -> bool:
+    """Add a request to those of its second that were refused alike; False: it is not to be.
+
+    What the gateway answered by itself, and what changed no counter and costs nobody anything, need
+    not be told apart: after the first ones, nobody waits for its record.
+    """
+    exchange, counts, caller = draft.exchange, draft.counts, draft.caller
+    if draft.outcome is not _REFUSED and (draft.plan is not None or draft.status == 0):
+        return False
+    if (counts is not None and counts.admitted) or draft.sent_ns:
+        return False
+    if not ports.journal.is_available:
+        return False
+    group = _group_of(draft, ports)
+    group.seen += 1
+    if group.seen <= ALONE_MAX:
+        return False
+    if group.record is None:
+        first = record_of(draft, draft.settle(), elapsed_micro)
+        group.begin(first, ports.event_ids.new(exchange.started_ns))
+    else:
+        group.add(exchange.body_bytes, exchange.bytes_out, elapsed_micro)
+    exchange.release(written=True)
+    _count(draft, elapsed_micro, ports, billable=False)
+    if ports.access_log.chooses():
+        ports.access_log.write_request(record_of(draft, draft.settle(), elapsed_micro), exchange)
+    if caller is not None:
+        ports.key_use.note(caller.entry.key_id, draft.now_micro)
+    return True
+
+
+def _group_of(draft: Draft, ports: Ports) -> Group:
+    """Return the requests that share a record with this one, if they come to more than a few."""
+    counts, caller, refusal = draft.counts, draft.caller, draft.refusal
+    second = (draft.now_micro if counts is None else counts.now_micro) // MICRO
+    group = draft.group
+    if group is not None and group.second == second and not group.is_over:
+        return group  # the same head, refused before on the same connection
+    entry = caller.entry if caller is not None else None
+    pricing = draft.active.pricing
+    violations: list[Violation] = [] if refusal is None else refusal.facts.get("violations", [])
+    owner = (
+        draft.status,
+        None if refusal is None else str(refusal),
+        None if draft.plan is None else draft.plan.route.name,
+        None if entry is None else entry.workspace_id,
+        None if entry is None else entry.key_id,
+        None if entry is None else entry.plan,
+        None if pricing is None else pricing.version,
+        _period_of(draft, counts),
+        counts is not None and counts.repeat,
+        tuple([violation.policy for violation in violations]),
+    )
+    is_known = entry is not None and pricing is not None
+    quantities = tuple(sorted(draft.reserved_micro.items())) if is_known else ()
+    draft.group = group = ports.refusals.group(
+        second, counts is not None, owner, _method_of(draft.exchange), quantities
+    )
+    return group
 
 
 def _not_given_back(_name: str, _error: BaseException) -> None:
@@ -184,7 +252,7 @@ def record_of(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Recor
         key_id=None if entry is None else entry.key_id,
         plan=None if entry is None else entry.plan,
         route=None if plan is None else plan.route.name,
-        method=_METHODS.get(exchange.method) or exchange.method.decode("ascii", "replace"),
+        method=_method_of(exchange),
         run_id=draft.run_id,
         status=draft.status,
         outcome=_outcome(draft.outcome),
@@ -217,6 +285,10 @@ def record_of(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Recor
     elif charge is not None and counts is not None and not draft.is_within_limits:
         record.flags = flags_of(charge, counts)
     return record
+
+
+def _method_of(exchange: Exchange) -> str:
+    return _METHODS.get(exchange.method) or exchange.method.decode("ascii", "replace")
 
 
 def _claim_run(record: Record, charge: Charge) -> None:
@@ -262,24 +334,26 @@ def _count_unrouted(code: str, ports: Ports) -> None:
     refused[code] = refused.get(code, 0) + 1
 
 
-def _count(draft: Draft, record: Record, ports: Ports) -> None:
+def _count(draft: Draft, elapsed_micro: int, ports: Ports, *, billable: bool) -> None:
+    exchange, status, refusal = draft.exchange, draft.status, draft.refusal
     if draft.plan is None:
         unrouted = ports.stats.worker.unrouted
-        unrouted[record.status] = unrouted.get(record.status, 0) + 1
-        if record.code is not None:
-            _count_unrouted(record.code, ports)
+        unrouted[status] = unrouted.get(status, 0) + 1
+        if refusal is not None:
+            _count_unrouted(str(refusal), ports)
         return
     counters: RouteCounters = draft.plan.route.counters
     counters.requests += 1
-    counters.by_status[record.status] = counters.by_status.get(record.status, 0) + 1
-    counters.latency_sum_micro += record.latency_micro
+    counters.by_status[status] = counters.by_status.get(status, 0) + 1
+    counters.latency_sum_micro += elapsed_micro
     if not counters.latency_buckets:
         counters.latency_buckets = [0] * (len(LATENCY_BOUNDS_MICRO) + 1)
-    counters.latency_buckets[_bucket(record.latency_micro)] += 1
-    counters.bytes_in += record.bytes_in
-    counters.bytes_out += record.bytes_out
+    counters.latency_buckets[_bucket(elapsed_micro)] += 1
+    counters.bytes_in += exchange.body_bytes
+    counters.bytes_out += exchange.bytes_out
     counters.unenforced += draft.unenforced
-    if record.billable and len(draft.actual_micro) < draft.plan.settled_meters:
+    if billable and len(draft.actual_micro) < draft.plan.settled_meters:
         counters.unsettled += 1
-    if record.code is not None:
-        counters.refused[record.code] = counters.refused.get(record.code, 0) + 1
+    if refusal is not None:
+        code = str(refusal)
+        counters.refused[code] = counters.refused.get(code, 0) + 1

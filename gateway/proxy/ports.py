@@ -20,6 +20,7 @@ from gateway.proxy.admission import Addresses
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.limited_tunnel import Tunnels
 from gateway.proxy.pool import Upstreams
+from gateway.proxy.refusal_sums import RefusalSums
 from gateway.rules.record import Record
 from gateway.telemetry.metrics import Stats
 
@@ -28,8 +29,12 @@ from gateway.telemetry.metrics import Stats
 class Lines:
     """Where access log lines go."""
 
+    def chooses(self) -> bool:
+        """Return whether a request is to be logged; asked once for each."""
+        return True
+
     def write_request(self, record: Record, exchange: Exchange) -> None:
-        """Log a request, if it is to be logged."""
+        """Log a request that was chosen."""
         raise NotImplementedError
 
 
@@ -47,6 +52,7 @@ class Ports:
         date_line: The ``Date`` line of own answers, renewed once a second.
         overage_entered: Told when a workspace is found above a quota: (workspace, policy).
         overages_told: The counters of which that was told, the first one first.
+        refusals: Those of this second, which share records.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -71,6 +77,10 @@ class Ports:
     overages_told: dict[str, None] = field(default_factory=dict)
     is_draining: bool = False
     clients_max: int = sys.maxsize
+    refusals: RefusalSums = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.refusals = RefusalSums(self.journal, self.stats.journal)
 
     def active_at(self, now_micro: int) -> Active:
         """Return the configuration in force at an instant."""

@@ -66,6 +66,7 @@ def repeat(known: Draft, exchange: Exchange, ports: Ports) -> bool:
     draft.charge = known.charge
     draft.counts = counts
     draft.is_remembered = known.is_remembered
+    draft.group = known.group
     if counts is None:
         ports.stats.directory.unknown += 1
     else:

@@ -159,6 +159,8 @@ class Slices:
             refused[refusal.code.value] = refused.get(refusal.code.value, 0) + 1
         if self._ports.journal.is_available:
             self._append(draft, draft.settle(), _nothing)
+        else:
+            self._ports.stats.journal.refusals_unrecorded += 1
 
     def _append(
         self, draft: Draft, settlement: Settlement, released: Callable[[bool], None]

@@ -1,5 +1,7 @@
 """The metering record: what is known of one request once it is over. One JSON line in the journal.
 
+Refusals that are alike share a record (``count``): docs/semantics.md, "Refusals in the books".
+
 Source: design section 8; requirements X6, A9, A22, C7, D1.
 """
 
@@ -28,16 +30,20 @@ class Outcome(Enum):
 class Record:
     """One request, as the journal and the ledger keep it. No secrets, bodies or query strings.
 
+    A record whose ``count`` is above 1 stands for so many refusals of one second.
+
     Attributes:
         event_id: UUIDv7, the identity of the record and of the charge (``hold_id``).
-        request_id: The caller's ``X-Request-Id`` if it sent a sound one, else the event id.
-        occurred_at_micro: When it was charged, by the store's clock; if it was not, when it came.
+        request_id: The caller's ``X-Request-Id`` if it sent a sound one, else the event id; of
+            several requests the first one's.
+        occurred_at_micro: When it was charged, by the store's clock; if it was not, when it came;
+            of several requests when the first one came.
         workspace_id: Whose key it was; None without a valid key.
         key_id: Which key it was; None without a valid key.
         plan: The workspace's plan.
         route: Name of the route; None if none took it.
         method: The request's method.
-        run_id: What the route's ``run_id`` read.
+        run_id: What the route's ``run_id`` read; None of several requests.
         status: The answer's; if there was none yet, 499 where the client left, 503 where the
             gateway stopped.
         outcome: How it ended.
@@ -46,16 +52,18 @@ class Record:
         reason: The rule that decided: ``success``, ``http_5xx``, ``repeat``, ``client_gone`` ...;
             of a tunnel's slice ``tunnel``, or ``unused``.
         repeat: The run id had been charged before (CSV: ``deduplication_status`` is ``duplicate``).
-        quantities_micro: Per meter what the request used, settled.
+        quantities_micro: Per meter what the request used, settled; of several what each of them
+            asked for, 0 where they differ.
         charged_micro: Per meter what the bill counts: the same, or 0 when not billable.
         pricing_version: Which version of the pricing file it was judged by.
         period: Billing period of the charge, ``2026-11``.
         flags: ``overage``, ``grace``, ``slice``, ``warn:<policy>``, ``unenforced``, sorted.
         violated: Names of the violated policies of a refusal.
         bytes_in: Bytes of the request's body, without the framing of chunks; of a tunnel's slice
-            all that passed.
+            all that passed; of several requests their sum.
         bytes_out: Bytes of the answer's body, likewise.
-        latency_micro: From its whole head until the last bytes were ready to leave.
+        latency_micro: From its whole head until the last bytes were ready to leave; of several
+            requests their sum.
         upstream_micro: From sending it to the upstream until the head of its answer.
         deltas: Correction that the store owes: ``[key, delta_micro, expires_at_seconds]`` each.
         run_key: Idempotency key of the charge in the store, if the run must be released or claimed.
@@ -63,6 +71,7 @@ class Record:
             try was billed for; empty if it claims none. ``deltas`` are what it would be charged.
         claimed_until_seconds: Unix time at which the store forgets the run that is claimed.
         v: Version of this form.
+        count: How many requests it stands for.
     """
 
     event_id: str
@@ -95,6 +104,7 @@ class Record:
     claimed_reason: str
     claimed_until_seconds: int
     v: int
+    count: int
 
     # Written out: the generated one can't be compiled, and every request makes one.
     def __init__(
@@ -130,6 +140,7 @@ class Record:
         claimed_reason: str = "",
         claimed_until_seconds: int = 0,
         v: int = RECORD_VERSION,
+        count: int = 1,
     ) -> None:
         self.event_id = event_id
         self.request_id = request_id
@@ -156,4 +167,4 @@ class Record:
         self.deltas = [] if deltas is None else deltas
         self.run_key = run_key
         self.claimed_reason, self.claimed_until_seconds = claimed_reason, claimed_until_seconds
-        self.v = v
+        self.v, self.count = v, count

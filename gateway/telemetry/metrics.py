@@ -34,6 +34,8 @@ class JournalStats:
     bytes_held: int = 0
     segments: int = 0
     corrections_pending: int = 0
+    refusals_summed: int = 0
+    refusals_unrecorded: int = 0
 
 
 @dataclass(slots=True)

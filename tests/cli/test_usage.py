@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -77,6 +78,17 @@ def test_an_export_names_its_columns_as_the_pricing_file_does(desk: OperatorDesk
     assert rows[0]["billable"] == "true"
     assert rows[0]["deduplication_status"] == "new"
     assert rows[0]["occurred_at"] == "2020-02-06T14:40:00Z"
+
+
+def test_an_export_says_how_many_requests_a_line_stands_for(desk: OperatorDesk) -> None:
+    desk.ship(record_of(1), replace(record_of(2), count=41))
+
+    out = desk.run("usage", "--period", "2020-02", "--export", "csv")
+
+    assert out.splitlines()[0].endswith(",count"), "new columns come last"
+    assert [row["count"] for row in csv.DictReader(io.StringIO(out))] == ["1", "41"]
+    (row,) = [row for row in desk.json("usage", "--period", "2020-02") if row["meter"] == "dc"]
+    assert row["requests"] == 42
 
 
 def test_a_caller_writes_no_formulas_into_the_export(desk: OperatorDesk) -> None:

@@ -61,6 +61,19 @@ def test_workspaces_keep_the_plan_that_they_had_before_plans_were_noted(database
     assert noted == [("ws", 7, "STARTER")]
 
 
+def test_events_of_before_stand_for_one_request_each(database: Engine) -> None:
+    migrate_to(database, "00.01.00_04")
+    with database.begin() as connection:
+        connection.execute(text(EVENT))
+    migrate(database)
+    with database.begin() as connection:
+        # A worker of the release before goes on writing while the new one is rolled out.
+        connection.execute(text(EVENT.replace("'e1'", "'e2'")))
+        assert connection.execute(text("SELECT count FROM usage_events")).scalars().all() == [1, 1]
+    with pytest.raises(DatabaseError), database.begin() as connection:
+        connection.execute(text("UPDATE usage_events SET count = 2"))
+
+
 def test_all_the_way_down_leaves_nothing_and_up_works_again(database: Engine) -> None:
     with database.begin() as connection:
         connection.execute(text(EVENT))

@@ -50,6 +50,13 @@ def test_refusals_and_repeats_are_counted_and_not_billed() -> None:
     assert month(REFUSED, REPEAT, record(), meter="requests") == Tally(3, 1, 1, 1, MICRO, MICRO)
 
 
+def test_a_record_of_many_refusals_counts_each_of_them() -> None:
+    many = replace(REFUSED, event_id="many", count=31)
+    assert month(REFUSED, many, record()) == Tally(33, 1, 32, 0, 2 * MICRO, 2 * MICRO)
+    assert month(many, meter="requests") == Tally(31, 0, 31, 0, 0, 0)
+    assert month(replace(REFUSED, repeat=True, count=3)).repeats == 3
+
+
 def test_sum_count_and_maximum_are_what_the_pricing_file_aggregates() -> None:
     """A22: a billed quantity of zero is no event of its meter."""
     records = [

@@ -24,13 +24,13 @@ FULL = Record(
     quantities_micro={"dc": 1, "llm_tokens": 2**53}, charged_micro={"dc": 1, "llm_tokens": 0},
     pricing_version="v1", period="2025-11", flags=["grace", "overage"], violated=["monthly_dc"],
     bytes_in=2**40, bytes_out=1, latency_micro=2, upstream_micro=3,
-    deltas=[["usage:{acme}:2025-11", -5, 9]], run_key="idempotency:{acme}:run",
+    deltas=[["usage:{acme}:2025-11", -5, 9]], run_key="idempotency:{acme}:run", count=2**40,
 )  # fmt: skip
 
 SPARSE = replace(
     FULL, event_id="1", workspace_id=None, key_id=None, plan=None, route=None, run_id=None,
     code=None, billable=False, pricing_version=None, quantities_micro={}, charged_micro={},
-    flags=[], violated=[], deltas=[], run_key=None,
+    flags=[], violated=[], deltas=[], run_key=None, count=1,
 )  # fmt: skip
 
 

@@ -55,6 +55,7 @@ RECORDS = st.builds(
     violated=st.lists(TEXT, max_size=3),
     deltas=st.lists(st.tuples(TEXT, COUNT, COUNT).map(list), max_size=3),
     run_key=st.none() | st.text("abc:{}", min_size=1, max_size=9),
+    count=st.just(1) | st.integers(1, 2**40),
 ) | st.builds(
     record,
     st.just(1),
@@ -79,9 +80,11 @@ def test_a_record_comes_back_as_it_was(original: Record) -> None:
 @given(RECORDS)
 def test_a_line_says_its_values_in_the_order_of_their_names(original: Record) -> None:
     """X6: the order is the format; journals of earlier versions are read by it."""
-    names = _FIELDS if original.deltas or original.run_key else _SETTLED_FIELDS
+    names = _FIELDS[:-1] if original.deltas or original.run_key else _SETTLED_FIELDS
     if not original.claimed_reason:
         names = tuple(name for name in names if name not in _CLAIM_FIELDS)
+    if original.count > 1:
+        names = _FIELDS
 
     values = orjson.loads(encode_record(original)[10:])
 
@@ -112,13 +115,26 @@ def test_acknowledgements_come_back() -> None:
 
 def test_values_of_a_later_version_are_ignored() -> None:
     claiming = record(1, owes=1, run_key="r", claimed_reason="success", claimed_until_seconds=7)
-    payload = encode_record(claiming)[10:-2] + b',"red"]'
+    payload = encode_record(claiming)[10:-2] + b',1,"red"]'
     assert decode_record(payload) == claiming
+
+
+def test_what_an_earlier_version_wrote_stands_for_one_request() -> None:
+    claiming = record(1, owes=1, run_key="r", claimed_reason="success", claimed_until_seconds=7)
+    for written in (record(1), record(1, owes=-1), claiming):
+        payload = encode_record(written)[10:-1]
+        assert len(orjson.loads(payload)) < len(_FIELDS)
+        assert decode_record(payload).count == 1
+
+
+def test_only_what_stands_for_several_requests_says_so() -> None:
+    line = encode_record(record(1, count=31))
+    assert (line[:1], orjson.loads(line[10:])[-1]) == (RECORD, 31)
 
 
 def test_what_an_earlier_version_wrote_claims_nothing() -> None:
     payload = encode_record(record(1, owes=-1, run_key="r"))[10:-1]
-    assert len(orjson.loads(payload)) == len(_FIELDS) - len(_CLAIM_FIELDS)
+    assert len(orjson.loads(payload)) == len(_FIELDS) - len(_CLAIM_FIELDS) - 1
     read = decode_record(payload)
     assert (read.claimed_reason, read.claimed_until_seconds) == ("", 0)
 

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.process.access_log import SampledAccessLog
 from gateway.proxy.exchange import Exchange
+from gateway.rules.record import Record
 from gateway.telemetry.logs import AccessLog
 from gateway.telemetry.metrics import WorkerStats
 from tests.metering.journals import record
@@ -46,11 +47,16 @@ def exchange(path: bytes = b"/v1/runs") -> Exchange:
     return made
 
 
+def write_if_chosen(log: SampledAccessLog, told: Record) -> None:
+    if log.chooses():
+        log.write_request(told, exchange())
+
+
 async def write(reader: Reader, per_million: int, number: int = NUMBER) -> list[dict[str, Any]]:
     reader.log.start(asyncio.get_running_loop())
     log = SampledAccessLog(reader.log, per_million, Random(7))
     for index in range(number):
-        log.write_request(record(index), exchange())
+        write_if_chosen(log, record(index))
     return reader.lines()
 
 
@@ -73,11 +79,11 @@ async def test_a_share_is_logged(reader: Reader) -> None:
 async def test_the_share_can_be_changed(reader: Reader) -> None:
     reader.log.start(asyncio.get_running_loop())
     log = SampledAccessLog(reader.log, 0, Random(7))
-    log.write_request(record(1), exchange())
+    write_if_chosen(log, record(1))
     log.sample(1_000_000)
-    log.write_request(record(2), exchange())
+    write_if_chosen(log, record(2))
     log.sample(0)
-    log.write_request(record(3), exchange())
+    write_if_chosen(log, record(3))
 
     assert [line["request_id"] for line in reader.lines()] == ["req-2"]
 

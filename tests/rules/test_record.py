@@ -37,6 +37,7 @@ DEFAULTS: dict[str, object] = {
     "claimed_reason": "",
     "claimed_until_seconds": 0,
     "v": RECORD_VERSION,
+    "count": 1,
 }
 LEFT_OUT: dict[str, object] = {
     "flags": ["overage"],
@@ -50,6 +51,7 @@ LEFT_OUT: dict[str, object] = {
     "claimed_reason": "success",
     "claimed_until_seconds": 7,
     "v": 9,
+    "count": 10,
 }
 
 

@@ -175,6 +175,7 @@ class DataPlane:
         _sweep_exchanges(self.ports, self._loop.time())
         _sweep_tunnels(self.ports, self._loop.time())
         _sweep_connections(self.ports, self._loop.time())
+        self.ports.refusals.sweep(self.ports.clock.now_micro(), self.ports.counters.now_micro())
         await self.turns()
 
     async def turns(self, number: int = 5) -> None:
@@ -274,6 +275,7 @@ class DataPlane:
         await self.until(lambda: not self.ports.exchanges)
         await self.ports.keys.close()
         await self.corrections.close()
+        self.ports.refusals.flush()
         await self.journal.close()
         await self.turns()
 

@@ -192,11 +192,11 @@ routes:
             ledger.close()
 
     def wait_for_records(self, number: int) -> list[Record]:
-        """Return the ledger's events once there are that many."""
+        """Return the ledger's events once they stand for that many requests."""
 
         def enough() -> list[Record] | None:
             found = self.records()
-            return found if len(found) >= number else None
+            return found if sum(record.count for record in found) >= number else None
 
         found: list[Record] = wait_until(enough)
         return found
