@@ -154,8 +154,7 @@ class Record:
         self.status = status
         self.outcome = outcome
         self.code = code
-        self.billable = billable
-        self.reason = reason
+        self.billable, self.reason = billable, reason
         self.repeat = repeat
         self.quantities_micro, self.charged_micro = quantities_micro, charged_micro
         self.pricing_version = pricing_version

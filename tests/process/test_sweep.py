@@ -15,6 +15,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.limited_tunnel import LimitedTunnel
 from gateway.proxy.ports import Ports
 from gateway.telemetry.metrics import JournalStats, Stats
+from tests.metering.journals import record
 from tests.support.data_plane import ports_of, snapshot_in
 from tests.support.fake_clock import FakeClock
 
@@ -124,6 +125,18 @@ async def test_who_is_late_is_told_once(
 
     async with sweeping(ports):
         assert late.told == told
+
+
+async def test_refusals_of_a_second_that_is_over_are_written_down(ports: Ports) -> None:
+    await asyncio.to_thread(cast("Journal", ports.journal).open)
+    group = ports.refusals.group(1, by_store=False, owner=(), method="GET", quantities=())
+    group.begin(record(1), "sum")
+
+    async with sweeping(ports):
+        assert group.is_over
+
+    await cast("Journal", ports.journal).close()
+    assert ports.stats.journal.refusals_unrecorded == 0
 
 
 async def test_an_idle_connection_is_closed_and_a_new_one_is_not(ports: Ports) -> None:

@@ -103,6 +103,27 @@ async def test_what_was_answered_is_in_the_ledger_when_it_has_stopped(tmp_path: 
     await life.stop(again)
 
 
+@pytest.mark.parametrize("drains", [True, False])
+async def test_no_refusal_is_lost_at_a_stop(tmp_path: Path, drains: bool) -> None:
+    """Those after the tenth of a second wait for its end; a stop does not."""
+    loaded = loaded_in(tmp_path)
+    made = life.build(loaded, {})
+    await life.start(made)
+    async with httpx.AsyncClient() as client:
+        for _ in range(40):
+            await client.get(f"{url_of(made)}/one")
+
+    if drains:
+        await life.drain(made)
+    await life.stop(made)
+
+    ledger = wiring.open_ledger(loaded.settings)
+    records = ledger.events(workspace_id=None, period=None)
+    ledger.close()
+    assert sum(record.count for record in records) == 40
+    assert len(records) < 40
+
+
 async def test_a_background_task_that_died_does_not_keep_it_from_stopping(tmp_path: Path) -> None:
     loaded = loaded_in(tmp_path)
     made = life.build(loaded, {})
