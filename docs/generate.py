@@ -65,8 +65,9 @@ RECORDS = (
     "Each request, and each slice of a metered tunnel, ends in a **record**: a line of the",
     "journal, then rows of the ledger (`usage_events`, `usage_quantities`), of which bills are",
     "made. [Refusals that are alike](../semantics.md#refusals-in-the-books) share one: the sum of",
-    "`count` is the number of requests. `gateway usage --export csv` has it as its last column. The **access line**, JSON on stdout, one per request (of `access_log.sample` of them),",
-    "tells part of it. What ends in `_micro` is in millionths: quantities of a unit, durations of",
+    "`count` is the number of requests. `gateway usage --export csv` has it as its last column.",
+    "The **access line**, JSON on stdout, one per request (of `access_log.sample` of them), tells",
+    "part of it. What ends in `_micro` is in millionths: quantities of a unit, durations of",
     "a second, instants of a second since 1970 (UTC). Neither holds secrets, bodies or query",
     "strings.",
 )
