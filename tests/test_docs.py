@@ -112,6 +112,8 @@ def alarming_events() -> set[str]:
             )
             if (is_log or name == "_lose_disk") and isinstance(arguments[0], ast.Constant):
                 found.add(str(arguments[0].value))
+            if name == "StateLog" and isinstance(arguments[1], ast.Constant):
+                found.add(str(arguments[1].value))
     return found - RECOVERIES
 
 

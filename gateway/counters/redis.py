@@ -12,6 +12,7 @@ What is known of a charge that was not answered in time:
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -40,6 +41,7 @@ from gateway.rules.charge import Charge, Correction, CounterDelta, Counts, Stale
 from gateway.story import current, pause
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import StoreStats
+from gateway.telemetry.state_log import StateLog
 
 _log = structlog.get_logger("counters")
 
@@ -52,6 +54,9 @@ GIVE_BACKS_MAX: Final = 10_000
 GIVE_BACK_RETRY_SECONDS: Final = 0.2
 """First pause between attempts; each next one is twice as long."""
 GIVE_BACK_RETRY_SECONDS_MAX: Final = 10.0
+
+_VARIABLE: Final = re.compile(r"[0-9a-f]{40}|[0-9]+")
+"""What two errors of one kind may differ in: scripts, lines, numbers."""
 
 CLOCK_SAMPLES_EVERY: Final = 64
 """The store's clock is read from every so-manieth answer; more often would only cost."""
@@ -81,6 +86,8 @@ class RedisCounterStore(CounterStore):
         breaker: BreakerSettings | None = None,
     ) -> None:
         self._stats = stats
+        self._errors = StateLog(_log, "counters.redis_error", clock.monotonic_micro)
+        self._lost = StateLog(_log, "counters.give_backs_lost", clock.monotonic_micro)
         self._samples = 0
         self._give_backs: deque[bytes] = deque()
         self._giver: asyncio.Task[None] | None = None
@@ -212,11 +219,11 @@ class RedisCounterStore(CounterStore):
             # A replica now: a new connection may be led to the primary. Redis 6 says it within a
             # sentence about the script.
             link.abort()
-        _log.error("counters.redis_error", reason=str(reply)[:200])
+        self._errors.note(_kind_of(reply), reason=str(reply)[:200])
         return StoreUnavailable(
             "counters.store_error",
             f"the counter store answered with the error {str(reply).partition(' ')[0]}",
-            "the log line counters.redis_error has the whole text",
+            "the log line counters.redis_error has the whole text of the first one",
         )
 
     def _answered_late(self, owner: object, reply: Reply) -> None:
@@ -232,7 +239,7 @@ class RedisCounterStore(CounterStore):
     def _owe(self, command: bytes) -> None:
         """Keep what gives a charge back until Redis has taken it."""
         if len(self._give_backs) >= GIVE_BACKS_MAX:
-            _log.error("counters.give_backs_lost", count=1)
+            self._lost.note()
             return
         self._give_backs.append(command)
         self._give_back()
@@ -287,6 +294,13 @@ def _give_back_command(
 def _untake_command(charge: Charge) -> bytes:
     """Return what gives a charge back if it took its run, which nobody was told."""
     return _give_back_command(charge, is_repeat=False, only_if_run_taken=True)
+
+
+def _kind_of(reply: Reply) -> str:
+    """Return what tells errors of Redis apart: the code, and the words of those that have none."""
+    text = str(reply)
+    code = text.partition(" ")[0]
+    return _VARIABLE.sub("", text)[:100] if code == "ERR" else code
 
 
 def _is_script_missing(reply: Reply) -> bool:

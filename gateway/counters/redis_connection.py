@@ -20,6 +20,7 @@ from gateway.counters.redis_link import RedisLink, Reply
 from gateway.counters.redis_url import RedisAddress
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import StoreStats
+from gateway.telemetry.state_log import StateLog
 
 _log = structlog.get_logger("counters")
 
@@ -94,6 +95,11 @@ class RedisConnection:
         self._open_link: RedisLink | None = None
         self._connects = 0
         self._is_down_logged = False
+        self._losses = StateLog(_log, "counters.redis_lost", clock.monotonic_micro, level="warning")
+        self._openings = StateLog(
+            _log, "counters.breaker_opened", clock.monotonic_micro, level="warning"
+        )
+        self._is_recovery_told = True
         stats.is_available = 0
 
     def now_micro(self) -> int:
@@ -138,7 +144,7 @@ class RedisConnection:
                 link = await self._connect()
         except (OSError, ReplyError, HandshakeUnanswered) as error:
             if not self._is_down_logged:
-                self._is_down_logged = True
+                self._is_down_logged = self._is_recovery_told = True
                 _log.error(
                     "counters.redis_unreachable",
                     server=self._address.name,
@@ -150,7 +156,9 @@ class RedisConnection:
         if self._connects > 1:
             self._stats.reconnects += 1
         self._is_down_logged = False
-        _log.info("counters.redis_connected", server=self._address.name)
+        if self._is_recovery_told:
+            _log.info("counters.redis_connected", server=self._address.name)
+        self._is_recovery_told = False
         self._make_available(link)
         return link
 
@@ -226,7 +234,9 @@ class RedisConnection:
                 self.learn_now(now_micro)
                 open_seconds = 0.0
                 if self.link is None and not link.is_lost:
-                    _log.info("counters.breaker_closed", server=self._address.name)
+                    if self._is_recovery_told:
+                        _log.info("counters.breaker_closed", server=self._address.name)
+                    self._is_recovery_told = False
                     self._make_available(link)
             elif open_seconds > self._breaker.give_up_seconds:
                 link.abort(TimeoutError("no probe was answered"))
@@ -253,10 +263,8 @@ class RedisConnection:
         link = self.link
         if link is not None and link.consecutive_timeouts >= self._breaker.timeouts:
             self._stats.breaker_opened += 1
-            _log.warning(
-                "counters.breaker_opened",
-                server=self._address.name,
-                timeouts=link.consecutive_timeouts,
+            self._is_recovery_told |= self._openings.note(
+                server=self._address.name, timeouts=link.consecutive_timeouts
             )
             self._take_away()
 
@@ -266,8 +274,7 @@ class RedisConnection:
             was_usable = self.link is link
             self._take_away()
             if was_usable and self._keeper is not None:
-                _log.warning(
-                    "counters.redis_lost",
+                self._is_recovery_told |= self._losses.note(
                     server=self._address.name,
                     reason=str(link.error or "closed by the server")[:200],
                 )

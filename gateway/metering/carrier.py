@@ -24,6 +24,7 @@ from gateway.metering.journal_reader import read_records
 from gateway.metering.journal_segments import Segment
 from gateway.metering.quarantine import set_aside
 from gateway.rules.record import Record
+from gateway.telemetry.state_log import StateLog
 
 _log = structlog.get_logger("shipper")
 
@@ -92,6 +93,9 @@ class LedgerCarrier:
         self._ledger = ledger
         self._clock = clock
         self._widening = 1
+        now_micro = clock.monotonic_micro
+        self._aside = StateLog(_log, "shipper.record_set_aside", now_micro, level="critical")
+        self._unnoted = StateLog(_log, "journal.checkpoint_failed", now_micro)
 
     def carry(self, load: Load) -> Carried:
         """See ``Carrier``."""
@@ -103,7 +107,7 @@ class LedgerCarrier:
             set_aside(load.folder, entries)
         self._widening = 1
         if batch.position != load.position:
-            _note(load.folder, batch.position)
+            self._note(load.folder, batch.position)
         return Carried(batch.position, batch.count, refused + len(batch.unreadable))
 
     def close(self) -> None:
@@ -139,11 +143,18 @@ class LedgerCarrier:
             self._append(records[:middle], refused)
             self._append(records[middle:], refused)
 
+    def _note(self, folder: Path, position: Position) -> None:
+        try:
+            write_checkpoint(folder, position)
+        except OSError as error:
+            # A full disk refuses the note; deleting is what helps it, and the ledger has it all.
+            self._unnoted.note(error=error.strerror)
+
     def _set_aside(self, folder: Path, refused: Sequence[tuple[Record, Exception]]) -> None:
         entries = []
         for record, error in refused:
-            _log.critical(
-                "shipper.record_set_aside",
+            self._aside.note(
+                type(error).__name__,
                 event_id=record.event_id,
                 workspace_id=record.workspace_id,
                 error=str(error),
@@ -159,11 +170,3 @@ class LedgerCarrier:
                 }
             )
         set_aside(folder, entries)
-
-
-def _note(folder: Path, position: Position) -> None:
-    try:
-        write_checkpoint(folder, position)
-    except OSError as error:
-        # A full disk refuses the note; deleting is what helps it, and the ledger has it all.
-        _log.error("journal.checkpoint_failed", error=error.strerror)

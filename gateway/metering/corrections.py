@@ -22,6 +22,7 @@ from gateway.metering.journal_format import Position, owes_correction
 from gateway.rules.charge import Correction, CounterDelta
 from gateway.rules.record import Record
 from gateway.tasks import spawn
+from gateway.telemetry.state_log import StateLog
 
 _log = structlog.get_logger("corrections")
 
@@ -81,6 +82,10 @@ class Corrections:
         self._retry: asyncio.TimerHandle | None = None
         self._pause_seconds = back_off_seconds
         self._is_away = False
+        self._aways = StateLog(
+            _log, "corrections.store_away", journal.clock.monotonic_micro, level="warning"
+        )
+        self._is_away_told = False
         self._is_closed = False
         journal.on_written = self.enqueue
 
@@ -170,14 +175,15 @@ class Corrections:
         self._journal.acknowledge(correction.hold_id for correction in batch)
         if self._is_away:
             self._is_away = False
-            _log.warning("corrections.store_back", owed=self._journal.unacknowledged_count)
+            if self._is_away_told:
+                _log.warning("corrections.store_back", owed=self._journal.unacknowledged_count)
         self._pause_seconds = self._back_off_seconds
 
     def _note_away(self, error: StoreUnavailable) -> float:
         """Log the change of state, once; return how long to wait before the next try."""
         if not self._is_away:
             self._is_away = True
-            _log.warning("corrections.store_away", code=error.code, error=error.message)
+            self._is_away_told = self._aways.note(error.code, code=error.code, error=error.message)
         pause_seconds = self._pause_seconds
         self._pause_seconds = min(2 * pause_seconds, _BACK_OFF_MAX_SECONDS)
         return pause_seconds

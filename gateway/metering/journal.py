@@ -34,6 +34,7 @@ from gateway.metering.recorder import Recorder, Waiter
 from gateway.rules.record import Record
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import JournalStats
+from gateway.telemetry.state_log import StateLog
 
 _log = structlog.get_logger("journal")
 
@@ -88,6 +89,7 @@ class Journal(Recorder):
         self.on_written: Callable[[Sequence[Record]], None] = _nobody
         self._clock = clock
         self._stats = stats
+        self._unwritable = StateLog(_log, "journal.record_unwritable", clock.monotonic_micro)
         self._segment_bytes_max = min(segment_bytes_max, bytes_max // _SEGMENTS_MIN)
         self._bytes_max = bytes_max
         self._bytes_open_max = bytes_max - bytes_max // _RESERVE_PART
@@ -128,6 +130,11 @@ class Journal(Recorder):
     def unacknowledged_count(self) -> int:
         """How many corrections the counter store has not acknowledged."""
         return len(self._reader.unacknowledged)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that it was given."""
+        return self._clock
 
     @property
     def directory(self) -> Path:
@@ -320,7 +327,7 @@ class Journal(Recorder):
                 possible.append((record, waiter))
             except TypeError as error:
                 impossible.append((record, waiter))
-                _log.error("journal.record_unwritable", event_id=record.event_id, error=str(error))
+                self._unwritable.note(str(error), event_id=record.event_id, error=str(error))
         waiting[:] = possible
         # Later: a release that fails here would take the good records with it.
         asyncio.get_running_loop().call_soon(partial(self._release, impossible, kept=False))

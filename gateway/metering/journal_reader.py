@@ -65,6 +65,7 @@ class JournalReader:
         self.shipped = Position(0, 0)
         self.bytes_freed = 0
         self.records_shipped = 0
+        self._undeleted = 0
 
     def load(self, scan: Scan) -> None:
         """Begin with what a folder held."""
@@ -106,11 +107,13 @@ class JournalReader:
             try:
                 segment.path.unlink(missing_ok=True)
             except OSError as error:
-                _log.error(
-                    "journal.segment_not_deleted",
-                    segment=segment.path.name,
-                    error=error.strerror,
-                )
+                if self._undeleted != segment.number:  # it is tried again after each batch
+                    self._undeleted = segment.number
+                    _log.error(
+                        "journal.segment_not_deleted",
+                        segment=segment.path.name,
+                        error=error.strerror,
+                    )
                 return
             self.bytes_freed += segment.written
             self.segments.popleft()

@@ -21,6 +21,7 @@ from gateway.metering.courier import Courier
 from gateway.metering.journal import Journal
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import ShipperStats
+from gateway.telemetry.state_log import StateLog, kind_of
 
 _log = structlog.get_logger("shipper")
 
@@ -60,6 +61,9 @@ class Shipper:
         self._task: asyncio.Task[None] | None = None
         self._away_since_micro: int | None = None
         self._failures = 0
+        self._aways = StateLog(_log, "shipper.ledger_away", clock.monotonic_micro)
+        self._bugs = StateLog(_log, "shipper.failed", clock.monotonic_micro)
+        self._is_away_told = False
 
     @property
     def is_ledger_available(self) -> bool:
@@ -143,7 +147,7 @@ class Shipper:
             except OSError as error:
                 self._note_away("journal.unreadable", error.strerror or str(error))
             except Exception as error:  # noqa: BLE001 - else nothing were shipped until a restart
-                _log.exception("shipper.failed")
+                self._bugs.note(kind_of(error), exc_info=error)
                 self._note_away("shipper.failed", f"{type(error).__name__}: {error}")
             return 0
 
@@ -173,8 +177,8 @@ class Shipper:
         self._failures = min(self._failures + 1, 10)
         if self._away_since_micro is None:
             self._away_since_micro = self._clock.monotonic_micro()
-            _log.error(
-                "shipper.ledger_away",
+            self._is_away_told = self._aways.note(
+                code,
                 code=code,
                 error=message,
                 hint=hint,
@@ -186,4 +190,5 @@ class Shipper:
         if self._away_since_micro is not None:
             away_micro = self._clock.monotonic_micro() - self._away_since_micro
             self._away_since_micro = None
-            _log.warning("shipper.ledger_back", away_micro=away_micro)
+            if self._is_away_told:
+                _log.warning("shipper.ledger_back", away_micro=away_micro)

@@ -29,6 +29,7 @@ from gateway.metering.carrier import Carried, Carrier, LedgerRefusesAll, Load
 from gateway.metering.courier import Courier, ThreadCourier
 from gateway.metering.journal_format import Position
 from gateway.metering.journal_segments import Segment
+from gateway.telemetry.state_log import look_at_all
 
 _LENGTH: Final = struct.Struct(">I")
 _READ_BYTES: Final = 4096
@@ -201,6 +202,7 @@ def serve(channel: socket.socket, open_carrier: Callable[[], Carrier]) -> None:
         except OSError:
             return
         batches += 1
+        look_at_all()
         # An error's traceback holds on to the batch that it came from.
         if "error" in answer or answer["set_aside"] or batches % _BATCHES_PER_COLLECTION == 0:
             gc.collect()

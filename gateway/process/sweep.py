@@ -10,6 +10,7 @@ from gateway.clock import Clock
 from gateway.proxy.connection import ClientConnection
 from gateway.proxy.patience import time_is_up
 from gateway.proxy.ports import Ports
+from gateway.telemetry.state_log import look_at_all
 
 DEADLINES_EVERY_SECONDS = 0.1
 """Precision of request deadlines."""
@@ -24,6 +25,7 @@ async def sweep(ports: Ports, clock: Clock) -> None:
         if turn % CONNECTIONS_EVERY == 0:
             ports.date_line = date_line(clock)
             _sweep_connections(ports, ports.loop.time())
+            look_at_all()
         _sweep_exchanges(ports, ports.loop.time())
         _sweep_tunnels(ports, ports.loop.time())
         ports.refusals.sweep(clock.now_micro(), ports.counters.now_micro())

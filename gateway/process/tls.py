@@ -37,6 +37,7 @@ class ListenerCertificate:
 
     def __init__(self, files: ListenerTls) -> None:
         self._files = files
+        self._refused = ""
         self._signature = self._look()
         self.context = self._newest = self._made()
         self.context.sni_callback = self._choose
@@ -57,8 +58,11 @@ class ListenerCertificate:
                 return False
             self._newest = self._made()
         except GatewayError as error:
-            _log.error("tls.certificate_refused", reason=error.message)
+            if error.message != self._refused:  # it is looked at every few seconds
+                _log.error("tls.certificate_refused", reason=error.message)
+            self._refused = error.message
             return False
+        self._refused = ""
         self._signature = signature
         _log.info("tls.certificate_renewed", file=str(self._files.certificate))
         return True

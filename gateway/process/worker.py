@@ -47,6 +47,7 @@ from gateway.tasks import spawn
 from gateway.telemetry.exposition import create_registry
 from gateway.telemetry.logs import AccessLog
 from gateway.telemetry.metrics import Stats
+from gateway.telemetry.state_log import end_all
 from gateway.telemetry.version import VERSION
 
 GARBAGE_THRESHOLD = 50_000
@@ -460,3 +461,4 @@ async def stop(worker: Worker) -> None:
     if worker.admin is not None:
         await worker.admin.cleanup()
     worker.ledger.close()
+    end_all()

@@ -5,8 +5,6 @@ Source: design sections 3 and 8; requirements A8, A9, C7, X6.
 
 from typing import Final
 
-import structlog
-
 from gateway.clock import stopwatch_ns
 from gateway.config.snapshot import RouteCounters
 from gateway.errors import Refusal
@@ -26,8 +24,6 @@ from gateway.rules.settlement import REPEAT, Settlement, billability, settle
 from gateway.rules.units import MICRO
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import LATENCY_BOUNDS_MICRO
-
-_log = structlog.get_logger("proxy")
 
 _NOTHING: Final[dict[str, int]] = {}
 _COMPLETED: Final = Outcome.COMPLETED
@@ -116,7 +112,12 @@ class Draft(Charged):
             run_key=charge.run_key,
             release_run=settlement.releases_run,
         )
-        spawn(self.ports.counters.correct([correction]), name="give-back", on_error=_not_given_back)
+        work = self.ports.counters.correct([correction])
+        spawn(work, name="give-back", on_error=self._not_given_back)
+
+    def _not_given_back(self, _name: str, error: BaseException) -> None:
+        """The store is away as well: its counter stays too high until its period ends."""
+        self.ports.not_given_back.note(type(error).__name__)
 
 
 def counts_to_tell(draft: Draft) -> tuple[int, ...]:
@@ -231,11 +232,6 @@ def _group_of(draft: Draft, ports: Ports) -> Group:
         second, counts is not None, owner, _method_of(draft.exchange), quantities
     )
     return group
-
-
-def _not_given_back(_name: str, _error: BaseException) -> None:
-    """The store is away as well: its counter stays too high until its period ends."""
-    _log.warning("proxy.charge_not_given_back")
 
 
 def record_of(draft: Draft, settlement: Settlement, elapsed_micro: int) -> Record:

@@ -9,8 +9,6 @@ import asyncio
 from collections import deque
 from typing import Final
 
-import structlog
-
 from gateway.clock import stopwatch_ns
 from gateway.config.snapshot import ClientLimits
 from gateway.errors import Refusal, RefusalCode
@@ -40,8 +38,6 @@ _DROPPED: Final = b"-"
 """In the place of early bytes: what comes is not looked at any more."""
 _NEW_PROTOCOL: Final = b"+"
 """Before early bytes: they come behind an upgrade's head."""
-
-_log = structlog.get_logger("proxy")
 
 
 class ClientConnection(ClientSide):
@@ -186,7 +182,7 @@ class ClientConnection(ClientSide):
 
     def story_failed(self, error: BaseException) -> None:
         """A story's bug must not take the worker with it."""
-        _log.error("proxy.story_failed", exc_info=error)
+        self._ports.story_failed(error)
         self.transport.abort()
 
     def exchange_finished(self, exchange: Exchange) -> None:

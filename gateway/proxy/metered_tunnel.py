@@ -256,7 +256,7 @@ class MeteredTunnel(LimitedTunnel):
 
     def _failed(self, error: BaseException) -> None:
         """A bug must not take the worker with it."""
-        _log.error("proxy.story_failed", exc_info=error)
+        self._ports.story_failed(error)
         self._is_asking = False
         self.cut()
 

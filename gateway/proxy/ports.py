@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
 from mypy_extensions import mypyc_attr
 
 from gateway.clock import Clock
@@ -23,6 +24,9 @@ from gateway.proxy.pool import Upstreams
 from gateway.proxy.refusal_sums import RefusalSums
 from gateway.rules.record import Record
 from gateway.telemetry.metrics import Stats
+from gateway.telemetry.state_log import StateLog, kind_of
+
+_log = structlog.get_logger("proxy")
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -53,6 +57,8 @@ class Ports:
         overage_entered: Told when a workspace is found above a quota: (workspace, policy).
         overages_told: The counters of which that was told, the first one first.
         refusals: Those of this second, which share records.
+        bugs: Where stories that failed are told of: a caller may repeat what fails.
+        not_given_back: Where charges are told of that neither journal nor store took back.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -78,9 +84,16 @@ class Ports:
     is_draining: bool = False
     clients_max: int = sys.maxsize
     refusals: RefusalSums = field(init=False)
+    bugs: StateLog = field(init=False)
+    not_given_back: StateLog = field(init=False)
 
     def __post_init__(self) -> None:
         self.refusals = RefusalSums(self.journal, self.stats.journal)
+        now_micro = self.clock.monotonic_micro
+        self.bugs = StateLog(_log, "proxy.story_failed", now_micro)
+        self.not_given_back = StateLog(
+            _log, "proxy.charge_not_given_back", now_micro, level="warning"
+        )
 
     def active_at(self, now_micro: int) -> Active:
         """Return the configuration in force at an instant."""
@@ -88,6 +101,10 @@ class Ports:
         if not active.valid_from_micro <= now_micro < active.valid_until_micro:
             active = self.active = activate(active.snapshot, self.upstreams, now_micro)
         return active
+
+    def story_failed(self, error: BaseException) -> None:
+        """Tell of a bug that cut a request, a tunnel or a slice of it."""
+        self.bugs.note(kind_of(error), exc_info=error)
 
     def swap(self, snapshot: Snapshot) -> None:
         """Put a new snapshot in force between two requests."""

@@ -8,8 +8,6 @@ the whole way (``gateway.proxy.request``). The books are the same: a record, cou
 
 from hmac import compare_digest
 
-import structlog
-
 from gateway.clock import stopwatch_ns
 from gateway.errors import Refusal
 from gateway.proxy.books import Draft
@@ -20,8 +18,6 @@ from gateway.proxy.request import UNKNOWN_KEY, finish, refuse
 from gateway.rules.charge import Counts
 from gateway.rules.record import Outcome
 from gateway.rules.units import MICRO
-
-_log = structlog.get_logger("proxy")
 
 
 def same_as(refused: Charged | None, data: bytes) -> Draft | None:
@@ -74,8 +70,8 @@ def repeat(known: Draft, exchange: Exchange, ports: Ports) -> bool:
     try:
         refuse(draft, refusal, Outcome.REFUSED)
         finish(draft, ports)
-    except Exception:  # noqa: BLE001 - as in a story: a bug must not take the worker with it
-        _log.exception("proxy.story_failed")
+    except Exception as error:  # noqa: BLE001 - as in a story: a bug must not take the worker with it
+        ports.story_failed(error)
         exchange.client.transport.abort()
     return True
 

@@ -21,7 +21,9 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from gateway.clock import stopwatch_ns
 from gateway.telemetry.metrics import WorkerStats
+from gateway.telemetry.state_log import StateLog
 
 REDACTED: Final = "[redacted]"
 SECRET_FIELDS: Final = frozenset(
@@ -38,6 +40,7 @@ _URL_PASSWORD: Final = re.compile(r"(://[^/\s:]*:)(?:(?!://)[^\s\"])+(@)")
 URL: a path full of them would be searched for each, and not out of a JSON string."""
 _CREDENTIALS: Final = re.compile(r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}")
 _NESTING_MAX: Final = 6
+_KIND_CHARACTERS: Final = 100
 _JSON_INTEGERS: Final = range(-(2**63), 2**64)
 """What orjson writes; others become text."""
 
@@ -50,7 +53,11 @@ CLOSE_SECONDS: Final = 2.0
 
 
 def configure(
-    level: str = "info", *, console: bool = False, stream: BinaryIO | None = None
+    level: str = "info",
+    *,
+    console: bool = False,
+    stream: BinaryIO | None = None,
+    now_micro: Callable[[], int] = lambda: stopwatch_ns() // 1000,
 ) -> None:
     """Send structlog's events, and the standard library's logging, to stderr.
 
@@ -58,6 +65,7 @@ def configure(
         level: ``debug``, ``info``, ``warning`` or ``error``.
         console: Lines for people instead of JSON.
         stream: Where to write; stderr if None.
+        now_micro: Monotonic; of libraries' lines that repeat, few are written.
 
     Raises:
         ValueError: no such level.
@@ -81,7 +89,7 @@ def configure(
     )
     logging.basicConfig(
         level=max(number, logging.WARNING),
-        handlers=[_StandardLogging(target, render)],
+        handlers=[_StandardLogging(target, render, now_micro)],
         force=True,
     )
 
@@ -105,24 +113,37 @@ class Unfailing:
 
 
 class _StandardLogging(logging.Handler):
-    """Turn what libraries log by ``logging`` into the same lines."""
+    """Turn what libraries log by ``logging`` into the same lines, what they repeat into few."""
 
-    def __init__(self, stream: BinaryIO, render: Callable[..., bytes]) -> None:
+    def __init__(
+        self, stream: BinaryIO, render: Callable[..., bytes], now_micro: Callable[[], int]
+    ) -> None:
         super().__init__()
         self._stream = stream
         self._render = render
+        self._faults = StateLog(self, "library.logged", now_micro, level="write")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Render and write one record."""
-        event: EventDict = {"event": "library.logged", "logger": record.name}
+        """Render and write one record, or count it if it repeats one."""
+        facts: dict[str, Any] = {"logger": record.name}
         try:
-            event["message"] = record.getMessage()
+            facts["message"] = record.getMessage()
         except Exception:  # noqa: BLE001 - the library's arguments don't fit its own text
-            event["message"] = record.msg
+            facts["message"] = record.msg
         if record.exc_info:
-            event["exc_info"] = record.exc_info
-        self._stream.write(self._render(None, record.levelname.lower(), event) + b"\n")
+            facts["exc_info"] = record.exc_info
+        told = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        kind = f"{record.name}: {told[:_KIND_CHARACTERS]}"
+        self._faults.note(kind, method=record.levelname.lower(), **facts)
+
+    def write(self, event: str, *, method: str = "warning", **facts: Any) -> None:  # noqa: ANN401
+        """Write a line (called by the state log)."""
+        self._stream.write(self._render(None, method, {"event": event, **facts}) + b"\n")
         self._stream.flush()
+
+    def warning(self, event: str, **facts: Any) -> None:  # noqa: ANN401
+        """Write that something is over (called by the state log)."""
+        self.write(event, **facts)
 
 
 def _total(processors: list[Processor]) -> Callable[..., bytes]:

@@ -232,11 +232,13 @@ async def test_late_charges_that_cannot_be_given_back_are_reported(
     monkeypatch.setattr("gateway.counters.redis.GIVE_BACKS_MAX", 2)
     with capture_logs() as lines:
         async with opened(redis_server.url) as (store, _):
-            for _ in range(3):
+            for _ in range(5):
                 store._answered_late(charging(store), [1, 0, 0, 0])
-    assert [(line["event"], line["count"]) for line in lines if "lost" in line["event"]] == [
-        ("counters.give_backs_lost", 1),
-        ("counters.give_backs_lost", 2),
+            store._lost.over()
+    assert [(line["event"], line.get("count")) for line in lines if "lost" in line["event"]] == [
+        ("counters.give_backs_lost", None),
+        ("counters.give_backs_lost_over", 3),
+        ("counters.give_backs_lost", 2),  # those that still waited when it was closed
     ]
 
 
@@ -323,8 +325,14 @@ async def test_an_error_of_the_store_is_told_and_logged(redis_server: RedisServe
             correction = Correction("ws", "h", (CounterDelta(keys_of(charged)[0], 1, 0),))
             with pytest.raises(StoreUnavailable):
                 await store.correct([correction])
-        assert stats.errors == 2
-        assert [line["event"] for line in lines] == ["counters.redis_error"] * 2
+            for _ in range(20):
+                assert await unavailable(store, charged) == "counters.store_error"
+            store._errors.over()
+        assert stats.errors == 22
+        *told, over = lines
+        assert {line["event"] for line in told} == {"counters.redis_error"}
+        assert len(told) == len(over["kinds"]) <= 2, "each kind once"
+        assert (over["event"], over["count"]) == ("counters.redis_error_over", 22)
 
 
 async def test_a_store_that_became_a_replica_is_asked_for_anew() -> None:

@@ -144,6 +144,22 @@ async def test_a_server_that_is_away_at_start_is_found_when_it_comes() -> None:
         server.stop()
 
 
+async def test_a_server_that_comes_and_goes_is_not_told_of_each_time() -> None:
+    """A proxy before a broken Redis takes connections and drops them, many times a second."""
+    with running() as server, capture_logs() as lines, server.client() as client:
+        async with connected(server.url, clock=FakeClock()) as (connection, stats):
+            for cycle in range(6):
+                await until(lambda: connection.link is not None)
+                client.client_kill_filter(_type="normal", skipme=True)
+                await until(lambda count=cycle: stats.reconnects > count)  # type: ignore[misc]
+            connection._losses.over()
+    assert [line["event"] for line in lines] == [
+        *("counters.redis_connected", "counters.redis_lost", "counters.redis_connected"),
+        "counters.redis_lost_over",
+    ]
+    assert lines[-1]["count"] == 6
+
+
 async def test_a_killed_server_is_noticed_at_once_and_found_again() -> None:
     with running() as server:
         async with connected(server.url) as (connection, stats):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.errors import LedgerUnavailable
 from gateway.metering.carrier import Carried, LedgerCarrier, LedgerRefusesAll, Load
@@ -152,6 +153,21 @@ def test_how_far_the_ledger_is_is_noted_once_it_has_the_batch(tmp_path: Path) ->
     checkpoint.unlink()
     assert carrier.carry(Load(tmp_path, [found], carried.position, limit=9)).count == 0
     assert not checkpoint.exists()
+
+
+def test_of_many_that_are_refused_one_line_is_told(tmp_path: Path) -> None:
+    """Each stands in the quarantine; a ledger with a fault refuses thousands."""
+    many = segment(tmp_path, 1, lines_of(*range(1, 200)), is_sealed=True)
+    with capture_logs() as lines:
+        carrier = carrier_to(Shelf(*[record(number).event_id for number in range(1, 200, 2)]))
+        carried = carrier.carry(Load(tmp_path, [many], Position(0, 0), limit=500))
+        carrier._aside.over()
+
+    assert carried.set_aside == 100
+    assert [line["event"] for line in lines] == [
+        "shipper.record_set_aside", "shipper.record_set_aside_over",
+    ]  # fmt: skip
+    assert lines[-1]["count"] == 100
 
 
 def test_a_note_that_can_not_be_written_holds_nobody_up(

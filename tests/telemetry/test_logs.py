@@ -133,6 +133,23 @@ def test_libraries_that_log_by_the_standard_library_give_the_same_lines(
     assert line["message"] == "failed with egw_live_[redacted]"
 
 
+def test_what_a_library_repeats_is_counted(stream: io.BytesIO) -> None:
+    logs.configure("info", stream=stream, now_micro=lambda: 0)
+    for number in range(1000):
+        logging.getLogger("asyncio").error("socket.accept() failed %d", number)
+    logging.getLogger("asyncio").warning("another")
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, logs._StandardLogging)
+
+    handler._faults.over()
+
+    first, other, over = lines(stream)
+    assert (first["level"], first["message"]) == ("error", "socket.accept() failed 0")
+    assert (other["level"], other["message"]) == ("warning", "another")
+    assert (over["event"], over["count"]) == ("library.logged_over", 1001)
+    assert over["kinds"]["asyncio: socket.accept() failed %d"] == 1000
+
+
 class Broken:
     def __str__(self) -> str:
         raise RuntimeError("no words")
