@@ -1,5 +1,6 @@
 """Store away, upstream away, bad configuration, stop and start: clear answers, nothing lost."""
 
+import json
 import resource
 import signal
 import sys
@@ -205,6 +206,36 @@ def test_redis_away_at_the_start_is_a_degraded_start_that_says_so(
         assert httpx.get(f"{gateway.admin_url}/readyz").status_code == 503
     finally:
         gateway.stop()
+
+
+def test_a_redis_that_refuses_each_charge_is_told_of_once(
+    tmp_path: Path, upstream: ScriptedUpstream
+) -> None:
+    """Hundreds of failed calls: a line for the first, one for the end, a record for the second."""
+    server = RedisServer().start()
+    gateway = GatewayProcess(tmp_path, upstream.port, counters=server.url).start()
+    try:
+        key = gateway.make_key("STARTER")
+        assert gateway.call(key).status_code == 200
+        with server.client() as client, httpx.Client(headers={"X-API-Key": key}) as caller:
+            client.config_set("maxmemory", "1")
+            statuses = [caller.get(gateway.url).status_code for _ in range(300)]
+            client.config_set("maxmemory", "0")
+            assert caller.get(gateway.url).status_code == 200
+        failed = gateway.metric("gateway_store_errors_total")
+    finally:
+        assert gateway.stop() == 0
+        server.stop()
+
+    assert statuses == [503] * 300
+    told = [json.loads(line) for line in gateway.events().splitlines()]
+    first, over = [line for line in told if line["event"].startswith("counters.redis_error")]
+    assert "OOM" in first["reason"]
+    assert (over["event"], over["count"]) == ("counters.redis_error_over", 300)
+    assert failed >= 300
+    records = gateway.records()
+    assert sum(record.count for record in records) == 302
+    assert len(records) < 100
 
 
 @pytest.mark.parametrize("mistake", ["busy", "yaml", "tier", "folder", "missing"])
