@@ -225,6 +225,7 @@ def essence(one: Record) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+@pytest.mark.sources  # its client is no connection
 async def test_counts_add_up_to_the_requests_whatever_comes(
     tmp_path: Path, plane_snapshot: Snapshot
 ) -> None:
@@ -273,6 +274,7 @@ async def test_counts_add_up_to_the_requests_whatever_comes(
     holds()
 
 
+@pytest.mark.sources  # its client is no connection
 async def test_what_was_charged_or_forwarded_is_never_summed(
     tmp_path: Path, plane_snapshot: Snapshot
 ) -> None:
