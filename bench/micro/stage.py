@@ -102,6 +102,9 @@ class ReleasingRecorder(Recorder):
 class NoLines(Lines):
     """An access log that is off."""
 
+    def chooses(self) -> bool:
+        return False
+
     def write_request(self, record: Record, exchange: Exchange) -> None:
         """Drop it."""
 
