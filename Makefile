@@ -39,7 +39,7 @@ test-compiled: venv compiled ## Run the tests of the request path on its compile
 	GATEWAY_TESTS=compiled $(BIN)/pytest -q -n auto --maxprocesses 2 \
 	  tests/rules tests/http tests/counters tests/metering tests/keys tests/proxy
 
-fast: venv ## Run the tests of the pure floors, rules and http, in under 5 seconds
+fast: venv ## Run the tests of the pure floors, rules and http, in about 10 seconds
 	$(BIN)/pytest -q tests/rules tests/http
 
 lint: venv imports types ## Check style, formatting, spelling, imports and types

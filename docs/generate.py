@@ -371,7 +371,8 @@ def commands_page() -> str:
         "again will not help. What kept it from starting but may be over soon gives 1:",
         f"{_listed(sorted(PASSING))}.",
         "",
-        "Answers go to stdout, everything about them to stderr; `--json` answers in JSON.",
+        "Answers go to stdout, everything about them to stderr; `--json` answers in JSON, errors",
+        "included: [how](../operations.md#commands-in-scripts).",
         "`gateway --install-completion` teaches the shell the commands.",
         "",
     ]

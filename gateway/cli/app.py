@@ -1,14 +1,15 @@
 """The command line's root: commands, exit codes, and the one place where every error ends.
 
 Exit codes: 0 fine, 1 a problem was found or may pass by itself, 2 wrong usage, 3 can't start and
-starting it again will not help (supervisors stop retrying).
+starting it again will not help (supervisors stop retrying). With ``--json`` an error is one JSON
+object on stderr (``output.failure``), wrong usage included.
 """
 
 import os
 import sys
 from collections.abc import Sequence
 from traceback import walk_tb
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -23,13 +24,20 @@ from gateway.cli import (
     schema,
     serve,
     statement,
+    streams,
     usage,
     workspaces,
 )
+from gateway.cli.arguments import AsJson, asks_for_json
+from gateway.cli.text_command import TextCommand
 from gateway.errors import PROBLEM, GatewayError, start_code
+from gateway.telemetry.failures import WIDTH
 from gateway.telemetry.version import VERSION
 
 OK: Final = 0
+
+_CLICK_ERROR: Final[type[BaseException]] = typer.BadParameter.__mro__[2]
+"""``ClickException``: of Click, or of the copy that newer versions of Typer bring."""
 
 _START_CODES: Final = frozenset(
     {
@@ -43,7 +51,7 @@ app = typer.Typer(
     name="gateway",
     no_args_is_help=True,
     rich_markup_mode=None,  # it takes what stands in [brackets] for markup
-    context_settings={"max_content_width": output.WIDTH},
+    context_settings={"max_content_width": WIDTH},
     pretty_exceptions_enable=False,
     help="Enforcement gateway: authenticates API keys, enforces plans, meters every request once.",
     epilog="Try it without any setup: gateway demo",
@@ -64,12 +72,13 @@ app.add_typer(keys.app, name="keys", rich_help_panel="Callers")
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - Typer's callback
     if asked:
-        output.line(VERSION)
+        show_version(as_json=output.speaks_json())
         raise typer.Exit
 
 
 @app.callback()
 def root(
+    context: typer.Context,
     *,
     _version: Annotated[
         bool,
@@ -77,20 +86,34 @@ def root(
             "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --version; with a command it stands behind it.")
+    ] = False,
 ) -> None:
     """Hold the options that stand before a command."""
+    if as_json:
+        raise typer.BadParameter(f"write: gateway {context.invoked_subcommand} ... --json")
 
 
 @app.command("version", rich_help_panel="Understand")
-def show_version() -> None:
+def show_version(*, as_json: AsJson = False) -> None:
     """Show the version."""
-    output.line(VERSION)
+    if as_json:
+        output.document({"version": VERSION})
+    else:
+        output.line(VERSION)
+
+
+for group in (app, workspaces.app, keys.app):
+    for command in group.registered_commands:
+        command.cls = TextCommand
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; no error ends in a traceback."""
+    streams.prepare()
+    output.speak_json(is_json=asks_for_json(sys.argv[1:] if arguments is None else arguments))
     if sys.stdout is None:
-        # The next file that is opened would become stdout, and the access log go into it.
         return _failed(
             GatewayError(
                 "stdout.closed",
@@ -101,24 +124,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = _run(arguments)
     try:
         output.flush()
-    except BrokenPipeError:  # a reader that has had enough (``| head``) is not an error
-        _forget_answer()
+    except output.ReaderGone:
+        streams.forget(sys.stdout)
     except GatewayError as error:
-        _forget_answer()
+        streams.forget(sys.stdout)
         return _failed(error)
     return code
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        app(args=arguments, prog_name="gateway")  # of which the shell completes arguments, too
+        # The command's name: of which the shell completes arguments, too.
+        code = app(args=arguments, prog_name="gateway", standalone_mode=False)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else PROBLEM
+    except output.ReaderGone:
+        streams.forget(sys.stdout)
+        return OK
+    except _CLICK_ERROR as error:
+        return _misused(error)
+    except typer.Abort:
+        return PROBLEM
     except GatewayError as error:
         return _failed(error)
     except Exception as error:
         if isinstance(error, OSError) and _is_of_help(error):
-            _forget_answer()
+            streams.forget(sys.stdout)
             return _failed(output.unwritable(error))
         if "GATEWAY_TRACEBACK" in os.environ:
             raise
@@ -129,7 +160,20 @@ def _run(arguments: Sequence[str] | None) -> int:
                 "report this, with what GATEWAY_TRACEBACK=1 makes of the same command",
             )
         )
-    return OK
+    return code if isinstance(code, int) else OK
+
+
+def _misused(error: Any) -> int:  # noqa: ANN401 - Click's, of which Typer has a copy of its own
+    """Say what is wrong with the arguments; a group without a command gets its help."""
+    context = getattr(error, "ctx", None)
+    message: str = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        output.note(message)
+    else:
+        command = "gateway" if context is None else context.command_path
+        usage = "" if context is None else f"; {' '.join(context.get_usage().split())}"
+        output.failure(GatewayError("usage.wrong", message, f"see `{command} --help`{usage}"))
+    return int(error.exit_code)
 
 
 def _failed(error: GatewayError) -> int:
@@ -140,8 +184,3 @@ def _failed(error: GatewayError) -> int:
 def _is_of_help(error: OSError) -> bool:
     """Return whether writing failed in Click, which writes help and completions by itself."""
     return any(frame.f_code.co_name == "echo" for frame, _ in walk_tb(error.__traceback__))
-
-
-def _forget_answer() -> None:
-    """Let the interpreter write at its end, into nothing, what could not be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,9 @@
 """Options that several commands share, and how durations and instants are written."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -39,6 +41,23 @@ Month = Annotated[
 
 _DURATION: Final = re.compile(r"(\d{1,6})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def asks_for_json(arguments: Sequence[str]) -> bool:
+    """Return whether a command line asks for JSON: known before it is understood, or can't be."""
+    words = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    has_format = ("--format", "json") in pairwise(words)
+    return has_format or "--json" in words or "--format=json" in words
+
+
+def exclusive(as_json: bool, option: str, value: object) -> None:  # noqa: FBT001 - one rule for all
+    """Refuse ``--json`` beside an option that asks for another form.
+
+    Raises:
+        typer.BadParameter: both were given.
+    """
+    if as_json and value is not None:
+        raise typer.BadParameter(f"give --json or {option}, not both")
 
 
 def duration_seconds(text: str) -> int:

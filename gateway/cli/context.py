@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gateway.cli import output
 from gateway.clock import Clock
 from gateway.config.snapshot import Snapshot
 from gateway.control.statements import current_period, pricing_now
@@ -122,5 +123,5 @@ def open_desk(config: Path, *, makes_databases: bool = False, **overrides: str |
     """Load the configuration for a command. Raises as ``load``."""
     from gateway.telemetry import logs  # noqa: PLC0415 - brings structlog
 
-    logs.configure("warning", console=True)  # an answer on stdout must stay parseable
+    logs.configure("warning", console=not output.speaks_json())
     return Desk(load(config, **overrides), SystemClock(), makes_databases)

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from gateway.cli import output, usage
-from gateway.cli.arguments import DEFAULT_CONFIG, Config
+from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config
 from gateway.cli.context import Desk, open_desk
-from gateway.cli.demo_stage import Stage, free_port, unsuited
+from gateway.cli.demo_stage import SHIPPED_CONFIG, Stage, free_port, unsuited
 from gateway.control.keys import KeyRequest, create_key
 from gateway.control.workspaces import create_workspace
 from gateway.errors import GatewayError, start_code
@@ -71,22 +71,24 @@ def run(
         Path | None, typer.Option(help="Keep the demo's data here [a new temporary folder].")
     ] = None,
     config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
 ) -> None:
-    """Run sample upstream and gateway with two workspaces, and show what to try. Ctrl-C ends it."""
+    """Run sample upstream and gateway with two workspaces, and show what to try. Ctrl-C ends it.
+
+    Without policies/gateway.yaml in this folder it runs on a copy of its own.
+    """
+    source = config if config.exists() or config != DEFAULT_CONFIG else SHIPPED_CONFIG
     # Whole, because what is shown is typed in another terminal.
     folder = (data_dir or Path(tempfile.mkdtemp(prefix="gateway-demo-"))).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     stage = Stage(folder)
     try:
         with _ended_properly(stage):
-            desk, requests = _set_up(stage, config, port)
+            desk, requests = _set_up(stage, source, port)
             if tour:
-                _show_answers(stage, requests)
-                stage.stop()  # which sends what waits in the journal to the ledger
-                output.line("# what was used")
-                usage.show(config=stage.config, data_dir=str(stage.data_dir))
+                _tour(stage, requests, as_json=as_json)
             else:
-                _show_commands(stage, desk, requests)
+                _show_commands(stage, desk, requests, as_json=as_json)
                 stage.await_end()
     except GatewayError as error:
         output.failure(error)
@@ -137,8 +139,8 @@ def _require_plans(desk: Desk, config: Path) -> None:
         raise unsuited(
             config,
             f"its pricing has no plan {' or '.join(missing)}",
-            "the demo needs these two plans and a route for POST /v1/runs: leave out --config in "
-            "the project's folder, or start from policies/gateway.yaml",
+            "the demo needs these two plans and a route for POST /v1/runs: leave out --config, or "
+            "start from policies/gateway.yaml",
         )
 
 
@@ -164,46 +166,93 @@ def command_line(environment: Mapping[str, Path], python: Path) -> tuple[str, st
     return f"export {' '.join(given)}", f"{shlex.quote(str(python))} -m gateway"
 
 
-def _show_commands(stage: Stage, desk: Desk, requests: list[Try]) -> None:
+def _show_commands(stage: Stage, desk: Desk, requests: list[Try], *, as_json: bool) -> None:
     pricing = desk.loaded.files[-1]
     environment = {"GATEWAY_CONFIG": stage.config, "GATEWAY_DATA_DIR": stage.data_dir}
     first, gateway = command_line(environment, Path(sys.executable))
+    commands = {
+        "what was used, a second later": f"{gateway} usage",
+        "what a request would meet, and why": f"{gateway} explain POST /v1/runs -w {SANDBOX}",
+        f"the bill of {desk.period}": f"{gateway} statement {STARTER}",
+    }
+    metrics = f"http://{stage.host}:{stage.admin_port}/metrics"
+    if as_json:
+        output.document(
+            {
+                "url": stage.url,
+                "metrics": metrics,
+                "data_dir": str(stage.data_dir),
+                "config": str(stage.config),
+                "pricing": str(pricing),
+                "requests": [
+                    {"shows": request.shows, "command": request.curl(stage.url)}
+                    for request in requests
+                ],
+                "set_up": first,
+                "commands": [{"shows": what, "command": told} for what, told in commands.items()],
+            }
+        )
+        output.flush()
+        return
     told = [
         f"The gateway listens on {stage.url}; its upstream knows nothing of keys or plans.",
-        f"Metrics: http://{stage.host}:{stage.admin_port}/metrics",
+        f"Metrics: {metrics}",
         f"Logs and data: {stage.data_dir}",
         "",
         "Try, in another terminal:",
         "",
         first,
         *(f"\n# {request.shows}\n{request.curl(stage.url)}" for request in requests),
-        f"\n# what was used, a second later\n{gateway} usage",
-        "\n# what a request would meet, and why",
-        f"{gateway} explain POST /v1/runs -w {SANDBOX}",
-        f"\n# the bill of {desk.period}\n{gateway} statement {STARTER}",
+        *(f"\n# {what}\n{command}" for what, command in commands.items()),
         "",
         f"Then change a plan in {pricing} or a route in {stage.config}:",
         "the gateway takes the new file while it runs. Ctrl-C ends the demo.",
     ]
     output.line("\n".join(told))
-    sys.stdout.flush()
+    output.flush()
 
 
-def _show_answers(stage: Stage, requests: list[Try]) -> None:
+def _tour(stage: Stage, requests: list[Try], *, as_json: bool) -> None:
+    answers = []
     for request in requests:
-        output.line(f"# {request.shows}\n{request.curl(stage.url)}")
-        connection = http.client.HTTPConnection(stage.host, stage.port, timeout=10)
-        try:
-            connection.request(
-                request.method, request.path, json.dumps(request.body), request.fields
-            )
-            answer = connection.getresponse()
-            output.line(f"HTTP/1.1 {answer.status} {answer.reason}")
-            for name, value in answer.getheaders():
-                if name.lower() in TOLD_FIELDS:
-                    output.line(f"{name}: {value}")
-            output.line(f"\n{answer.read().decode()}\n")
-        except OSError as error:
-            raise GatewayError("demo.no_answer", f"the gateway does not answer: {error}") from error
-        finally:
-            connection.close()
+        answer = _answer(stage, request)
+        answers.append(answer)
+        if not as_json:
+            _show(answer)
+    stage.stop()  # which sends what waits in the journal to the ledger
+    if as_json:
+        desk = open_desk(stage.config, data_dir=str(stage.data_dir))
+        output.document({"answers": answers, "usage": usage.used(desk, desk.period)})
+        return
+    output.line("# what was used")
+    usage.show(config=stage.config, data_dir=str(stage.data_dir))
+
+
+def _show(answer: Mapping[str, Any]) -> None:
+    output.line(f"# {answer['shows']}\n{answer['command']}")
+    output.line(f"HTTP/1.1 {answer['status']} {answer['reason']}")
+    for name, value in answer["fields"].items():
+        output.line(f"{name}: {value}")
+    output.line(f"\n{answer['body']}\n")
+
+
+def _answer(stage: Stage, request: Try) -> dict[str, Any]:
+    """Send a request; return what it shows and what was answered. Raises ``GatewayError``."""
+    connection = http.client.HTTPConnection(stage.host, stage.port, timeout=10)
+    try:
+        connection.request(request.method, request.path, json.dumps(request.body), request.fields)
+        answer = connection.getresponse()
+        return {
+            "shows": request.shows,
+            "command": request.curl(stage.url),
+            "status": answer.status,
+            "reason": answer.reason,
+            "fields": {
+                name: value for name, value in answer.getheaders() if name.lower() in TOLD_FIELDS
+            },
+            "body": answer.read().decode("utf-8", "backslashreplace"),
+        }
+    except (OSError, http.client.HTTPException) as error:
+        raise GatewayError("demo.no_answer", f"the gateway does not answer: {error}") from error
+    finally:
+        connection.close()

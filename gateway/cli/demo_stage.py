@@ -15,6 +15,9 @@ import yaml
 
 from gateway.errors import GatewayError
 
+SHIPPED_CONFIG: Final = Path(__file__).parent / "demo_files" / "policies" / "gateway.yaml"
+"""The project's own route file, which an installed package carries with its pricing file."""
+
 READY_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.05
@@ -72,7 +75,7 @@ class Stage:
             raise GatewayError(
                 "config.unreadable",
                 f"{error.filename} can't be read: {error.strerror}",
-                "run the demo in the project's folder, or name a route file with --config",
+                "name another route file with --config, or none: the demo has its own",
             ) from error
         except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise unsuited(

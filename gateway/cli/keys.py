@@ -18,12 +18,15 @@ from gateway.cli.arguments import (
 from gateway.cli.context import open_desk
 from gateway.control import keys as control
 from gateway.errors import GatewayError
+from gateway.keys.format import FOREIGN_BYTES_MAX, FOREIGN_BYTES_MIN
 from gateway.keys.port import KeyDescription, NewKey
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="API keys: create, list, revoke, rotate, let expire.",
+    help="API keys: create, list, revoke, rotate, let expire. With foreign_keys: true in the route "
+    f"file, keys made elsewhere are taken too: {FOREIGN_BYTES_MIN} to {FOREIGN_BYTES_MAX} bytes of "
+    "printable ASCII without blanks; shorter ones are refused as unknown.",
 )
 
 COLUMNS = {
@@ -32,7 +35,7 @@ COLUMNS = {
     "workspace_id": "WORKSPACE",
     "name": "NAME",
     "state": "STATE",
-    "expires_at": "EXPIRES",
+    "ends_at": "EXPIRES",
     "last_used_at": "LAST USED",
 }
 
@@ -178,7 +181,7 @@ def _show_created(created: control.CreatedKey, *, as_json: bool) -> None:
     try:
         output.facts({"secret": created.secret} | _stored(created.key), as_json=as_json)
         output.flush()
-    except (GatewayError, BrokenPipeError) as error:
+    except (GatewayError, output.ReaderGone) as error:
         raise GatewayError(
             "key.secret_lost",
             f"the key {key_id} exists, but its secret could not be written",
@@ -236,10 +239,17 @@ def _described(key: KeyDescription, now_micro: int) -> dict[str, object]:
         "created_at": output.instant(key.created_at_micro),
         "expires_at": output.instant(key.expires_at_micro),
         "revoked_at": output.instant(key.revoked_at_micro),
+        "ends_at": output.instant(_ends_at_micro(key)),
         "last_used_at": output.instant(key.last_used_at_micro),
         "features": None if key.features is None else list(key.features),
         "networks": list(key.networks),
     }
+
+
+def _ends_at_micro(key: KeyDescription) -> int | None:
+    """Return the instant from which on a key is refused: it expires, or is revoked or replaced."""
+    ends = [at for at in (key.expires_at_micro, key.revoked_at_micro) if at is not None]
+    return min(ends, default=None)
 
 
 def _state(key: KeyDescription, now_micro: int) -> str:

@@ -1,27 +1,28 @@
 """Everything that a command shows: tables, JSON, CSV, errors, progress. Nothing else prints.
 
 Answers go to stdout, everything about them (notes, progress, errors) to stderr. A terminal gets
-tables drawn; a pipe gets plain aligned columns that ``grep`` and ``cut`` can read.
+tables drawn; a pipe gets plain aligned columns that ``grep`` and ``cut`` can read. With ``--json``
+stdout gets one JSON document and stderr one JSON object a line.
 """
 
 import csv
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
-from textwrap import fill
 
-from gateway.errors import ConfigError, GatewayError
+from gateway.cli import streams
+from gateway.errors import GatewayError
 from gateway.rules.plan import Currency
 from gateway.rules.units import MICRO, UNLIMITED, Cap, text_from_micro
+from gateway.telemetry.failures import failure_text
+from gateway.telemetry.printable import has_characters, json_text, one_line, printable
 
 Row = Mapping[str, object]
 Columns = Mapping[str, str]
 """Heading by the row's key, in order."""
-
-WIDTH = 100
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -30,10 +31,34 @@ _LAST_SECOND = 253_402_300_799
 """The ends of the calendar: one stored instant beyond them must not hide a whole list."""
 
 
+class ReaderGone(Exception):  # noqa: N818 - no error: a reader that has had enough (``| head``)
+    """Nobody reads the answer any more."""
+
+
+@dataclass(slots=True)
+class _Manner:
+    """How the command that runs was asked to speak."""
+
+    is_json: bool = False
+
+
+_manner = _Manner()
+
+
+def speak_json(*, is_json: bool) -> None:
+    """Settle whether notes and errors are JSON, for the command that begins."""
+    _manner.is_json = is_json
+
+
+def speaks_json() -> bool:
+    """Return whether notes and errors are JSON."""
+    return _manner.is_json
+
+
 def line(text: str = "") -> None:
     """Write a line of the answer."""
     with _answering():
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{printable(text)}\n")
 
 
 def flush() -> None:
@@ -41,7 +66,7 @@ def flush() -> None:
 
     Raises:
         GatewayError: it can't be written.
-        BrokenPipeError: nobody reads it.
+        ReaderGone: nobody reads it.
     """
     with _answering():
         sys.stdout.flush()
@@ -51,8 +76,8 @@ def flush() -> None:
 def _answering() -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        raise ReaderGone from error
     except OSError as error:
         raise unwritable(error) from error
 
@@ -67,14 +92,26 @@ def unwritable(error: OSError) -> GatewayError:
 
 
 def note(text: str) -> None:
-    """Write a line about the answer."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """Write a line about the answer; with ``--json`` as ``{"note": ...}``."""
+    _say(json_text({"note": text}, _stderr_encoding()) if speaks_json() else printable(text))
+
+
+def _say(text: str) -> None:
+    """Write to stderr if that is possible: whoever closed it wants to hear nothing."""
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except OSError:
+        streams.forget(sys.stderr)
+
+
+def _stderr_encoding() -> str:
+    return streams.encoding_of(sys.stderr)
 
 
 def document(value: object) -> None:
     """Write an answer as JSON."""
-    line(json.dumps(value, indent=2, ensure_ascii=False))
+    line(json_text(value, streams.encoding_of(sys.stdout), indent=2))
 
 
 def rows(found: Sequence[Row], columns: Columns, *, as_json: bool, empty: str) -> None:
@@ -105,14 +142,14 @@ def facts(found: Row, *, as_json: bool) -> None:
 
 
 def cell(value: object) -> str:
-    """Return a value as people read it in a table."""
+    """Return a value as people read it in a table, on one line."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple | set | frozenset):
-        return ", ".join(map(str, value)) or "-"
-    return str(value)
+        return one_line(", ".join(map(str, value))) or "-"
+    return one_line(str(value))
 
 
 def _table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
@@ -141,9 +178,14 @@ def csv_rows(header: Sequence[str], found: Iterable[Sequence[object]]) -> None:
     """Write CSV (RFC 4180) as it comes, row by row; true and false as JSON has them."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     for row in chain([header], found):
-        cells = [str(value).lower() if isinstance(value, bool) else value for value in row]
         with _answering():
-            writer.writerow(cells)
+            writer.writerow(map(_csv_cell, row))
+
+
+def _csv_cell(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return one_line(value) if isinstance(value, str) else value
 
 
 def callers_text(text: str) -> str:
@@ -154,7 +196,7 @@ def callers_text(text: str) -> str:
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """Show a bar on a terminal's stderr while long work runs; yields a function to advance it."""
-    if not sys.stderr.isatty():
+    if speaks_json() or not sys.stderr.isatty():
         yield lambda _count: None
         return
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
@@ -166,19 +208,12 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], No
 
 
 def failure(error: GatewayError) -> None:
-    """Tell the operator what went wrong and what to do: one paragraph, no traceback."""
-    if isinstance(error, ConfigError):
-        for fault in error.faults:
-            note(str(fault))
-    else:
-        note(_wrapped(f"error: {error.message} [{error.code}]"))
-    if error.hint:
-        note(_wrapped(f"hint: {error.hint}"))
+    """Tell the operator what went wrong and what to do: one paragraph, no traceback.
 
-
-def _wrapped(text: str) -> str:
-    """Return a paragraph whose paths and options can be copied whole."""
-    return fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    With ``--json`` it is one object: ``code``, ``message``, ``hint``, and ``problems`` for the
+    faults of files with their places.
+    """
+    _say(failure_text(error, as_json=speaks_json(), encoding=_stderr_encoding()))
 
 
 def instant(at_micro: int | None) -> str | None:
@@ -190,11 +225,16 @@ def instant(at_micro: int | None) -> str | None:
 
 
 def money(currency: Currency, amount_minor: int) -> str:
-    """Return an amount with its currency: ``₩29,000``, ``$12.50``."""
+    """Return an amount with its currency: ``₩29,000``, ``$12.50``.
+
+    Where stdout can't write the sign, the code stands for it: ``KRW 29,000``.
+    """
     whole, part = divmod(abs(amount_minor), 10**currency.minor_digits)
     decimals = f".{part:0{currency.minor_digits}d}" if currency.minor_digits else ""
     sign = "-" if amount_minor < 0 else ""
-    return f"{sign}{currency.symbol or currency.code + ' '}{whole:,}{decimals}"
+    is_writable = speaks_json() or has_characters(streams.encoding_of(sys.stdout), currency.symbol)
+    symbol = currency.symbol if is_writable else ""
+    return f"{sign}{symbol or currency.code + ' '}{whole:,}{decimals}"
 
 
 def cap(value_micro: Cap) -> str:

@@ -1,5 +1,6 @@
 """``gateway schema``: the JSON Schemas of the two files that operators write, for editors."""
 
+import json
 from enum import Enum
 from typing import Annotated
 
@@ -15,11 +16,18 @@ class File(Enum):
     PRICING = "pricing"
 
 
-def show(*, file: Annotated[File, typer.Argument(help="Whose schema.")]) -> None:
+def show(
+    *,
+    file: Annotated[File, typer.Argument(help="Whose schema.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As always: a schema is JSON. Errors are JSON, too.")
+    ] = False,
+) -> None:
     """Print the JSON Schema of the route file or of the pricing file.
 
     Editors complete and check a file that names it: # yaml-language-server: $schema=...
     """
+    del as_json
     if file is File.ROUTES:
         from gateway.config import routes  # noqa: PLC0415 - brings pydantic
 
@@ -27,4 +35,4 @@ def show(*, file: Annotated[File, typer.Argument(help="Whose schema.")]) -> None
     else:
         from gateway.config import pricing_schema  # noqa: PLC0415 - brings pydantic
 
-        output.line(pricing_schema.schema_bytes().decode().rstrip())
+        output.document(json.loads(pricing_schema.schema_bytes()))

@@ -38,6 +38,9 @@ def run(
         str | None,
         typer.Option(help="debug, info, warning or error [env: GATEWAY_LOG_LEVEL]."),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Events are JSON on a terminal, too, as are errors.")
+    ] = False,
 ) -> None:
     """Serve requests until SIGTERM: events to stderr, one access line per request to stdout.
 
@@ -61,7 +64,7 @@ def run(
         log_level=log_level,
     )
     try:
-        become_worker(config, overrides)
+        become_worker(config, overrides, as_json=as_json)
     except GatewayError as error:
         output.failure(error)
         raise typer.Exit(start_code(error.code)) from None

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from gateway.cli import output
-from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, DataDir, Keys, LedgerUrl, Month
+from gateway.cli.arguments import (
+    DEFAULT_CONFIG,
+    AsJson,
+    Config,
+    DataDir,
+    Keys,
+    LedgerUrl,
+    Month,
+    exclusive,
+)
 from gateway.cli.context import open_desk
 from gateway.control.statements import PeriodStatement, statement_of
 
@@ -24,7 +33,7 @@ def show(
     *,
     workspace: Annotated[str, typer.Argument(help="Whose bill.")],
     period: Month = None,
-    form: Annotated[Form, typer.Option("--format", help="How to write it.")] = Form.TABLE,
+    form: Annotated[Form | None, typer.Option("--format", help="How to write it [table].")] = None,
     config: Config = DEFAULT_CONFIG,
     data_dir: DataDir = None,
     ledger: LedgerUrl = None,
@@ -32,6 +41,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show what a workspace owes for a month: included, overage, waived, amount."""
+    if form is not Form.JSON:
+        exclusive(as_json, "another --format", form)
     desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
     with desk.ledger() as books:
         bill = statement_of(

@@ -7,8 +7,17 @@ from typing import Annotated
 import typer
 
 from gateway.cli import output
-from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, DataDir, Keys, LedgerUrl, Month
-from gateway.cli.context import open_desk
+from gateway.cli.arguments import (
+    DEFAULT_CONFIG,
+    AsJson,
+    Config,
+    DataDir,
+    Keys,
+    LedgerUrl,
+    Month,
+    exclusive,
+)
+from gateway.cli.context import Desk, open_desk
 from gateway.control.statements import month_of, usage_of
 from gateway.ledger.port import Ledger, UsageRow
 from gateway.rules.plan import Meter
@@ -53,6 +62,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show usage per workspace, meter and period; --export csv writes the events themselves."""
+    exclusive(as_json, "--export csv", export)
+    if export is not None and hourly:
+        raise typer.BadParameter("give --hourly or --export csv, not both")
     desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
     # A month has the same name in every time zone.
     chosen = month_of(period, "UTC").id if period else desk.period
@@ -63,6 +75,13 @@ def show(
         rows = usage_of(books, workspace_id=workspace, period=chosen, hourly=hourly)
     found = [_described(row) for row in rows]
     output.rows(found, COLUMNS, as_json=as_json, empty=f"Nothing was used in {chosen}.")
+
+
+def used(desk: Desk, period: str) -> list[dict[str, object]]:
+    """Return what all workspaces used in a month, as ``--json`` shows it."""
+    with desk.ledger() as books:
+        rows = usage_of(books, workspace_id=None, period=period, hourly=False)
+    return [_described(row) for row in rows]
 
 
 def _described(row: UsageRow) -> dict[str, object]:

@@ -9,16 +9,14 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import orjson
-
 from gateway.config.settings import load
-from gateway.config.transfer import dump
+from gateway.config.transfer import dump, json_bytes, json_value
 from gateway.errors import ConfigError, GatewayError
 
 
 def answer(request: bytes) -> bytes:
     """Return the configuration as ``transfer`` writes it, or ``{"faults"}`` or ``{"error"}``."""
-    asked = orjson.loads(request)
+    asked = json_value(request)
     try:
         loaded = load(
             Path(asked["path"]),
@@ -28,9 +26,9 @@ def answer(request: bytes) -> bytes:
             is_to_serve=True,
         )
     except ConfigError as error:
-        return orjson.dumps({"faults": [asdict(fault) for fault in error.faults]})
+        return json_bytes({"faults": [asdict(fault) for fault in error.faults]})
     except GatewayError as error:
-        return orjson.dumps({"error": [error.code, error.message, error.hint]})
+        return json_bytes({"error": [error.code, error.message, error.hint]})
     return dump(loaded)
 
 

@@ -399,7 +399,11 @@ class RouteFile(Model):
         ),
     ] = None
     foreign_keys: Annotated[
-        bool, Field(description="Look up keys too that were not made by this gateway.")
+        bool,
+        Field(
+            description="Look up keys too that were not made by this gateway: 16 to 512 bytes of "
+            "printable ASCII without blanks. Shorter ones could be guessed, and stay refused."
+        ),
     ] = False
     data_dir: Annotated[str, Field(description="Journal and other local state.")] = "data"
     listen: Annotated[str, Field(description="Address for clients.")] = "127.0.0.1:8080"

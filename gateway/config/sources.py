@@ -4,6 +4,7 @@ Imports no pydantic: the serving process looks here whether anything changed.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -49,5 +50,5 @@ def digest(sources: Mapping[str, bytes]) -> str:
     """Return one digest of all files, by name and content."""
     whole = hashlib.sha256()
     for name in sorted(sources):
-        whole.update(name.encode() + b"\0" + hashlib.sha256(sources[name]).digest())
+        whole.update(os.fsencode(name) + b"\0" + hashlib.sha256(sources[name]).digest())
     return whole.hexdigest()

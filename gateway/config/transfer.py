@@ -4,6 +4,7 @@ Only the classes named here can be made; an unknown tag or class is an error. Th
 anew from the routes; counters begin at zero, or are those of a former configuration.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -41,7 +42,7 @@ class Untransferable(ValueError):  # noqa: N818 - it is the value that is at fau
 
 def dump(configuration: Loaded) -> bytes:
     """Return a configuration as JSON."""
-    return orjson.dumps(_encode(configuration))
+    return json_bytes(_encode(configuration))
 
 
 def restore(text: bytes, counters: Mapping[str, snapshot.RouteCounters] | None = None) -> Loaded:
@@ -55,12 +56,35 @@ def restore(text: bytes, counters: Mapping[str, snapshot.RouteCounters] | None =
         Untransferable: it is not one.
     """
     try:
-        found = _Decoder(counters or {}).decode(orjson.loads(text))
-    except (orjson.JSONDecodeError, TypeError, KeyError, ValueError) as error:
+        found = _Decoder(counters or {}).decode(json_value(text))
+    except (json.JSONDecodeError, TypeError, KeyError, ValueError) as error:
         raise Untransferable(f"not a configuration: {error}") from error
     if not isinstance(found, Loaded):
         raise Untransferable("not a configuration")
     return found
+
+
+def json_bytes(value: object) -> bytes:
+    """Return a value as JSON in ASCII or UTF-8.
+
+    A path's bytes may be no UTF-8: Python has them as lone surrogates, which orjson refuses.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value).encode()
+
+
+def json_value(text: bytes) -> Any:  # noqa: ANN401 - JSON
+    """Return what ``json_bytes`` wrote.
+
+    Raises:
+        json.JSONDecodeError: nobody wrote it.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
 
 
 def _encode(value: object) -> object:

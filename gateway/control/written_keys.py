@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import yaml
 
 from gateway.errors import ConfigError, Fault, GatewayError
 from gateway.keys.document import Keys, parse_workspaces, unknown_plan
 from gateway.keys.environment import parse_variable, value_of
+from gateway.keys.format import FOREIGN_BYTES_MAX, FOREIGN_BYTES_MIN, PREFIX
 from gateway.keys.port import (
     KeyDescription,
     KeyEntry,
@@ -20,6 +21,10 @@ from gateway.rules.plan import Pricing
 
 Written = tuple[Keys, list[Workspace]]
 """What is written: keys, and workspaces with and without keys."""
+
+
+OWN_START: Final = f"{PREFIX}_"
+"""With this begin the keys that a gateway makes."""
 
 
 class WrittenRegistry:
@@ -143,6 +148,23 @@ def plan_faults(workspaces: Sequence[Workspace], pricing: Pricing, file: str) ->
         Fault(file, 1, 1, _at(known), *unknown_plan(known.plan, pricing.tiers))
         for known in workspaces
         if known.plan not in pricing.tiers
+    ]
+
+
+def foreign_warnings(keys: Keys, *, accepts_foreign: bool) -> list[str]:
+    """Return what is to be said of keys that were made elsewhere, going by their prefixes.
+
+    Only the hash of a key is written down, so whether it is long enough can't be seen here.
+    """
+    foreign = [key for key in keys.values() if key.prefix and not key.prefix.startswith(OWN_START)]
+    if accepts_foreign:
+        bounds = f"{FOREIGN_BYTES_MIN} to {FOREIGN_BYTES_MAX} bytes of printable ASCII"
+        told = f"{len(foreign)} keys were made elsewhere; one is refused unless it has {bounds}"
+        return [told] if foreign else []
+    return [
+        f"key {key.key_id!r} was made elsewhere, as its prefix shows: it is refused unless the "
+        "route file says foreign_keys: true"
+        for key in foreign
     ]
 
 

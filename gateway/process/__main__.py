@@ -8,8 +8,6 @@ import os
 import signal
 import sys
 
-import orjson
-
 from gateway import compiled
 
 # structlog loads Rich for its development console if it finds it; a worker does without its 5 MB.
@@ -31,27 +29,31 @@ def main(arguments: list[str]) -> int:
     """Serve until SIGTERM; return the exit code.
 
     Args:
-        arguments: Number of the descriptor that holds ``{"configuration", "overrides"}``.
+        arguments: Number of the descriptor of ``{"configuration", "overrides", "as_json"}``.
     """
     _stop_early()
     compiled.use()
-    from gateway.config.transfer import restore  # noqa: PLC0415 - after Rich is out of the way
+    # After Rich is out of the way:
+    from gateway.config.transfer import json_value, restore  # noqa: PLC0415
     from gateway.errors import GatewayError, start_code  # noqa: PLC0415
     from gateway.process import shipping  # noqa: PLC0415
     from gateway.process.wiring import open_carrier  # noqa: PLC0415
     from gateway.telemetry import logs  # noqa: PLC0415
+    from gateway.telemetry.failures import failure_text  # noqa: PLC0415
 
     with os.fdopen(int(arguments[0]), "rb") as handed:
-        told = orjson.loads(handed.read())
+        told = json_value(handed.read())
     loaded = restore(told["configuration"].encode())
-    logs.configure(loaded.settings.log_level, console=sys.stderr.isatty())
+    as_json = told.get("as_json", False)
+    logs.configure(loaded.settings.log_level, console=sys.stderr.isatty() and not as_json)
     courier = shipping.start(lambda: open_carrier(loaded))
     from gateway.process import worker  # noqa: PLC0415 - the shipping process does without
 
     try:
         return worker.run(loaded, told["overrides"], courier)
     except GatewayError as error:
-        sys.stderr.write(f"error: {error.message} [{error.code}]\nhint: {error.hint}\n")
+        told_text = failure_text(error, as_json=as_json, encoding=sys.stderr.encoding)
+        sys.stderr.write(f"{told_text}\n")
         return start_code(error.code)
 
 

@@ -14,11 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NoReturn, cast
 
-import orjson
-
 from gateway.config.loaded import Loaded
 from gateway.config.snapshot import RouteCounters
-from gateway.config.transfer import Untransferable, restore
+from gateway.config.transfer import Untransferable, json_bytes, json_value, restore
 from gateway.errors import ConfigError, Fault, GatewayError
 
 ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_TOP_PAD_": "4194304"}
@@ -29,10 +27,15 @@ CHILD_SECONDS = 120
 """Far longer than 5,000 routes and 100 plans take."""
 
 
-def become_worker(path: Path, overrides: Mapping[str, str]) -> NoReturn:
+def become_worker(path: Path, overrides: Mapping[str, str], *, as_json: bool = False) -> NoReturn:
     """Read the configuration, then replace this program by a worker that serves it.
 
     The process keeps its id and its standard streams.
+
+    Args:
+        path: The route file.
+        overrides: Settings of the command line.
+        as_json: Whether events and errors are JSON even on a terminal.
 
     Raises:
         ConfigError: with every fault found; this program goes on.
@@ -41,7 +44,7 @@ def become_worker(path: Path, overrides: Mapping[str, str]) -> NoReturn:
     with _heeding_signals():
         text = _read_in_child(path, overrides, version=1)
         _answered(text)
-        _execute(text, overrides)
+        _execute(text, overrides, as_json=as_json)
 
 
 @contextmanager
@@ -58,8 +61,10 @@ def _heeding_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _execute(text: bytes, overrides: Mapping[str, str]) -> NoReturn:
-    told = orjson.dumps({"configuration": text.decode(), "overrides": dict(overrides)})
+def _execute(text: bytes, overrides: Mapping[str, str], *, as_json: bool) -> NoReturn:
+    told = json_bytes(
+        {"configuration": text.decode(), "overrides": dict(overrides), "as_json": as_json}
+    )
     handed = handed_file(told)
     command = [sys.executable, "-m", "gateway.process", str(handed.fileno())]
     # A signal that comes between the programs would meet nobody.
@@ -120,7 +125,7 @@ def _read_in_child(path: Path, overrides: Mapping[str, str], *, version: int) ->
     try:
         child = subprocess.run(
             [sys.executable, "-m", "gateway.config"],
-            input=orjson.dumps(asked),
+            input=json_bytes(asked),
             stdout=subprocess.PIPE,
             timeout=CHILD_SECONDS,
             check=True,
@@ -135,7 +140,7 @@ def _read_in_child(path: Path, overrides: Mapping[str, str], *, version: int) ->
 
 
 def _answered(text: bytes, counters: Mapping[str, RouteCounters] | None = None) -> Loaded:
-    told = orjson.loads(text)
+    told = json_value(text)
     if "faults" in told:
         raise ConfigError([Fault(**fault) for fault in told["faults"]])
     if "error" in told:

@@ -23,6 +23,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from gateway.clock import stopwatch_ns
 from gateway.telemetry.metrics import WorkerStats
+from gateway.telemetry.printable import one_line, printable
 from gateway.telemetry.state_log import StateLog
 
 REDACTED: Final = "[redacted]"
@@ -172,7 +173,8 @@ def _console(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
     head = f"{facts.pop('timestamp')[11:19]} {facts.pop('level'):<7} {facts.pop('event')}"
     trace = facts.pop("exception", None)
     told = "".join(f"  {name}={value}" for name, value in facts.items())
-    return (head + told + (f"\n{trace}" if trace else "")).encode()
+    shown = one_line(head + told) + (f"\n{printable(trace)}" if trace else "")
+    return shown.encode(getattr(sys.stderr, "encoding", None) or "utf-8", "backslashreplace")
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -140,3 +140,31 @@ def test_plans_are_those_of_the_prices_in_force(
 
     assert ("no plan is called STARTER in 2098-01-01.v9.9.9" in told) is (plan == "STARTER")
     assert ("no plan is called BASIC" in told) is (plan == "BASIC")
+
+
+def test_a_key_that_can_not_be_accepted_is_named(desk: OperatorDesk) -> None:
+    digest = hashlib.sha256(b"sk-old").hexdigest()
+    (desk.folder / "keys.yaml").write_text(
+        "version: 1\nworkspaces:\n  - {id: acme, plan: STARTER, keys: [\n"
+        f"      {{id: old, prefix: sk-, sha256: {digest}}}]}}\n"
+    )
+
+    assert ", 1 keys: no faults" in desk.run("check", "--keys", "file:keys.yaml")
+    assert desk.told.startswith("warning: ")
+    assert "key 'old' was made elsewhere" in desk.told
+    assert digest not in desk.told
+
+    desk.config.write_text(desk.config.read_text() + "foreign_keys: true\n")
+    desk.run("check", "--keys", "file:keys.yaml")
+    assert "16 to 512 bytes" in desk.told
+
+
+def test_a_key_in_the_place_of_its_hash_is_a_fault_that_does_not_show_it(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_TEST_KEYS", f"acme:STARTER:{'1' * 64},acme:STARTER:my-old-key-123")
+
+    desk.run("check", "--keys", "env:GATEWAY_TEST_KEYS", expect=1)
+
+    assert "$GATEWAY_TEST_KEYS:1:79: [1]: not a SHA-256" in desk.told
+    assert "my-old-key-123" not in desk.told

@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from gateway.cli.keys import _state
+from gateway.cli.keys import _ends_at_micro, _state
 from gateway.keys.format import has_valid_form, hash_secret
 from gateway.keys.port import KeyDescription
 from tests.support.operator_desk import OperatorDesk
@@ -58,6 +58,9 @@ def test_a_rotated_key_ends_after_the_overlap(acme: OperatorDesk) -> None:
     assert f"The old key {old['key_id']} is refused from" in acme.told
     states = {key["key_id"]: key["state"] for key in acme.json("keys", "list")}
     assert states == {old["key_id"]: "ending", new["key_id"]: "active"}
+    ends = next(key for key in acme.json("keys", "list") if key["key_id"] == old["key_id"])
+    assert ends["ends_at"] == ends["revoked_at"]
+    assert ends["ends_at"] in acme.told_of("keys", "list", old["key_id"])
 
 
 def test_a_list_says_when_it_is_cut(acme: OperatorDesk) -> None:
@@ -68,6 +71,18 @@ def test_a_list_says_when_it_is_cut(acme: OperatorDesk) -> None:
     assert "There are more than these 2" in acme.told
     assert len(acme.json("keys", "list", "--limit", "3")) == 3
     assert "There are more" not in acme.told
+
+
+@pytest.mark.parametrize(
+    ("expires", "revoked", "ends"),
+    [(None, None, None), (9, None, 9), (None, 9, 9), (5, 9, 5), (9, 5, 5)],
+)
+def test_a_key_ends_at_the_first_of_its_ends(
+    expires: int | None, revoked: int | None, ends: int | None
+) -> None:
+    key = KeyDescription("key", "egw", "acme", "", 0, expires, revoked, None, None, ())
+
+    assert _ends_at_micro(key) == ends
 
 
 @pytest.mark.parametrize(
@@ -91,7 +106,10 @@ def test_a_state_is_that_of_the_first_end(
 def test_a_key_can_be_given_an_end(acme: OperatorDesk) -> None:
     key_id = acme.json("keys", "create", "acme")["key_id"]
 
-    assert acme.json("keys", "expire", key_id, "30d")["state"] == "ending"
+    ending = acme.json("keys", "expire", key_id, "2098-01-31")
+    assert ending["state"] == "ending"
+    assert ending["ends_at"] == "2098-01-31T00:00:00Z"
+    assert "2098-01-31T00:00:00Z" in acme.told_of("keys", "list", key_id)
 
 
 @pytest.mark.parametrize(

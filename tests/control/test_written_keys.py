@@ -11,13 +11,14 @@ from gateway.control.keys import KeyRequest, prepare_key
 from gateway.control.written_keys import (
     WrittenRegistry,
     entry_text,
+    foreign_warnings,
     plan_faults,
     read_variable,
     read_written,
 )
 from gateway.errors import ConfigError, GatewayError
 from gateway.keys.document import parse_document
-from gateway.keys.port import KeyRegistry, Workspace, WorkspaceStatus
+from gateway.keys.port import KeyEntry, KeyRegistry, Workspace, WorkspaceStatus
 from tests.support.control_fakes import pricing
 from tests.support.fake_clock import FakeClock
 
@@ -158,3 +159,28 @@ def test_a_printed_entry_can_be_pasted_into_the_file() -> None:
     assert entry.key_hash == created.key.key_hash
     assert entry.features == frozenset({"sso"})
     assert created.secret not in pasted
+
+
+OFF = "key 'k' was made elsewhere, as its prefix shows: it is refused unless"
+ON = "1 keys were made elsewhere; one is refused unless it has 16 to 512 bytes"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "accepts_foreign", "told"),
+    [
+        ("egw_live_aaaa", False, None),
+        ("egw_live_aaaa", True, None),
+        ("", False, None),
+        ("", True, None),
+        ("sk-", False, OFF),
+        ("sk-", True, ON),
+    ],
+)
+def test_keys_made_elsewhere_are_told_by_their_prefix(
+    prefix: str, accepts_foreign: bool, told: str | None
+) -> None:
+    entry = KeyEntry("k", b"h", prefix, "acme", "STARTER")
+
+    found = foreign_warnings({b"h": entry}, accepts_foreign=accepts_foreign)
+
+    assert [text.startswith(told or "?") for text in found] == [True] * (told is not None)

@@ -61,6 +61,12 @@ class OperatorDesk:
         """Return what a command says with ``--json``."""
         return json.loads(self.run(*arguments, "--json", expect=expect))
 
+    def told_of(self, *arguments: str) -> str:
+        """Return the line of a command's answer that begins with the last argument."""
+        *command, first = arguments
+        (found,) = (line for line in self.run(*command).splitlines() if line.startswith(first))
+        return found
+
     def captured(self) -> Any:
         """Return what was written since the last command."""
         return self._capsys.readouterr()
