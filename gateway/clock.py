@@ -1,5 +1,6 @@
 """The one way to ask for the time. The real clock lives in ``process``; tests bring a fake."""
 
+from abc import abstractmethod
 from time import perf_counter_ns
 from typing import Final
 
@@ -14,6 +15,7 @@ not injected. Compiled, a name of ours is spared a look-up."""
 class WallClock:
     """Whoever knows what time it is: this machine, or a counter store for all machines."""
 
+    @abstractmethod
     def now_micro(self) -> int:
         """Return microseconds since the Unix epoch."""
         raise NotImplementedError
@@ -23,6 +25,7 @@ class WallClock:
 class Clock(WallClock):
     """Wall and monotonic time as integers, so that no rule ever rounds a float."""
 
+    @abstractmethod
     def monotonic_micro(self) -> int:
         """Return microseconds of a clock that never goes back."""
         raise NotImplementedError

@@ -7,6 +7,7 @@ asyncio works as well and is what rare, slow paths do.
 """
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Generator
 from types import CoroutineType, coroutine
 from typing import Any, Final
@@ -49,6 +50,7 @@ class Teller(asyncio.Protocol):
 
     __slots__ = ()
 
+    @abstractmethod
     def story_failed(self, error: BaseException) -> None:
         """Learn that a story of this one ended with an error that it did not handle."""
         raise NotImplementedError

@@ -3,6 +3,7 @@
 Imports no pydantic, so that the data plane loads without it. Made by ``config.compile`` alone.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
@@ -13,7 +14,7 @@ from gateway.rules.plan import Pricing
 
 
 class FailurePolicy(Enum):
-    """What a route does when the counter store (or the journal) is away."""
+    """What a route does when the counter store is away; without the journal none answers."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -68,7 +69,7 @@ class RunIdReading:
 
 @dataclass(frozen=True, slots=True)
 class KeyPlace:
-    """Where a key may stand: ``Authorization: Bearer`` (``scheme`` True) or a header of its own."""
+    """Where a key may stand: ``Authorization: Bearer`` (``bearer`` True) or a header of its own."""
 
     header: bytes
     bearer: bool
@@ -314,10 +315,12 @@ class Matcher:
 
     __slots__ = ()
 
+    @abstractmethod
     def match(self, method: bytes, host: bytes, path: bytes) -> Route | None:
         """Return the route of a request, None if there is none."""
         raise NotImplementedError
 
+    @abstractmethod
     def allowed_methods(self, host: bytes, path: bytes) -> frozenset[bytes]:
         """Return the methods that routes take at a path."""
         raise NotImplementedError

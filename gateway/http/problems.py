@@ -97,8 +97,6 @@ def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one e
             return 405
         case RefusalCode.REQUEST_TIMEOUT:
             return 408
-        case RefusalCode.LENGTH_REQUIRED:
-            return 411
         case RefusalCode.BODY_TOO_LARGE:
             return 413
         case RefusalCode.TARGET_TOO_LONG:
@@ -109,8 +107,6 @@ def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one e
             return 429
         case RefusalCode.HEAD_TOO_LARGE:
             return 431
-        case RefusalCode.INTERNAL:
-            return 500
         case RefusalCode.NOT_IMPLEMENTED:
             return 501
         case RefusalCode.UPSTREAM_UNREACHABLE | RefusalCode.UPSTREAM_FAILED:
@@ -119,7 +115,6 @@ def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one e
             RefusalCode.STORE_UNAVAILABLE
             | RefusalCode.DIRECTORY_UNAVAILABLE
             | RefusalCode.RECORDING_UNAVAILABLE
-            | RefusalCode.DRAINING
             | RefusalCode.OVERLOADED
             | RefusalCode.UPSTREAM_CIRCUIT_OPEN
         ):
@@ -154,7 +149,6 @@ TITLES: Final[dict[RefusalCode, tuple[str, str]]] = {
     RefusalCode.ROUTE_UNKNOWN: ("Not Found", "There is nothing at this path."),
     RefusalCode.METHOD_NOT_ALLOWED: ("Method Not Allowed", "This path does not take this method."),
     RefusalCode.REQUEST_TIMEOUT: ("Request Timeout", "The request did not arrive in time."),
-    RefusalCode.LENGTH_REQUIRED: ("Length Required", "The length of the body must be known."),
     RefusalCode.BODY_TOO_LARGE: ("Content Too Large", "The body is larger than this route takes."),
     RefusalCode.TARGET_TOO_LONG: ("URI Too Long", "The request target is too long."),
     RefusalCode.EXPECTATION_FAILED: ("Expectation Failed", "Only 100-continue can be expected."),
@@ -167,7 +161,6 @@ TITLES: Final[dict[RefusalCode, tuple[str, str]]] = {
         "As many connections as are allowed are open; close one first.",
     ),
     RefusalCode.HEAD_TOO_LARGE: ("Request Header Fields Too Large", "The head is too large."),
-    RefusalCode.INTERNAL: ("Internal Error", "The gateway failed to handle this request."),
     RefusalCode.UPSTREAM_UNREACHABLE: ("Bad Gateway", "The service can't be reached."),
     RefusalCode.UPSTREAM_FAILED: ("Bad Gateway", "The service did not give a valid answer."),
     RefusalCode.STORE_UNAVAILABLE: (
@@ -182,7 +175,6 @@ TITLES: Final[dict[RefusalCode, tuple[str, str]]] = {
         "Temporary Reduced Capacity",
         "Usage can't be recorded at the moment; try again shortly.",
     ),
-    RefusalCode.DRAINING: ("Service Unavailable", "This instance is shutting down; try again."),
     RefusalCode.OVERLOADED: ("Service Unavailable", "Too many requests wait for the service."),
     RefusalCode.UPSTREAM_CIRCUIT_OPEN: (
         "Service Unavailable",
@@ -206,11 +198,9 @@ TITLES: Final[dict[RefusalCode, tuple[str, str]]] = {
 _CLOSES: Final[tuple[RefusalCode, ...]] = (
     RefusalCode.BAD_REQUEST,
     RefusalCode.REQUEST_TIMEOUT,
-    RefusalCode.LENGTH_REQUIRED,
     RefusalCode.BODY_TOO_LARGE,
     RefusalCode.TARGET_TOO_LONG,
     RefusalCode.HEAD_TOO_LARGE,
-    RefusalCode.DRAINING,
     RefusalCode.NOT_IMPLEMENTED,
     RefusalCode.VERSION_UNSUPPORTED,
 )
@@ -260,7 +250,7 @@ def render(
         ):
             type_uri = answers.type_reduced_capacity if answers else REDUCED_CAPACITY
             fields = RETRY_SOON
-        case RefusalCode.OVERLOADED | RefusalCode.DRAINING | RefusalCode.UPSTREAM_CIRCUIT_OPEN:
+        case RefusalCode.OVERLOADED | RefusalCode.UPSTREAM_CIRCUIT_OPEN:
             fields = _retry_later(refusal)
         case RefusalCode.PAYMENT_REQUIRED if billing and billing.payment_required_status:
             status = billing.payment_required_status

@@ -9,9 +9,6 @@ import orjson
 
 from gateway.rules.units import MICRO, QUANTITY_UNITS_MAX, micro_from_text
 
-NUMBER_TEXT_MAX = 32
-"""More characters than any quantity within bounds needs."""
-
 
 class UnreadableQuantity(ValueError):  # noqa: N818 - it is the quantity that is at fault
     """A quantity is there but can't be read; the message is fit for the caller."""

@@ -1,6 +1,7 @@
 """The key directory as the request sees it, and as operators change it."""
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
@@ -47,14 +48,17 @@ class KeyEntry:
 class KeyDirectory:
     """Look-up on the request path."""
 
+    @abstractmethod
     def known(self, key_hash: bytes) -> KeyEntry | None:
         """Return the entry of a key if it is at hand, None if ``find`` has to be asked."""
         raise NotImplementedError
 
+    @abstractmethod
     def is_unknown(self, key_hash: bytes) -> bool:
         """Return whether ``find`` would return None at once."""
         raise NotImplementedError
 
+    @abstractmethod
     async def find(self, key_hash: bytes, address: str = "") -> KeyEntry | None:
         """Return the entry of a key, revoked and expired ones too, or None if there is none.
 
@@ -68,10 +72,12 @@ class KeyDirectory:
         """
         raise NotImplementedError
 
+    @abstractmethod
     async def start(self) -> None:
         """Load or connect, and begin to watch for changes."""
         raise NotImplementedError
 
+    @abstractmethod
     async def close(self) -> None:
         """Stop watching, close connections."""
         raise NotImplementedError
@@ -182,6 +188,3 @@ class KeyRegistry(Protocol):
     def touch_keys(self, used_at_micro: dict[str, int]) -> None:
         """Note last uses, at most one write per key and hour (the caller sees to that)."""
         ...
-
-
-Listener = Callable[[], None]

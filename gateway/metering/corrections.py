@@ -89,11 +89,6 @@ class Corrections:
         self._is_closed = False
         journal.on_written = self.enqueue
 
-    @property
-    def pending_count(self) -> int:
-        """How many corrections the store has not acknowledged."""
-        return self._journal.unacknowledged_count
-
     def start(self, *, replay: bool) -> None:
         """Begin with what the last run left behind.
 

@@ -3,6 +3,7 @@
 Classes and no ``typing.Protocol``: compiled code calls them without a look-up.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 from mypy_extensions import mypyc_attr, trait
@@ -14,6 +15,7 @@ from gateway.rules.record import Record
 class Waiter:
     """Who waits for a record to be safe."""
 
+    @abstractmethod
     def release(self, written: bool) -> None:  # noqa: FBT001 - said once, of one thing
         """Learn, once, whether the record is kept. False: the answer must not be finished."""
         raise NotImplementedError
@@ -35,10 +37,12 @@ class Recorder:
     """Where records go."""
 
     @property
+    @abstractmethod
     def is_available(self) -> bool:
         """Whether new requests may begin."""
         raise NotImplementedError
 
+    @abstractmethod
     def append(self, record: Record, waiter: Waiter) -> None:
         """Take a record; its waiter is told once whether it is safe.
 

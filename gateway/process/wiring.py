@@ -1,6 +1,7 @@
 """The only module that knows adapters: a setting's value chooses one.
 
-That an adapter fits its port is proved here by the type checker.
+That an adapter fits its port is proved here by the type checker: the methods of a port are
+abstract, so an adapter that lacks one can't be made.
 """
 
 from collections.abc import Callable

@@ -352,9 +352,11 @@ async def _listen_admin(worker: Worker) -> web.AppRunner:
 
 
 async def measure(worker: Worker) -> None:
-    """Bring those numbers up to date that must be right while what they tell of hangs."""
+    """Bring those numbers up to date that are looked at, not counted, when they are asked for."""
     await worker.shipper.measure()
     worker.stats.directory.feed_age_micro = wiring.feed_age_micro(worker.directory)
+    worker.stats.worker.connections_open = len(worker.ports.connections)
+    worker.stats.worker.requests_in_flight = len(worker.ports.exchanges)
 
 
 def readiness(worker: Worker) -> list[str]:

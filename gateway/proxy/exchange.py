@@ -6,6 +6,7 @@ Source: design section 3; RFC 9110 6.4, 10.1.1; RFC 9112 6; requirement X1.
 """
 
 import asyncio
+from abc import abstractmethod
 from typing import Final
 
 from gateway.errors import Refusal, RefusalCode
@@ -38,6 +39,7 @@ class ClientGone(Exception):  # noqa: N818 - not a malfunction
 class Charged:
     """What was counted for a request, until its record is kept."""
 
+    @abstractmethod
     def give_back(self) -> None:
         """Undo it: the answer could not be recorded and was cut."""
         raise NotImplementedError
@@ -76,18 +78,22 @@ class ClientSide(Teller):
         self.known_host = b""
         self.refused: Charged | None = None
 
+    @abstractmethod
     def exchange_finished(self, exchange: "Exchange") -> None:
         """The last bytes of an answer are on their way."""
         raise NotImplementedError
 
+    @abstractmethod
     def start_tunnel(self, upstream: UpstreamConnection, opening: Opening | None) -> None:
         """Join both sides after a 101."""
         raise NotImplementedError
 
+    @abstractmethod
     def date_line(self) -> bytes:
         """Return the ``Date`` line of answers that the gateway writes itself."""
         raise NotImplementedError
 
+    @abstractmethod
     def origin_lines(self, origin: ClientOrigin, host: bytes, via: bytes) -> bytes:
         """Return the lines that tell an upstream who calls."""
         raise NotImplementedError

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -37,6 +38,7 @@ class Lines:
         """Return whether a request is to be logged; asked once for each."""
         return True
 
+    @abstractmethod
     def write_request(self, record: Record, exchange: Exchange) -> None:
         """Log a request that was chosen."""
         raise NotImplementedError

@@ -4,6 +4,7 @@ Source: RFC 9110 7.8 (Upgrade), RFC 6455 1.3 (WebSocket handshake); requirement 
 """
 
 import asyncio
+from abc import abstractmethod
 
 from gateway.http.frames import CloseCode
 from gateway.proxy.flow import Reading
@@ -97,12 +98,14 @@ class Tunnel:
 class Opening:
     """A tunnel that its route limits, before it begins: it has a place, and may never use it."""
 
+    @abstractmethod
     def tunnel(
         self, client: asyncio.Transport, client_reading: Reading, upstream: UpstreamConnection
     ) -> Tunnel:
         """Return the tunnel."""
         raise NotImplementedError
 
+    @abstractmethod
     def abandon(self) -> None:
         """Leave the place: there is no tunnel after all."""
         raise NotImplementedError

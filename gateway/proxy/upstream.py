@@ -7,6 +7,7 @@ Source: RFC 9112 6 (framing), RFC 9110 15.2 (interim answers); requirement X1.
 
 import asyncio
 import re
+from abc import abstractmethod
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
@@ -44,7 +45,8 @@ class UpstreamError(Exception):
 
     Attributes:
         kind: ``connect``, ``timeout``, ``protocol``, ``closed``, ``execution``, ``overloaded``,
-            ``circuit``.
+            ``circuit``, ``refused`` (the gateway found fault with the request as it streamed) or
+            ``client_gone``.
         request_sent: Whether any byte of the request left.
         answered: Whether any byte of an answer came.
     """
@@ -59,14 +61,17 @@ class UpstreamError(Exception):
 class AnswerSink:
     """Where an answer goes while it streams."""
 
+    @abstractmethod
     def answer_data(self, data: bytes) -> None:
         """Take a piece of the answer's body."""
         raise NotImplementedError
 
+    @abstractmethod
     def answer_interim(self, status: int, reason: bytes, fields: list[Field]) -> None:
         """Take an interim answer."""
         raise NotImplementedError
 
+    @abstractmethod
     def resume(self) -> None:
         """Go on: what may be waited for has come."""
         raise NotImplementedError

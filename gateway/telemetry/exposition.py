@@ -98,7 +98,7 @@ REQUESTS: Final = Family(
 DURATION: Final = Family(
     "gateway_request_duration_seconds",
     "histogram",
-    "Time from a request's first byte to the last byte of its answer, by route.",
+    "Time from a request's whole head to the last byte of its answer, by route.",
     ("route",),
 )
 REFUSALS: Final = Family(

@@ -134,7 +134,7 @@ async def test_an_outage_delays_corrections_and_loses_none(tmp_path: Path) -> No
     for number in range(20):
         await keep(journal, [record(number, owes=1)])
     assert not await corrections.drain(0.01)
-    assert corrections.pending_count == 20
+    assert journal.unacknowledged_count == 20
     store.is_away = False
     assert await corrections.drain(5)
     assert await store.units() == 20

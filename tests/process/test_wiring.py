@@ -1,5 +1,6 @@
 """A setting's value chooses the adapter, and says so in the operator's words when it can't."""
 
+import ast
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mypy import api
 from sqlalchemy import text
 
 from gateway.config.loaded import Settings
@@ -228,3 +230,44 @@ def test_a_database_that_is_there_or_is_a_servers_is_not_missed(tmp_path: Path) 
 
     wiring.require_made(f"sqlite:///{tmp_path}/ledger.db")
     wiring.require_made("postgresql://nobody@127.0.0.1:9/none")
+
+
+def unfinished_methods(source: Path) -> list[str]:
+    """Return methods that only raise ``NotImplementedError`` and are not abstract."""
+    return [
+        f"{source.name}: {node.name}"
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and "raise NotImplementedError" in ast.unparse(node.body[-1])
+        and not any("abstractmethod" in ast.unparse(mark) for mark in node.decorator_list)
+    ]
+
+
+def test_what_a_port_leaves_to_its_adapters_is_abstract() -> None:
+    """Otherwise the type checker lets an adapter pass that lacks a method."""
+    sources = Path(wiring.__file__).parents[1].rglob("*.py")
+
+    assert [found for source in sources for found in unfinished_methods(source)] == []
+
+
+def test_the_type_checker_names_a_method_that_an_adapter_lacks(tmp_path: Path) -> None:
+    (tmp_path / "half.py").write_text(
+        "from gateway.counters.port import CounterStore\n"
+        "class Half(CounterStore):\n"
+        "    def now_micro(self) -> int:\n"
+        "        return 0\n"
+        "STORE: CounterStore = Half()\n"
+    )
+
+    told, _, code = api.run(
+        [
+            "--follow-imports=silent",
+            "--cache-dir",
+            str(tmp_path / "cache"),
+            str(tmp_path / "half.py"),
+        ]
+    )
+
+    assert code == 1
+    assert 'Cannot instantiate abstract class "Half"' in told
+    assert '"charge"' in told
