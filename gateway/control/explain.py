@@ -7,14 +7,17 @@ Source: requirements N6, C5, C17.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
+from typing import Any
+
+import orjson
 
 from gateway.clock import Clock
 from gateway.config.snapshot import CostReading, CostSource, Route, RunIdSource, Snapshot
 from gateway.control.workspaces import find_workspace
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.methods import method_refusal
-from gateway.http.paths import AmbiguousPath, canonical, require_spelling
-from gateway.http.problems import TITLES, describe, status_of
+from gateway.http.methods import REFUSED, ROUTED, method_refusal
+from gateway.http.paths import TARGET, AmbiguousPath, canonical, require_spelling
+from gateway.http.problems import describe, render
 from gateway.http.run_ids import checked_run_id, run_id_of_fields, run_id_of_json
 from gateway.http.usage import (
     UnreadableQuantity,
@@ -105,6 +108,7 @@ class Explanation:
         code: The refusal's code, None when it forwards.
         summary: One sentence: what would happen.
         repeat_of: The event that this run was charged by: the request would be a repeat.
+        detail: What the problem would tell the caller, None when it forwards.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -122,6 +126,7 @@ class Explanation:
     retry_after_seconds: int | None = None
     summary: str = ""
     repeat_of: str | None = None
+    detail: str | None = None
 
     def note(self, name: str, told: str) -> None:
         """Add a step that the request passes."""
@@ -192,6 +197,8 @@ async def _walk(
     else:
         found.note("caller", "the route is open: no key is asked for")
         ladders, asked = [], None
+    if _is_read(route) and len(question.body) > snapshot.limits.json_body_bytes_max:
+        raise Refusal(RefusalCode.BODY_TOO_LARGE)
     cost_micro = _read_cost(found, route, question)
     run_id = _read_run_id(route, question)
     if run_id is not None and asked is not None:
@@ -220,27 +227,49 @@ async def _walk(
 
 def _find_route(found: Explanation, snapshot: Snapshot, question: Question) -> Route:
     host, method = question.host.encode(), question.method.upper().encode()
-    refusal = method_refusal(method)
-    if refusal is not None:
-        raise refusal
     try:
-        path, spelling = canonical(question.path.partition("?")[0].encode())
+        path, spelling = canonical(_path_of(question.path.encode(), method, snapshot))
         route = snapshot.matcher.match(method, host, path)
         policy = snapshot.paths if route is None else route.paths
         require_spelling(spelling, resolve=policy.normalise, merge_slashes=policy.merge_slashes)
     except AmbiguousPath as error:
-        raise Refusal(RefusalCode.BAD_REQUEST, detail=f"The path has {error}.") from error
+        raise _bad(f"The path is ambiguous: {error}.") from error
     if route is None:
         allowed = snapshot.matcher.allowed_methods(host, path)
         if allowed:
             methods = ", ".join(sorted(method.decode() for method in allowed))
-            raise Refusal(RefusalCode.METHOD_NOT_ALLOWED, detail=f"The path takes {methods}.")
+            told = f"The path takes {methods}."
+            raise Refusal(RefusalCode.METHOD_NOT_ALLOWED, allow=methods.encode(), told=told)
         raise Refusal(RefusalCode.ROUTE_UNKNOWN)
     found.route, found.upstream = route.name, route.upstream.name
     found.note("route", f"{method.decode()} {path.decode()} is route {route.name!r}")
     if len(question.body) > route.body_bytes_max:
         raise Refusal(RefusalCode.BODY_TOO_LARGE)
     return route
+
+
+def _path_of(target: bytes, method: bytes, snapshot: Snapshot) -> bytes:
+    """Return the path of a request line, judged in the order in which the gateway reads it.
+
+    Raises:
+        Refusal: method or target can't be one.
+    """
+    if len(target) > snapshot.limits.target_bytes_max:
+        raise Refusal(RefusalCode.TARGET_TOO_LONG)
+    if b" " in target or not target:
+        raise _bad("The request line is malformed.")
+    refusal = method_refusal(method)
+    if not target.isascii() and method in ROUTED | REFUSED:
+        refusal = _bad("The request is not valid HTTP.")
+    if refusal is not None:
+        raise refusal
+    if not TARGET.fullmatch(target):
+        raise _bad("The request target holds a character that it can't.")
+    return target.partition(b"?")[0]
+
+
+def _bad(detail: str) -> Refusal:
+    return Refusal(RefusalCode.BAD_REQUEST, detail=detail)
 
 
 def _find_caller(
@@ -286,7 +315,13 @@ def _check_access(
     missing = missing_features(route.requires, tier.features, granted)
     if missing:
         names = ", ".join(sorted(missing))
-        raise Refusal(RefusalCode.FEATURE_UNAVAILABLE, detail=f"Missing: {names}.")
+        barred = granted is not None and not missing <= granted
+        raise Refusal(
+            RefusalCode.FEATURE_UNAVAILABLE,
+            features=missing,
+            barred=barred,
+            told=f"Missing: {names}.",
+        )
     if route.requires:
         found.note("features", f"the plan includes {', '.join(sorted(route.requires))}")
 
@@ -299,6 +334,12 @@ def _read_cost(found: Explanation, route: Route, question: Question) -> dict[str
     later = f"; {', '.join(settled)} is corrected by the answer" if settled else ""
     found.note("cost", told + later)
     return cost_micro
+
+
+def _is_read(route: Route) -> bool:
+    """Return whether the body must be read before the request is forwarded."""
+    reads_cost = any(cost.reserve.source is CostSource.JSON for cost in route.cost)
+    return reads_cost or (route.run_id is not None and route.run_id.source is RunIdSource.JSON)
 
 
 def _reserve(reading: CostReading, question: Question) -> int:
@@ -388,7 +429,9 @@ async def _judge(
     )
     if violations:
         found.retry_after_seconds = retry_after_seconds(violations)
-        raise Refusal(RefusalCode.QUOTA_EXCEEDED, detail=f"{describe(violations)}.")
+        raise Refusal(
+            RefusalCode.QUOTA_EXCEEDED, violations=violations, told=f"{describe(violations)}."
+        )
     after = tuple(map(sum, zip(before, charge.amounts_micro, strict=True)))
     found.flags = flags_of(
         charge, Counts(admitted=True, repeat=False, now_micro=now_micro, after_micro=after)
@@ -430,11 +473,26 @@ def _cap_text(cap_micro: Cap) -> str | None:
 
 
 def _refused(found: Explanation, refusal: Refusal, pricing: Pricing | None) -> None:
-    words = str(refusal.facts.get("detail", TITLES[refusal.code][1]))
-    found.status, found.code = status_of(refusal.code), refusal.code.value
-    if pricing is not None and refusal.code is RefusalCode.QUOTA_EXCEEDED:
-        found.status = pricing.billing.refused_status
-    if pricing is not None and refusal.code is RefusalCode.PAYMENT_REQUIRED:
-        found.status = pricing.billing.payment_required_status or found.status
+    """Note a refusal: in the words of its problem, and in more exact ones where there are any."""
+    told = _told_to_caller(found, refusal, pricing)
+    found.status, found.code = told["status"], refusal.code.value
+    found.detail = told["detail"]
+    words = str(refusal.facts.get("told", found.detail))
     found.steps.append(Step(refusal.code.value, passed=False, told=words))
     found.summary = f"The request would be refused with {found.status}: {words}"
+
+
+def _told_to_caller(
+    found: Explanation, refusal: Refusal, pricing: Pricing | None
+) -> dict[str, Any]:
+    tier = pricing.tiers.get(found.plan) if pricing and found.plan else None
+    problem = render(
+        refusal,
+        "",
+        answers=pricing.answers if pricing else None,
+        billing=pricing.billing if pricing else None,
+        tier=tier,
+        tiers=pricing.tiers if pricing else None,
+    )
+    told: dict[str, Any] = orjson.loads(problem.body)
+    return told

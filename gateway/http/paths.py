@@ -11,6 +11,9 @@ Source: RFC 3986 6.2.2, RFC 9110 17; STANDARDS "Path normalisation"; design sect
 import re
 from typing import Final
 
+TARGET: Final = re.compile(rb"[!-\"$-~]*")
+"""A request target holds visible ASCII and no fragment."""
+
 _UNRESERVED: Final = rb"A-Za-z0-9\-._~"
 _PLAIN: Final = re.compile(
     rb"(?:/(?!\.{1,2}(?:/|\Z))[" + _UNRESERVED + rb"!$&'()*+,=:@]+)+/?|/", re.ASCII

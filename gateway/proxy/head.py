@@ -10,15 +10,13 @@ from gateway.config.snapshot import Snapshot
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.fields import decimal, has_token
 from gateway.http.methods import REFUSED, USUAL
-from gateway.http.paths import AmbiguousPath, canonical, is_plain
+from gateway.http.paths import TARGET, AmbiguousPath, canonical, is_plain
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.incoming import bad
 
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9\-._~%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 """A reg-name could hold commas and quotes too (RFC 3986 3.2.2); no host has them, lists do."""
 _CODING: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
-_TARGET: Final = re.compile(rb"[!-\"$-~]*")
-"""A target holds visible ASCII and no fragment."""
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@\-]{1,128}")
 
 
@@ -113,7 +111,7 @@ def _read_target(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
     if is_plain(target):
         exchange.host, exchange.path = host, target
         return
-    if not _TARGET.fullmatch(target):
+    if not TARGET.fullmatch(target):
         raise bad("The request target holds a character that it can't.")
     if target[:1] != b"/":
         host, target = _other_form(exchange.method, host, target)
