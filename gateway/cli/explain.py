@@ -14,11 +14,11 @@ from gateway.cli.context import Desk, open_desk
 from gateway.control import counts
 from gateway.control.explain import (
     AskedCaller,
-    Explanation,
     Question,
     caller_of_key,
     explain,
 )
+from gateway.control.explanation import Explanation
 from gateway.control.keys import find_key
 from gateway.control.workspaces import find_workspace
 

@@ -18,12 +18,12 @@ from gateway.config.snapshot import (
 from gateway.control.explain import (
     AskedCaller,
     CountReader,
-    Explanation,
     Question,
     RunReader,
     caller_of_key,
     explain,
 )
+from gateway.control.explanation import Explanation
 from gateway.keys.port import KeyDescription, Workspace, WorkspaceStatus
 from gateway.rules.charge import ChargeTemplate
 from gateway.rules.limits import LimitKind, Scope

@@ -16,7 +16,8 @@ import orjson
 import pytest
 
 from gateway.control import counts
-from gateway.control.explain import AskedCaller, Explanation, Question, explain
+from gateway.control.explain import AskedCaller, Question, explain
+from gateway.control.explanation import Explanation
 from gateway.keys.port import KeyDescription, Workspace, WorkspaceStatus
 from tests.support.data_plane import KEY, WORKSPACE, DataPlane, data_plane, snapshot_in
 from tests.support.fake_clock import FakeClock
