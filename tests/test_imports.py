@@ -44,6 +44,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("gateway/rules/units.py", "import time", "What decides does no I/O"),
         ("gateway/proxy/request.py", "import sqlalchemy", "carries no control-plane library"),
         ("gateway/cli/planted.py", "import gateway.counters.redis", "knows adapters"),
+        ("gateway/cli/planted.py", "import gateway.keys.environment", "knows adapters"),
+        ("gateway/cli/planted.py", "import gateway.control.written_registry", "knows adapters"),
         ("gateway/config/planted.py", "import upstream_stubs.app", "sample upstream"),
     ],
 )

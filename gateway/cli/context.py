@@ -88,24 +88,10 @@ class Desk:
     @property
     def registry(self) -> KeyRegistry:
         """Keys and workspaces. Raises ``GatewayError``: they can't be opened or hold mistakes."""
-        keys = self.loaded.settings.keys
-        if keys.startswith(FILE):
-            from gateway.control import written_keys  # noqa: PLC0415 - brings yaml
-
-            path = Path(keys.removeprefix(FILE))
-            written = written_keys.read_written(path)
-            return written_keys.WrittenRegistry(written, str(path), is_watched=True)
-        if keys.startswith(ENVIRONMENT):
-            from gateway.control import written_keys  # noqa: PLC0415 - brings yaml
-
-            name = keys.removeprefix(ENVIRONMENT)
-            written = written_keys.read_variable(name)
-            place = f"the environment variable {name}"
-            return written_keys.WrittenRegistry(written, place, is_watched=False)
         from gateway.process import wiring  # noqa: PLC0415 - brings SQLAlchemy
 
-        if not self.makes_databases:
-            wiring.require_made(keys)
+        if self.written_keys is None and not self.makes_databases:
+            wiring.require_made(self.loaded.settings.keys)
         return wiring.open_registry(self.loaded.settings)
 
     @contextmanager

@@ -81,18 +81,24 @@ def open_carrier(loaded: Loaded) -> Carrier:
 
 
 def open_registry(settings: Settings) -> KeyRegistry:
-    """Return what operators change keys and workspaces with.
+    """Return what operators look at keys with, and change them if they are in a database.
 
     Raises:
-        GatewayError: keys stand in a file or a variable, or the database can't be reached.
+        ConfigError: what is written by hand holds mistakes.
+        GatewayError: it can't be read, or the database can't be reached.
     """
-    if settings.keys.startswith((FILE_PREFIX, ENVIRONMENT_PREFIX)):
-        raise GatewayError(
-            "keys.not_a_database",
-            f"keys are kept in {settings.keys}, which is edited by hand",
-            "change that file, or keep keys in a database (the setting `keys`)",
-        )
-    return SqlKeyStore(migrated_engine(settings, settings.keys), SystemClock())
+    keys = settings.keys
+    if not keys.startswith((FILE_PREFIX, ENVIRONMENT_PREFIX)):
+        return SqlKeyStore(migrated_engine(settings, keys), SystemClock())
+    from gateway.control import written_keys  # noqa: PLC0415 - brings YAML
+    from gateway.control.written_registry import WrittenRegistry  # noqa: PLC0415
+
+    if keys.startswith(FILE_PREFIX):
+        path = Path(keys.removeprefix(FILE_PREFIX))
+        return WrittenRegistry(written_keys.read_written(path), str(path), is_watched=True)
+    name = keys.removeprefix(ENVIRONMENT_PREFIX)
+    place = f"the environment variable {name}"
+    return WrittenRegistry(written_keys.read_variable(name), place, is_watched=False)
 
 
 def open_directory(
@@ -119,7 +125,8 @@ def open_directory(
 
         return YamlKeyDirectory(Path(keys.removeprefix(FILE_PREFIX)), stats=stats, plans=plans)
     if keys.startswith(ENVIRONMENT_PREFIX):
-        from gateway.keys.environment import EnvKeyDirectory, value_of  # noqa: PLC0415 - brings YAML
+        from gateway.keys.environment import EnvKeyDirectory  # noqa: PLC0415 - brings YAML
+        from gateway.keys.variable import value_of  # noqa: PLC0415
 
         variable = keys.removeprefix(ENVIRONMENT_PREFIX)
         text = value_of(variable)

@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from gateway.cli.context import given, open_desk
-from gateway.control.written_keys import WrittenRegistry
+from gateway.control.written_registry import WrittenRegistry
 from gateway.errors import ConfigError, GatewayError
 from tests.support.operator_desk import OperatorDesk, this_month
 

@@ -167,14 +167,21 @@ async def test_how_long_ago_changes_of_keys_were_seen(settings: Settings, tmp_pa
     await cached.close()
 
 
-@pytest.mark.parametrize("keys", ["file:keys.yaml", f"env:{VARIABLE}"])
-def test_keys_that_are_edited_by_hand_have_no_registry(keys: str, settings: Settings) -> None:
-    by_hand = replace(settings, keys=keys)
+@pytest.mark.parametrize("kind", ["file", "env"])
+def test_keys_that_are_edited_by_hand_can_be_looked_at_alone(
+    kind: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keys.yaml").write_text(KEYS)
+    monkeypatch.setenv(VARIABLE, KEYS)
+    place = f"file:{tmp_path}/keys.yaml" if kind == "file" else f"env:{VARIABLE}"
+    by_hand = replace(settings, keys=place)
 
+    registry = wiring.open_registry(by_hand)
+
+    assert registry.workspaces(limit=10) == []
     with pytest.raises(GatewayError) as caught:
-        wiring.open_registry(by_hand)
-
-    assert caught.value.code == "keys.not_a_database"
+        registry.revoke_key("key", at_micro=None)
+    assert caught.value.code == "keys.read_only"
     assert wiring.note_key_use(by_hand) is None
 
 
