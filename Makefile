@@ -39,6 +39,10 @@ test-compiled: venv compiled ## Run the tests of the request path on its compile
 	GATEWAY_TESTS=compiled $(BIN)/pytest -q -n auto --maxprocesses 2 \
 	  tests/rules tests/http tests/counters tests/metering tests/keys tests/proxy
 
+long: venv compiled ## Run the tests that take minutes
+	tools/ensure_services.sh
+	$(BIN)/pytest -m long
+
 fast: venv ## Run the tests of the pure floors, rules and http, in about 10 seconds
 	$(BIN)/pytest -q tests/rules tests/http
 
@@ -106,4 +110,4 @@ clean: ## Remove what was built or cached; .venv stays
 	rm -rf *.egg-info .coverage .coverage.*
 	find gateway upstream_stubs tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: run help test fast lint types imports coverage check conformance bench bench-quick bench-instructions fix docs venv lock clean
+.PHONY: run help test long fast lint types imports coverage check conformance bench bench-quick bench-instructions fix docs venv lock clean

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDERS = (
     *("gateway", "upstream_stubs", "tests", "bench", "conformance", "tools", ".ci"),
-    *("docs", "policies", "fixtures", "deploy"),
+    *("docs", "policies", "fixtures", "examples"),
 )
 SUFFIXES = {".py", ".lua", ".sh", ".md", ".yaml", ".yml", ".json", ".toml", ".mako", ""}
 
@@ -39,6 +39,10 @@ UNTESTED: frozenset[str] = frozenset(
         "gateway/rules/plan.py",  # data only
     }
 )
+
+
+def test_every_folder_that_is_kept_tidy_is_there() -> None:
+    assert [folder for folder in FOLDERS if not (ROOT / folder).is_dir()] == []
 
 
 def files(folders: Sequence[str]) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """One suite over every key directory: file, environment, SQLite, PostgreSQL."""
 
 import asyncio
+import hmac
 from pathlib import Path
 
 import pytest
@@ -200,5 +201,38 @@ async def test_a_hundred_thousand_keys_are_known(tmp_path: Path) -> None:
         entry = await directory.find((77_777).to_bytes(32, "big"))
         assert entry is not None
         assert entry.key_id == "k77777"
+    finally:
+        await directory.close()
+
+
+async def test_t15_an_entry_is_compared_in_constant_time_before_it_is_handed_out(
+    directory: KeyDirectory, made: NewSecret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T15: by ``hmac.compare_digest``; what a cache holds was compared as it came from its source."""
+    compared: list[tuple[bytes, bytes]] = []
+    real = hmac.compare_digest
+
+    def noted(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return real(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", noted)
+    await directory.start()
+    try:
+        assert await directory.find(made.key_hash) is not None
+    finally:
+        await directory.close()
+
+    assert (made.key_hash, made.key_hash) in compared
+
+
+async def test_t15_the_comparison_decides_and_not_the_index_that_led_to_it(
+    directory: KeyDirectory, made: NewSecret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T15."""
+    monkeypatch.setattr(hmac, "compare_digest", lambda _one, _other: False)
+    await directory.start()
+    try:
+        assert await directory.find(made.key_hash) is None
     finally:
         await directory.close()

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import httpx
 
@@ -132,13 +132,13 @@ routes:
         made = create_key(registry, pricing, clock, KeyRequest(workspace_id=workspace, **request))
         return made.secret
 
-    def start(self, *, wait: bool = True) -> Self:
-        """Start the process and wait until it is ready."""
+    def start(self, *, wait: bool = True, stdout: IO[bytes] | int = subprocess.DEVNULL) -> Self:
+        """Start the process and wait until it is ready; ``stdout`` gets the access log."""
         with (self.folder / "events.log").open("ab") as events:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gateway", "serve", "--config", str(self.config)],
                 cwd=ROOT,
-                stdout=subprocess.DEVNULL,
+                stdout=stdout,
                 stderr=events,
                 env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
             )

@@ -59,25 +59,25 @@ def test_t5_failed_try_does_not_burn_the_run_id(
         gateway.stop()
 
 
-async def test_fifty_copies_of_a_run_are_one_charge_and_forty_nine_repeats(
+async def test_a_hundred_copies_of_a_run_are_one_charge_and_ninety_nine_repeats(
     tmp_path: Path, upstream: ScriptedUpstream, counters: str
 ) -> None:
-    """0.11, A9."""
+    """T17, 0.11, A7, A9."""
     gateway = GatewayProcess(tmp_path, upstream.port, counters=counters).start()
     try:
         key = await asyncio.to_thread(gateway.make_key, "STARTER")
         headers = {"X-API-Key": key, "Idempotency-Key": '"quoted-run"'}
         async with httpx.AsyncClient(timeout=30) as client:
             answers = await asyncio.gather(
-                *(client.get(gateway.url, headers=headers) for _ in range(50))
+                *(client.get(gateway.url, headers=headers) for _ in range(100))
             )
-        assert Counter(answer.status_code for answer in answers) == {200: 50}
+        assert Counter(answer.status_code for answer in answers) == {200: 100}
 
-        records = await asyncio.to_thread(gateway.wait_for_records, 50)
+        records = await asyncio.to_thread(gateway.wait_for_records, 100)
 
         assert Counter((r.billable, r.repeat) for r in records) == {
             (True, False): 1,
-            (False, True): 49,
+            (False, True): 99,
         }
         assert sum(r.charged_micro.get("dc", 0) for r in records) == 1_000_000
     finally:

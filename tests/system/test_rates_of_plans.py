@@ -78,6 +78,21 @@ async def test_t37_plan_without_rate_is_never_refused(gateway: GatewayProcess) -
     assert "RateLimit" not in answer.headers
 
 
+@pytest.mark.long
+async def test_a_hundred_thousand_calls_without_a_limit_are_never_refused(
+    gateway: GatewayProcess,
+) -> None:
+    """0.43, A13: ENTERPRISE, on the memory store and on Redis."""
+    key = await asyncio.to_thread(gateway.make_key, "ENTERPRISE", workspace="many-enterprise")
+    async with raw_upstream(port=gateway.upstream_port):
+        statuses = await pipeline(gateway.port, [head_of({"X-API-Key": key})] * 100_000)
+        answer = await asyncio.to_thread(gateway.call, key)
+
+    assert statuses == {200: 100_000}
+    assert "RateLimit" not in answer.headers
+    assert "RateLimit-Policy" not in answer.headers
+
+
 async def test_t3_refusal_by_one_limit_counts_in_no_other(gateway: GatewayProcess) -> None:
     """T3: refused by the month, the rate is where it was; refused by the rate, the month is."""
     key = await asyncio.to_thread(gateway.make_key, "SANDBOX", workspace="untouched")
