@@ -208,7 +208,7 @@ async def test_a_hundred_thousand_keys_are_known(tmp_path: Path) -> None:
 async def test_t15_an_entry_is_compared_in_constant_time_before_it_is_handed_out(
     directory: KeyDirectory, made: NewSecret, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """T15: by ``hmac.compare_digest``; what a cache holds was compared as it came from its source."""
+    """T15: by ``hmac.compare_digest``; a cache compares what it takes from its source."""
     compared: list[tuple[bytes, bytes]] = []
     real = hmac.compare_digest
 
