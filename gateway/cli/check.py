@@ -10,6 +10,7 @@ import typer
 from gateway.cli import output
 from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, Keys, exclusive
 from gateway.cli.context import ENVIRONMENT, FILE, load_to_serve
+from gateway.control.plain_passwords import lines_with_passwords
 from gateway.control.written_keys import foreign_warnings, plan_faults, read_variable, read_written
 from gateway.errors import ConfigError, Fault, GatewayError
 from gateway.process.clock import SystemClock
@@ -52,6 +53,11 @@ def run(
             output.document({"valid": False, "faults": _faults(error, config)})
         output.failure(error)
         raise typer.Exit(1) from None
+    for line in lines_with_passwords(config.read_text(encoding="utf-8")):
+        output.note(
+            f"warning: {config}:{line}: a password is written out in this file: "
+            "write ${NAME} and set the variable"
+        )
     snapshot = loaded.snapshot
     if wants_json:
         output.document(

@@ -168,3 +168,18 @@ def test_a_key_in_the_place_of_its_hash_is_a_fault_that_does_not_show_it(
 
     assert "$GATEWAY_TEST_KEYS:1:79: [1]: not a SHA-256" in desk.told
     assert "my-old-key-123" not in desk.told
+
+
+def test_a_password_in_the_route_file_is_warned_of_and_not_repeated(desk: OperatorDesk) -> None:
+    """B11: secrets stand in the environment."""
+    routes = desk.config.read_text()
+    desk.config.write_text(routes + "counters: redis://:hunter2@127.0.0.1:6379/0\n")
+
+    assert "no faults" in desk.run("check")
+    line = routes.count("\n") + 1
+    assert desk.told.startswith(f"warning: {desk.config}:{line}: a password is written out")
+    assert "hunter2" not in desk.told
+
+    desk.config.write_text(routes)
+    desk.run("check")
+    assert desk.told == ""
