@@ -342,7 +342,7 @@ def test_every_row_of_the_first_stage_is_answered() -> None:
         *(f"A{n}" for n in range(1, 24)),
         *("B2", "B3", "B5", "B6", "B11", "B12"),
         *("C1", "C7", "C11", "C12", "C13", "C14", "C16"),
-        *("D1", "E1", "E5", "E10", "N1", "N6"),
+        *("D1", "E1", "E5", "E10", "N1", "N6", "N2", "N5", "N7"),
     ]
 
 

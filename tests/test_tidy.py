@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows, as tests; each rule has a test of itself.
+"""X8: the rules of the house that no linter knows, as tests; each rule has a test of itself.
 
 A rule is a function from a file's path and text (or from a set of paths) to what is wrong.
 """

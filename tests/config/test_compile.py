@@ -73,6 +73,7 @@ def snapshot(tmp_path: Path) -> Snapshot:
 
 
 def test_every_field_of_a_route_arrives(snapshot: Snapshot) -> None:
+    """X3."""
     full, opened, plain = snapshot.routes
 
     assert [s.literal for s in full.path] == [b"v1", None, None]

@@ -1,4 +1,4 @@
-"""Where a dry run reads its counts: the shared store, or what the ledger was told."""
+"""E5: where a dry run reads its counts: the shared store, or what the ledger was told."""
 
 from dataclasses import replace
 

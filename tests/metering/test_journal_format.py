@@ -1,4 +1,4 @@
-"""Lines of the journal: whole ones come back, damaged ones are never taken for whole."""
+"""C7: lines of the journal: whole ones come back, damaged ones are never taken for whole."""
 
 import zlib
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""The shipper and a real ledger (SQLite): away and back, poison, crash points, drain."""
+"""E1: the shipper and a real ledger (SQLite): away and back, poison, crash points, drain."""
 
 import json
 import threading

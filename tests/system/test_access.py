@@ -88,7 +88,7 @@ def test_expired_key_is_refused(gateway: GatewayProcess) -> None:
 def test_t38_identity_comes_from_the_key_alone(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    """T38: an inbound tenant header is dropped, the key stays here unless a route says so."""
+    """T38, C1: an inbound tenant header is dropped, the key stays here unless a route says so."""
     key = gateway.make_key("SANDBOX")
     claims = {"X-Tenant-Id": "other", "X-Gateway-Workspace": "other", "X-Forwarded-For": "6.6.6.6"}
 

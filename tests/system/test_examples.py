@@ -1,4 +1,4 @@
-"""A19: the published examples of problems and fields are what the running gateway sends.
+"""A19, X5: the published examples of problems and fields are what the running gateway sends.
 
 Counters are set in Redis to what an example has used; instants and what follows from them (``t``,
 ``Retry-After``, ``renews_at``, a month's length) are compared with each other, the rest word for

@@ -174,7 +174,7 @@ def test_t8_fraction_of_a_percent_of_grace_is_exact(
 def test_t14_two_gateways_share_one_limit(
     tmp_path: Path, upstream: ScriptedUpstream, redis_server: RedisServer
 ) -> None:
-    """T14, 0.10: one Redis, two processes, one quota."""
+    """T14, X4, 0.10: one Redis, two processes, one quota."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     one = GatewayProcess(tmp_path / "a", upstream.port, counters=redis_server.url).start()

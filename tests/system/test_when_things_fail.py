@@ -25,7 +25,7 @@ REDUCED = "https://iana.org/assignments/http-problem-types#temporary-reduced-cap
 def test_t24_store_away_each_route_does_what_it_says_and_shows_it(
     tmp_path: Path, upstream: ScriptedUpstream
 ) -> None:
-    """T24, N5, A21: 503, or within this worker's share; seen in header, record and metric."""
+    """T24, C11, N5, A21: 503, or within this worker's share; seen in header, record and metric."""
     server = RedisServer().start()
     gateway = GatewayProcess(
         tmp_path, upstream.port, counters=server.url, routes=BOTH,
