@@ -1,4 +1,6 @@
-"""The compiled configuration: immutable, read by every request, swapped whole on reload.
+"""The compiled configuration: read by every request, swapped whole on reload.
+
+Immutable, but for what a worker counts of each route.
 
 Imports no pydantic, so that the data plane loads without it. Made by ``config.compile`` alone.
 """

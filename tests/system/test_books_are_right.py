@@ -34,7 +34,7 @@ def rest_of(answer: httpx.Response, policy: str) -> object:
 def test_t5_failed_try_does_not_burn_the_run_id(
     tmp_path: Path, upstream: ScriptedUpstream, counters: str
 ) -> None:
-    """T5, A7, A9: 500 then 200 with one run id: charged once, by the second; a third is a repeat."""
+    """T5, A7, A9: 500 then 200 with one run id: the second is charged, a third is a repeat."""
     gateway = GatewayProcess(tmp_path, upstream.port, counters=counters).start()
     try:
         key = gateway.make_key("SANDBOX")
