@@ -211,6 +211,23 @@ def test_the_console_form_is_for_people(stream: io.BytesIO) -> None:
     assert stream.getvalue()[8:] == b" info    worker.listening  address=127.0.0.1:8080\n"
 
 
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [("utf-8", "caf\u00e9 \u20a9".encode()), ("ascii", rb"caf\xe9 \u20a9")],
+)
+def test_the_console_form_can_be_written_to_every_terminal_and_commands_none(
+    stream: io.BytesIO, monkeypatch: pytest.MonkeyPatch, encoding: str, told: bytes
+) -> None:
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    logs.configure("info", console=True, stream=stream)
+
+    structlog.get_logger("x").info("file.read", path="caf\u00e9 \u20a9 \x1b[2J\n\udce9")
+
+    assert (
+        stream.getvalue()[8:] == b" info    file.read  path=" + told + rb" \x1b[2J\n\udce9" + b"\n"
+    )
+
+
 async def test_access_lines_of_one_moment_arrive_as_one_write_in_order() -> None:
     reader, writer = os.pipe()
     log = logs.AccessLog(WorkerStats(), descriptor=writer)
