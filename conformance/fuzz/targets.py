@@ -38,6 +38,26 @@ class BrokenRuleError(Exception):
     """What must never be."""
 
 
+class _NoClient(ClientSide):
+    """The side of a client of which nothing is asked while a head is read."""
+
+    def story_failed(self, error: BaseException) -> None:
+        raise error
+
+    def exchange_finished(self, exchange: Exchange) -> None:
+        raise BrokenRuleError(f"{exchange} ended in its head")
+
+    def start_tunnel(self, upstream: object, opening: object) -> None:
+        raise BrokenRuleError(f"a tunnel began in a head: {upstream}, {opening}")
+
+    def date_line(self) -> bytes:
+        return b""
+
+    def origin_lines(self, origin: object, host: bytes, via: bytes) -> bytes:
+        del origin, host, via
+        return b""
+
+
 def _require(rule: bool, what: str) -> None:  # noqa: FBT001 - an assertion that -O keeps
     if not rule:
         raise BrokenRuleError(what)
@@ -60,7 +80,7 @@ def _head_of(pieces: list[bytes]) -> tuple[Exchange, IncomingHead] | None:
             return None
     except Refusal:
         return None
-    exchange = Exchange(ClientSide(WORLD.loop))
+    exchange = Exchange(_NoClient(WORLD.loop))
     exchange.method, exchange.http_minor = reader.method, reader.http_minor
     exchange.fields, exchange.special = reader.fields, reader.special
     read_head(exchange, reader.target, WORLD.active.snapshot)
