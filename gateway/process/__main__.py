@@ -52,7 +52,9 @@ def main(arguments: list[str]) -> int:
     try:
         return worker.run(loaded, told["overrides"], courier)
     except GatewayError as error:
-        told_text = failure_text(error, as_json=as_json, encoding=sys.stderr.encoding)
+        told_text = failure_text(
+            error, as_json=as_json, encoding=sys.stderr.encoding, width=sys.maxsize
+        )
         sys.stderr.write(f"{told_text}\n")
         return start_code(error.code)
 

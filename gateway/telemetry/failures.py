@@ -13,22 +13,23 @@ from gateway.telemetry.printable import json_text, one_line, printable
 WIDTH: Final = 100
 
 
-def failure_text(error: GatewayError, *, as_json: bool, encoding: str) -> str:
+def failure_text(error: GatewayError, *, as_json: bool, encoding: str, width: int = WIDTH) -> str:
     """Return the text of an error, without its last line end.
 
     Args:
         error: With the faults of files, each with its place, if it is a ``ConfigError``.
         as_json: One object on one line: ``code``, ``message``, ``hint``, ``problems``.
         encoding: Of the stream that gets it.
+        width: Of a line for people.
     """
     if as_json:
         return json_text(_described(error), encoding)
     if isinstance(error, ConfigError):
         lines = [one_line(str(fault)) for fault in error.faults]
     else:
-        lines = [_wrapped(f"error: {error.message} [{error.code}]")]
+        lines = [_wrapped(f"error: {error.message} [{error.code}]", width)]
     if error.hint:
-        lines.append(_wrapped(f"hint: {error.hint}"))
+        lines.append(_wrapped(f"hint: {error.hint}", width))
     return "\n".join(lines)
 
 
@@ -39,6 +40,6 @@ def _described(error: GatewayError) -> dict[str, object]:
     return {"code": error.code, "message": message, "hint": error.hint, "problems": problems}
 
 
-def _wrapped(text: str) -> str:
+def _wrapped(text: str, width: int) -> str:
     """Return a paragraph whose paths and options can be copied whole."""
-    return printable(fill(text, WIDTH, break_long_words=False, break_on_hyphens=False))
+    return printable(fill(text, width, break_long_words=False, break_on_hyphens=False))

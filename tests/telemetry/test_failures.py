@@ -50,3 +50,12 @@ def test_faults_are_problems() -> None:
             "expected": "one of: name",
         }
     ]
+
+
+def test_a_log_gets_one_line_for_the_error_and_one_for_the_hint() -> None:
+    long = GatewayError("plan.unknown", "no plan " * 40, "choose " * 40)
+
+    told = failure_text(long, as_json=False, encoding="utf-8", width=10_000).splitlines()
+
+    assert [line.split(":")[0] for line in told] == ["error", "hint"]
+    assert len(failure_text(long, as_json=False, encoding="utf-8").splitlines()) > 4
