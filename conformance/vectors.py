@@ -127,7 +127,8 @@ HOSTS: Final = (
     b"Host: u@a\r\n", b"Host: a/b\r\n", b"Host: a?b\r\n", b"Host: a#b\r\n", b"Host: http://a\r\n",
     b"Host: a:b\r\n", b"Host: a:80:80\r\n", b"Host: a:-1\r\n", b"Host: a:999999\r\n",
     b"Host: [::1\r\n", b"Host: ::1\r\n", b"Host: a\\b\r\n", b"Host: a\x00\r\n", b"Host: \xe9\r\n",
-    b"Host: a;b\r\n", b"Host: 'a'\r\n", b'Host: "a"\r\n', b"Host: <a>\r\n", b"Host: a\r\n b\r\n",
+    b'Host: "a"\r\n', b"Host: <a>\r\n", b"Host: a\r\n b\r\n", b"Host: a%2\r\n", b"Host: a%zz\r\n",
+    b"Host: [:::]\r\n", b"Host: [fe80::1%25e]\r\n", b"Host: [v.a]\r\n", b"Host: [1.2.3.4]\r\n",
     b"Host : a\r\n", b" Host: a\r\n",
 )  # fmt: skip
 
@@ -145,6 +146,13 @@ def _hosts() -> Iterator[Vector]:
         b"a_b.example",
         b"xn--4ca.example",
         b"a.example.",
+        b"a;b",
+        b"'a'",
+        b"a!b",
+        b"0.0.0.0=5000",
+        b"%61%2D%c3%a9",
+        b"[v1.a]",
+        b"[vF.a:b]:80",
     ):
         yield Vector(
             f"host {shown(host)} is right",

@@ -72,10 +72,11 @@ CODING_LINES: Final = (
     b"Transfer-Encoding;: chunked", b"Transfer-Encoding chunked",
     b": chunked\r\nTransfer-Encoding: chunked", b"Transfer Encoding: chunked",
     b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x",
-    b"Transfer-Encoding: x\r\nTransfer-Encoding: chunked",
     b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
     b"Transfer-Encoding: chunked\r\nTransfer-Encoding:",
-    b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", b'"Transfer-Encoding": chunked',
+    b"Transfer-Encoding: x\r\nTransfer-Encoding:\r\nTransfer-Encoding: chunked",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\nTransfer-Encoding: chunked",
+    b'"Transfer-Encoding": chunked',
     b"Transfer-Encoding/x: chunked",
 )  # fmt: skip
 
@@ -84,6 +85,13 @@ def _coding_lines() -> Iterator[Vector]:
     for body_name, body, length in _bodies_of_two_readings():
         for line in CODING_LINES:
             yield Vector(f"line {shown(line)}, {body_name}", post(length + line + CRLF, body), 400)
+        for line in (
+            b"Transfer-Encoding: x\r\nTransfer-Encoding: chunked",
+            b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
+            b"Transfer-Encoding: x\r\nTransfer-Encoding: y\r\nTransfer-Encoding: Chunked",
+        ):
+            name = f"line {shown(line)}, {body_name}"
+            yield Vector(name, post(length + line + CRLF, body), 400 if length else 501)
     behind = b"0\r\n\r\n" + HIDDEN
     length = b"Content-Length: %d\r\n" % len(behind)
     for line in (

@@ -56,6 +56,7 @@ from gateway.config.tunnels import rules_of
 from gateway.config.upstreams import CircuitModel, EjectionModel, HealthCheckModel, UpstreamModel
 from gateway.config.yaml_positions import Document, Path
 from gateway.errors import ConfigError
+from gateway.http.hosts import canonical_host
 from gateway.http.paths import AmbiguousPath, canonical, require_spelling
 from gateway.rules.charging import REQUESTS_METER
 from gateway.rules.limits import Action, Ladder, LimitKind, PolicyName, Scope
@@ -338,10 +339,11 @@ def _route(
 
 
 def _host(work: Compilation, at: Path, text: str) -> bytes:
-    host = text.encode()
-    if without_port(host) != host:
+    host = canonical_host(text.encode())
+    if host is None or without_port(host) != host.lower():
         work.fault(at, f"no request's host is ever compared as {text}", "a name without port")
-    return host
+        return b""
+    return without_port(host)
 
 
 def _auth(model: RouteModel) -> Auth:

@@ -26,7 +26,7 @@ _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _HEADER: Final = r"^[A-Za-z0-9!#$%&'*+.^`|~-]{1,64}$"
 _METHOD: Final = r"^[A-Z]{1,20}$"
 _PATH: Final = r"^/"
-_HOST: Final = r"^[a-z0-9.\[\]:-]+$"
+_HOST: Final = r"^([a-z0-9.\[\]:_~!$&'()*+;=-]|%[0-9A-F]{2})+$"
 _KEY_PLACE: Final = r"^(bearer|header:[A-Za-z0-9-]{1,64})$"
 _POINTER: Final = r"^(/|$)"
 _PREFIX: Final = r"^(/[^?#]*)?$"
@@ -35,7 +35,7 @@ FORMS: Final = {
     _HEADER: "the name of a header field, without underscores",
     _METHOD: "a method in upper case",
     _PATH: "something that begins with /",
-    _HOST: "a host name in lower case",
+    _HOST: "a host in lower case, escapes in upper case",
     _KEY_PLACE: "bearer or header:NAME",
     _POINTER: "a JSON Pointer such as /usage/total, or nothing for the whole body",
     _PREFIX: "something that begins with /, without ? and #",
@@ -73,7 +73,7 @@ class MatchModel(Model):
     ]
     hosts: Annotated[
         list[Annotated[str, Field(pattern=_HOST)]],
-        Field(description="Host names in lower case, without port; empty takes any."),
+        Field(description="Hosts in lower case, without port; empty takes any."),
     ] = []
 
 

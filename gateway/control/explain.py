@@ -16,6 +16,7 @@ from gateway.config.snapshot import CostReading, CostSource, Route, RunIdSource,
 from gateway.control.explanation import Explanation, PolicyStanding, Step
 from gateway.control.workspaces import find_workspace
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.hosts import canonical_host
 from gateway.http.methods import REFUSED, ROUTED, method_refusal
 from gateway.http.paths import TARGET, AmbiguousPath, canonical, require_spelling
 from gateway.http.problems import describe, render
@@ -165,7 +166,10 @@ async def _walk(
 
 
 def _find_route(found: Explanation, snapshot: Snapshot, question: Question) -> Route:
-    host, method = question.host.encode(), question.method.upper().encode()
+    host = canonical_host(question.host.encode()) if question.host else b""
+    if host is None:
+        raise Refusal(RefusalCode.BAD_REQUEST, detail="The Host field is malformed.")
+    method = question.method.upper().encode()
     try:
         path, spelling = canonical(_path_of(question.path.encode(), method, snapshot))
         route = snapshot.matcher.match(method, host, path)

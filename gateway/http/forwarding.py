@@ -11,9 +11,7 @@ from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
-from gateway.http.chunks import Trailers
 from gateway.http.field_lines import Field
-from gateway.http.fields import GATEWAY_OWNED_REQUEST, HOP_BY_HOP
 
 Network = IPv4Network | IPv6Network
 
@@ -23,13 +21,6 @@ STATUS_LINES: Final = {
 }
 
 _LINE_END: Final = b"\r\n"
-
-_FORBIDDEN_TRAILERS: Final = HOP_BY_HOP | GATEWAY_OWNED_REQUEST | {
-    b"host", b"content-length", b"content-type", b"content-encoding", b"content-range",
-    b"authorization", b"cookie", b"set-cookie", b"cache-control", b"expect", b"x-api-key",
-    b"ratelimit", b"ratelimit-policy", b"retry-after", b"location", b"max-forwards",
-}  # fmt: skip
-"""Fields that mean something for framing, routing, identity or limits (RFC 9110 6.5.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +147,3 @@ def response_head(
     parts.append(added)
     parts.append(_LINE_END)
     return b"".join(parts)
-
-
-def trailer_lines(trailers: Trailers | None, dropped: frozenset[bytes]) -> bytes:
-    """Return trailers as lines, without those that mean something only in a head.
-
-    Args:
-        trailers: In order.
-        dropped: Lower-case names of further ones that are not sent on.
-    """
-    if not trailers:
-        return b""
-    dropped |= _FORBIDDEN_TRAILERS
-    return b"".join(
-        b"%b: %b\r\n" % (name, value) for name, value in trailers if name.lower() not in dropped
-    )

@@ -33,6 +33,9 @@ class RoutePlan:
         dropped: Request fields that are not sent upstream, the key's included.
         added: Whole lines for the upstream in the place of some that are dropped.
         dropped_but_authorization: The same without ``Authorization``, for other schemes.
+        trailers_dropped: Request trailers that are not sent on, beside those that never are: a key
+            is none even where its field is forwarded.
+        via: Name of the gateway in ``Via``.
         static_cost_micro: The cost if it is the same for every request, else None.
         settled_meters: Of how many meters the answer tells the actual cost.
         settles_from_body: Whether it tells any in its body, which must not be encoded then.
@@ -46,6 +49,8 @@ class RoutePlan:
     places: tuple[tuple[bytes, bool], ...]
     dropped: frozenset[bytes]
     dropped_but_authorization: frozenset[bytes]
+    trailers_dropped: frozenset[bytes]
+    via: bytes
     added: bytes
     static_cost_micro: dict[str, int] | None
     settled_meters: int
@@ -126,6 +131,10 @@ def _plan(
         dropped_but_authorization=(
             _one(dropped - {b"authorization"}, shared) if bearer else dropped
         ),
+        trailers_dropped=_one(
+            dropped | {place.header for place in route.auth.places}, shared
+        ),
+        via=snapshot.via,
         added=b"Accept-Encoding: identity\r\n" if settles_from_body else b"",
         static_cost_micro=(
             {cost.meter: cost.reserve.default_micro or 0 for cost in route.cost} if static else None

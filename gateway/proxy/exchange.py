@@ -13,8 +13,9 @@ from gateway.errors import Refusal, RefusalCode
 from gateway.http.chunks import Trailers
 from gateway.http.field_lines import Field
 from gateway.http.fields import HOP_BY_HOP, nominated
-from gateway.http.forwarding import ClientOrigin, response_head, status_line, trailer_lines
+from gateway.http.forwarding import ClientOrigin, response_head, status_line
 from gateway.http.problems import Problem, closes_connection
+from gateway.http.trailers import trailer_lines
 from gateway.metering.recorder import Waiter
 from gateway.proxy.answer import Answer
 from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading, reset
@@ -56,13 +57,14 @@ class ClientSide(Teller):
         known_hash: Its hash.
         known_value: The value of the field that it stood in alone.
         known_place: The field, and whether it holds ``Bearer``.
-        known_host: The host of an earlier request, found to be well-formed.
+        known_host: The host of an earlier request as it was sent.
+        canonical_host: The same in its canonical form.
         refused: An earlier request that was refused, and will be again if it is repeated.
     """
 
     __slots__ = (
-        "known_hash", "known_host", "known_place", "known_secret", "known_value",
-        "loop", "reading", "refused", "transport", "write_paused",
+        "canonical_host", "known_hash", "known_host", "known_place", "known_secret",
+        "known_value", "loop", "reading", "refused", "transport", "write_paused",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -76,6 +78,7 @@ class ClientSide(Teller):
         self.known_value: bytes | None = None
         self.known_place: tuple[bytes, bool] | None = None
         self.known_host = b""
+        self.canonical_host = b""
         self.refused: Charged | None = None
 
     @abstractmethod

@@ -20,6 +20,7 @@ from gateway.proxy.upstream import UpstreamConnection, UpstreamError
 from gateway.rules.plan import Tier
 from gateway.story import pause
 
+_NOTHING: Final[frozenset[bytes]] = frozenset()
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 
 REFUSALS: Final = {
@@ -63,7 +64,7 @@ async def send(
             pool.release(connection)
             raise exchange.refusal
         is_reused = connection.uses > 0
-        head = _head(exchange, plan, ports, identity, connection.endpoint.endpoint)
+        head = _head(exchange, plan, identity, connection.endpoint.endpoint)
         try:
             _ask(exchange, connection, head, pool)
             _set_total_deadline(exchange, pool, tier, connection.touched_at)
@@ -122,9 +123,7 @@ def _set_total_deadline(
         exchange.total_deadline = now + total
 
 
-def _head(
-    exchange: Exchange, plan: RoutePlan, ports: Ports, identity: bytes, endpoint: Endpoint
-) -> bytes:
+def _head(exchange: Exchange, plan: RoutePlan, identity: bytes, endpoint: Endpoint) -> bytes:
     route = plan.route
     path = exchange.path
     if route.strip_prefix and path.startswith(route.strip_prefix):
@@ -136,20 +135,19 @@ def _head(
     if authorization is not None and not _is_bearer(authorization):
         dropped = plan.dropped_but_authorization
     connection = special.get(b"connection")
-    if connection is not None:
-        further = nominated(connection)
-        dropped = dropped | further if further else dropped
+    further = _NOTHING if connection is None else nominated(connection)
+    if further:
+        dropped |= further
     if exchange.is_chunked:
-        exchange.trailers_dropped = dropped
+        exchange.trailers_dropped = plan.trailers_dropped | further
         dropped |= {b"content-length"}
     if exchange.forwards_left > 0:
         dropped |= {b"max-forwards"}
     if b"expect" in special and not exchange.expects_continue:
         dropped |= {b"expect"}
     host = (exchange.host if route.upstream.preserve_host else b"") or endpoint.authority
-    snapshot = ports.active.snapshot
     added = (
-        exchange.client.origin_lines(exchange.origin, exchange.host, snapshot.via)
+        exchange.client.origin_lines(exchange.origin, exchange.host, plan.via)
         + exchange.id_line
         + identity
         + plan.added

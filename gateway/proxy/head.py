@@ -9,13 +9,12 @@ from typing import Final
 from gateway.config.snapshot import Snapshot
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.fields import decimal, has_token
+from gateway.http.hosts import canonical_host
 from gateway.http.methods import REFUSED, USUAL
 from gateway.http.paths import TARGET, AmbiguousPath, canonical, is_plain
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.incoming import bad
 
-_HOST: Final = re.compile(rb"(?:[A-Za-z0-9\-._~%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
-"""A reg-name could hold commas and quotes too (RFC 3986 3.2.2); no host has them, lists do."""
 _CODING: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@\-]{1,128}")
 
@@ -66,16 +65,20 @@ def _read_framing(exchange: Exchange) -> None:
         exchange.content_length = decimal(length)
         exchange.has_body = exchange.content_length > 0
     elif codings is not None:
-        if exchange.http_minor == 0 or len(codings) > 1:
+        if exchange.http_minor == 0:
             raise bad("The framing of the body is ambiguous.")
-        if codings[0].lower() != b"chunked":
-            raise _coding_refused(codings[0])
+        if len(codings) > 1 or codings[0].lower() != b"chunked":
+            raise _coding_refused(codings)
         exchange.is_chunked = exchange.has_body = True
 
 
-def _coding_refused(codings: bytes) -> Refusal:
-    """Return what is said of codings: unknown or ambiguous (RFC 9112 6.1, 6.3)."""
-    listed = [coding.strip(b" \t").lower() for coding in codings.split(b",")]
+def _coding_refused(lines: list[bytes]) -> Refusal:
+    """Return the refusal of transfer codings: unknown or ambiguous (RFC 9112 6.1, 6.3).
+
+    Several lines are one list (RFC 9110 5.3). An empty member makes it ambiguous: llhttp refuses an
+    empty line too.
+    """
+    listed = [coding.strip(b" \t").lower() for line in lines for coding in line.split(b",")]
     known_end = listed[-1] == b"chunked" and b"chunked" not in listed[:-1]
     if known_end and all(_CODING.fullmatch(coding) for coding in listed):
         return Refusal(
@@ -86,6 +89,7 @@ def _coding_refused(codings: bytes) -> Refusal:
 
 
 def _read_host(exchange: Exchange) -> bytes:
+    """Return the host that is asked for in its canonical form; empty if HTTP/1.0 names none."""
     hosts = exchange.special.get(b"host")
     if hosts is None:
         if exchange.http_minor == 1:
@@ -93,13 +97,15 @@ def _read_host(exchange: Exchange) -> bytes:
         return b""
     if len(hosts) > 1:
         raise bad("A request has exactly one Host field.")
-    host = hosts[0]
-    if host and host == exchange.client.known_host:
-        return host
-    if not _HOST.fullmatch(host):
+    host, client = hosts[0], exchange.client
+    if host and host == client.known_host:
+        return client.canonical_host
+    canonical = canonical_host(host)
+    if canonical is None:
         raise bad("The Host field is malformed.")
-    exchange.client.known_host = host
-    return host
+    client.known_host = host
+    client.canonical_host = canonical
+    return canonical
 
 
 def _read_target(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
@@ -127,18 +133,25 @@ def _read_target(exchange: Exchange, target: bytes, snapshot: Snapshot) -> None:
         raise bad(f"The path is ambiguous: {error}.") from error
 
 
-def _other_form(method: bytes, host: bytes, target: bytes) -> tuple[bytes, bytes]:
-    """Return host and origin-form of an absolute-form or asterisk-form target (RFC 9112 3.2)."""
+def _other_form(method: bytes, field: bytes, target: bytes) -> tuple[bytes, bytes]:
+    """Return host and origin-form of an absolute-form or asterisk-form target (RFC 9112 3.2).
+
+    Args:
+        method: As sent.
+        field: The host that ``Host`` names.
+        target: In neither origin-form nor authority-form.
+    """
     if target == b"*" and method == b"OPTIONS":
-        return host, target
+        return field, target
     scheme, separator, rest = target.partition(b"://")
     if not separator or scheme.lower() not in {b"http", b"https"}:
         raise bad("The form of the request target is not allowed here.")
     cut = min((rest.find(mark) for mark in (b"/", b"?") if mark in rest), default=len(rest))
     authority, target = rest[:cut], rest[cut:]
-    if not _HOST.fullmatch(authority):
+    host = canonical_host(authority)
+    if host is None:
         raise bad("The authority of the request target is malformed.")
-    return authority, target if target[:1] == b"/" else b"/" + target
+    return host, target if target[:1] == b"/" else b"/" + target
 
 
 def _read_wishes(exchange: Exchange) -> None:

@@ -13,7 +13,6 @@ from gateway.http.forwarding import (
     origin_of,
     request_head,
     response_head,
-    trailer_lines,
 )
 
 TRUSTED = (ip_network("10.0.0.0/8"),)
@@ -63,13 +62,6 @@ def test_origin_lines_quote_what_needs_it() -> None:
         b"X-Forwarded-Host: api.example:8080\r\n"
         b'Forwarded: for="[2001:db8::1]";host="api.example:8080";proto=https\r\n'
     )
-
-
-def test_trailers_pass_but_for_those_that_mean_something_in_a_head() -> None:
-    trailers = [(b"X-Sum", b"1"), (b"Content-Length", b"5"), (b"x-drop", b"2"), (b"Host", b"evil")]
-
-    assert trailer_lines(trailers, frozenset({b"x-drop"})) == b"X-Sum: 1\r\n"
-    assert trailer_lines([], frozenset()) == trailer_lines(None, frozenset()) == b""
 
 
 @pytest.mark.parametrize(

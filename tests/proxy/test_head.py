@@ -33,6 +33,8 @@ def head(target: bytes = b"/", method: bytes = b"GET", minor: int = 1, **fields:
         (b"http://other.example/x?y", b"other.example", b"/x", b"y"),
         (b"http://other.example", b"other.example", b"/", b""),
         (b"/%61", b"api.example", b"/a", b""),
+        (b"HTTP://A%21b!:/x", b"a%21b!", b"/x", b""),
+        (b"http://[V1.A]:080?y", b"[v1.a]:80", b"/", b"y"),
     ],
 )
 def test_target_gives_host_path_and_query(
@@ -72,8 +74,8 @@ def test_asterisk_is_for_options() -> None:
         ({"content_length": b"5|5"}, RefusalCode.BAD_REQUEST),
         ({"content_length": b"+5"}, RefusalCode.BAD_REQUEST),
         ({"content_length": b"5", "transfer_encoding": b"chunked"}, RefusalCode.BAD_REQUEST),
-        ({"transfer_encoding": b"gzip, chunked"}, RefusalCode.NOT_IMPLEMENTED),
-        ({"transfer_encoding": b"chunked, gzip"}, RefusalCode.BAD_REQUEST),
+        ({"target": b"http://[fe80::1%25eth0]/"}, RefusalCode.BAD_REQUEST),
+        ({"target": b"http://a,b/"}, RefusalCode.BAD_REQUEST),
         ({"content_length": b"05"}, RefusalCode.BAD_REQUEST),
         ({"host": b""}, RefusalCode.BAD_REQUEST),
         ({"host": b"a,b"}, RefusalCode.BAD_REQUEST),
@@ -90,6 +92,57 @@ def test_what_is_ambiguous_is_refused_and_ends_the_connection(
     assert exchange.refusal.code is code
     assert not exchange.keep_alive
     assert exchange.request_id == "event-1"
+
+
+BAD, UNKNOWN = RefusalCode.BAD_REQUEST, RefusalCode.NOT_IMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    ("codings", "code"),
+    [
+        (b"chunked", None),
+        (b"CHUNKED", None),
+        (b"gzip, chunked", UNKNOWN),
+        (b"deflate,Chunked", UNKNOWN),
+        (b"identity\t,\tchunked", UNKNOWN),
+        (b"br, gzip, chunked", UNKNOWN),
+        (b"gzip", BAD),
+        (b"identity", BAD),
+        (b"chunked, gzip", BAD),
+        (b"chunked, chunked", BAD),
+        (b"chunked, gzip, chunked", BAD),
+        (b"chunked;q=1", BAD),
+        (b"gzip;q=1, chunked", BAD),
+        (b"gzip, chunked;q=1", BAD),
+        (b"gzip, , chunked", BAD),
+        (b", chunked", BAD),
+        (b"chunked,", BAD),
+        (b"", BAD),
+    ],
+)
+def test_codings_are_one_list_in_however_many_lines(
+    codings: bytes, code: RefusalCode | None
+) -> None:
+    """RFC 9110 5.3: members of a list may stand in lines of their own."""
+    members = codings.split(b",")
+    ways = [codings, b"|".join(members)] + [
+        b",".join(members[:at]) + b"|" + b",".join(members[at:]) for at in range(1, len(members))
+    ]
+
+    for way in ways:
+        refusal = head(transfer_encoding=way).refusal
+        assert (None if refusal is None else refusal.code) is code, way
+
+
+def test_a_host_is_read_once_and_in_one_form() -> None:
+    exchange = head(host=b"A%2Eb!:")
+
+    assert exchange.host == b"a.b!"
+    assert exchange.client.known_host == b"A%2Eb!:"
+    again = Exchange(exchange.client)
+    again.method, again.special = b"GET", {b"host": [b"A%2Eb!:"]}
+    read_head(again, b"/", SNAPSHOT)
+    assert again.host == b"a.b!"
 
 
 def test_framing_and_wishes() -> None:

@@ -145,6 +145,144 @@ async def test_fields_with_underscores_may_be_refused(plane: DataPlane, tmp_path
     assert plane.upstream.is_quiet()
 
 
+# Hosts
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("given", "canonical"),
+    [
+        (b"a!b", b"a!b"),
+        (b"0.0.0.0=5000", b"0.0.0.0=5000"),
+        (b"[v1.a]", b"[v1.a]"),
+        (b"[VA.B:C]:080", b"[va.b:c]:80"),
+        (b"A$&'()*+;=B:", b"a$&'()*+;=b"),
+        (b"%41%2e%c3%a9", b"a.%C3%A9"),
+        (b"[0:0::1]:8080", b"[::1]:8080"),
+    ],
+)
+async def test_hosts_are_matched_and_forwarded_in_one_form(
+    plane: DataPlane, tmp_path: Path, given: bytes, canonical: bytes, *, whole: bool
+) -> None:
+    """RFC 3986 3.2.2, in ``Host`` and in absolute targets alike, by both readers of heads."""
+    name = canonical.removesuffix(b":80").removesuffix(b":8080").decode()
+    port = plane.ports.active.snapshot.upstreams[0].endpoints[0].port
+    other = tmp_path / "other"
+    other.mkdir()
+
+    def changed(text: str) -> str:
+        text = text.replace("    connections_max: 4", "    preserve_host: true")
+        match = f'{{methods: [GET], path: "/open/**", hosts: ["{name}"]}}'
+        own = f"{{name: own, match: {match}, upstream: app, auth: none, strip_prefix: /open}}"
+        return f"{text}  - {own}\n"
+
+    plane.ports.swap(snapshot_in(other, port, changed))
+    for target, host in ((b"/open/b", given), (b"http://%b/open/b" % given, b"else")):
+        request = b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (target, host)
+        client = await plane.client(request if whole else request[:7])
+        if not whole:
+            await plane.turns()
+            await client.send(request[7:])
+        upstream = await plane.upstream.accept()
+        await upstream.head()
+        await upstream.send(OK.replace(b"\r\nContent", b"\r\nConnection: close\r\nContent"))
+        assert (await answered(client)).status == 200
+        (message,) = requests_in(upstream.received)
+        assert message.start == (b"GET", b"/b")
+        assert message.values(b"host") == message.values(b"x-forwarded-host") == [canonical]
+        assert b';host="%b";' % canonical in message.values(b"forwarded")[0]
+        await plane.record()
+
+
+@pytest.mark.parametrize(
+    "host", [b"a,b", b"u@a", b"[fe80::1%25e]", b"[v.a]", b"a%2", b"a:x", b"[:::]", b":80"]
+)
+async def test_what_is_no_host_is_refused_in_both_places(plane: DataPlane, host: bytes) -> None:
+    for target, field in ((b"/open/b", host), (b"http://%b/open/b" % host, b"a")):
+        client = await plane.client(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (target, field))
+
+        assert (await answered(client)).status == 400
+    assert plane.upstream.is_quiet()
+
+
+# Codings
+
+
+@pytest.mark.parametrize("piece", [1000, 1])
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ((b"deflate, chunked",), 501),
+        ((b"deflate", b"chunked"), 501),
+        ((b"deflate", b"gzip", b"CHUNKED"), 501),
+        ((b"deflate,\tgzip ", b" Chunked "), 501),
+        ((b"chunked", b"chunked"), 400),
+        ((b"chunked, chunked",), 400),
+        ((b"chunked", b"deflate"), 400),
+        ((b"chunked, deflate",), 400),
+        ((b"gzip", b"chunked, chunked"), 400),
+        ((b"gzip",), 400),
+        ((b"gzip", b"deflate"), 400),
+        ((b"identity",), 400),
+        ((b"chunked;q=1",), 400),
+        ((b"gzip, , chunked",), 400),
+        ((b"gzip", b"", b"chunked"), 400),
+        ((b"gzip,", b"chunked"), 400),
+        ((b"chunked", b""), 400),
+        ((b", chunked",), 400),
+    ],
+)
+async def test_a_list_of_codings_has_one_status_in_however_many_lines(
+    plane: DataPlane, lines: tuple[bytes, ...], status: int, piece: int
+) -> None:
+    fields = b"".join(b"Transfer-Encoding: %b\r\n" % line for line in lines)
+    request = b"POST /open/b HTTP/1.1\r\nHost: a\r\n%b\r\n" % fields
+    client = await plane.client()
+    for at in range(0, len(request), piece):
+        await client.send(request[at : at + piece])
+
+    assert (await answered(client, b"POST")).status == status
+    assert await client.rest() == b""
+    assert client.ended == "fin"
+    assert plane.upstream.is_quiet()
+
+
+# Trailers
+
+
+@pytest.mark.parametrize("announced", [b"Trailer: X-Sum, Range, Key\r\n", b""])
+async def test_trailers_pass_by_one_table_both_ways(
+    plane: DataPlane, tmp_path: Path, announced: bytes
+) -> None:
+    """RFC 9110 6.5.1; a key is no trailer even where its field is forwarded."""
+    change(
+        plane, tmp_path, 'path: "/v1/**"}, upstream: app}',
+        'path: "/v1/**"}, upstream: app, auth: {key: ["header:Key"], forward_key: true}}',
+    )  # fmt: skip
+    mixed = (
+        b"0\r\nX-Sum: 1\r\nRange: bytes=0-1\r\nIf-Match: x\r\nVia: 1.1 me\r\nTrailer: a\r\n"
+        b"Key: k\r\nNamed: n\r\nDate: d\r\nX-Gateway-Plan: p\r\nETag: e\r\n\r\n"
+    )
+    client, upstream, _ = await plane.asked(
+        b"POST /v1/b HTTP/1.1\r\nHost: a\r\nKey: %b\r\nTransfer-Encoding: chunked\r\n"
+        b"Connection: named\r\n%b\r\n2\r\nhi\r\n" % (KEY.encode(), announced) + mixed
+    )
+    await upstream.until(b"\r\n0\r\n")
+    await upstream.until(b"\r\n\r\n")
+    await upstream.send(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: named\r\n"
+        + announced + b"\r\n2\r\nhi\r\n" + mixed
+    )  # fmt: skip
+
+    answer = await answered(client, b"POST")
+
+    (message,) = requests_in(upstream.received)
+    assert message.values(b"key") == [KEY.encode()]
+    assert message.trailers == [(b"X-Sum", b"1"), (b"ETag", b"e")]
+    assert answer.trailers == [(b"X-Sum", b"1"), (b"Key", b"k"), (b"ETag", b"e")]
+    await plane.record()
+
+
 # OPTIONS
 
 
