@@ -94,6 +94,7 @@ MODULES: Final = (
     "gateway.proxy.limited_tunnel",
     "gateway.proxy.metered_tunnel",
     "gateway.proxy.openings",
+    "gateway.proxy.parting",
     "gateway.proxy.pool",
     "gateway.proxy.ports",
     "gateway.proxy.refusal_sums",

@@ -56,6 +56,9 @@ KEY_USE_EVERY_SECONDS = 60.0
 LISTEN_BACKLOG = 4096
 READY_SECONDS = 0.5
 """Between readiness turning false and refusing connections: an orchestrator has to notice."""
+DRAIN_LOOK_SECONDS = 0.05
+TUNNEL_END_SECONDS = 0.5
+"""For what tunnels still hold when ``drain`` is over."""
 SHIP_AT_STOP_SECONDS = 5.0
 
 _log = structlog.get_logger("worker")
@@ -417,29 +420,53 @@ async def drain(worker: Worker) -> None:
     await asyncio.sleep(READY_SECONDS)
     if worker.server is not None:
         worker.server.close()
-    for connection in tuple(ports.connections):
-        if isinstance(connection, ClientConnection):
-            if connection.is_idle_at(float("inf")):
-                connection.transport.close()
-            connection.go_away()
-    ends = ports.loop.time() + worker.settings.drain_seconds
-    while is_busy(ports) and ports.loop.time() < ends:  # noqa: ASYNC110 - at the stop, bounded
-        await asyncio.sleep(0.05)
-    ports.refusals.flush()
-    if worker.journal_is_open:
-        await worker.journal.flush()  # last bytes may still wait for the disk
-        await asyncio.sleep(0)
+    ends = ports.drain_ends_at = ports.loop.time() + worker.settings.drain_seconds
+    for connection in _clients(ports):
+        connection.go_away(worker.settings.drain_seconds)
+    while _is_awaited(ports) and ports.loop.time() < ends:
+        if not ports.exchanges:
+            await _flush(worker)
+        await asyncio.sleep(DRAIN_LOOK_SECONDS)
+    await _end_tunnels(ports)
+    await _flush(worker)
     if ports.exchanges:
         _log.warning("worker.drain_cut", in_flight=len(ports.exchanges))
+
+
+async def _flush(worker: Worker) -> None:
+    """Write records out: last bytes may still wait for the disk."""
+    worker.ports.refusals.flush()
+    if worker.journal_is_open:
+        await worker.journal.flush()
+        await asyncio.sleep(0)
+
+
+def _clients(ports: Ports) -> list[ClientConnection]:
+    return [each for each in ports.connections if isinstance(each, ClientConnection)]
+
+
+def _is_awaited(ports: Ports) -> bool:
+    """Close connections on which nothing goes on; return whether something is worth waiting for."""
+    now = ports.loop.time()
+    awaited = [connection.leave(now) for connection in _clients(ports)]
+    return any(awaited) or is_busy(ports)
+
+
+async def _end_tunnels(ports: Ports) -> None:
+    """End the tunnels that the drain left; what they still hold goes out, within a bound."""
+    ends = ports.loop.time() + TUNNEL_END_SECONDS
+    for connection in _clients(ports):
+        connection.end_tunnel()
+    while ports.stats.worker.tunnels_open and ports.loop.time() < ends:  # noqa: ASYNC110 - bounded
+        await asyncio.sleep(DRAIN_LOOK_SECONDS)
 
 
 async def stop(worker: Worker) -> None:
     """Close everything, the journal last: what is recorded is shipped if the ledger is there."""
     if worker.server is not None:
         worker.server.close()
-    for connection in tuple(worker.ports.connections):
-        if isinstance(connection, ClientConnection):
-            connection.cut()
+    for connection in _clients(worker.ports):
+        connection.cut()
     await asyncio.sleep(0)
     worker.reloader.close()
     for task in worker.background:

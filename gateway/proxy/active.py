@@ -131,9 +131,7 @@ def _plan(
         dropped_but_authorization=(
             _one(dropped - {b"authorization"}, shared) if bearer else dropped
         ),
-        trailers_dropped=_one(
-            dropped | {place.header for place in route.auth.places}, shared
-        ),
+        trailers_dropped=_one(dropped | {place.header for place in route.auth.places}, shared),
         via=snapshot.via,
         added=b"Accept-Encoding: identity\r\n" if settles_from_body else b"",
         static_cost_micro=(

@@ -6,7 +6,6 @@ Source: RFC 9112 2.2, 9.3; design sections 3 (step 1), 4 and 10.
 """
 
 import asyncio
-from collections import deque
 from typing import Final
 
 from gateway.clock import stopwatch_ns
@@ -14,13 +13,13 @@ from gateway.config.snapshot import ClientLimits
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.chunks import Trailers
 from gateway.http.forwarding import ClientOrigin, address_of, is_trusted, origin_lines, origin_of
-from gateway.http.frames import CloseCode
 from gateway.proxy.admission import BodyPace
-from gateway.proxy.exchange import ClientSide, Exchange
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading, reset
 from gateway.proxy.head import read_head
 from gateway.proxy.incoming import IncomingHead
 from gateway.proxy.incoming_body import IncomingBody
+from gateway.proxy.parting import DROPPED, LINGER_SECONDS, PartingClient
 from gateway.proxy.ports import Ports
 from gateway.proxy.repetition import repeat, same_as
 from gateway.proxy.request import serve
@@ -28,47 +27,28 @@ from gateway.proxy.tunnel import Opening, Tunnel
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.story import Story
 
-LINGER_BYTES_MAX: Final = 256 * 1024
-"""Unread body that is taken and dropped after an early answer, so that the client can read it."""
-LINGER_SECONDS: Final = 2.0
 TUNNEL_BUFFER_BYTES_MAX: Final = 64 * 1024
 """What a client may send behind an upgrade's head before the upstream agreed."""
 
-_DROPPED: Final = b"-"
-"""In the place of early bytes: what comes is not looked at any more."""
 _NEW_PROTOCOL: Final = b"+"
 """Before early bytes: they come behind an upgrade's head."""
 
 
-class ClientConnection(ClientSide):
+class ClientConnection(PartingClient):
     """One client; lives as long as its transport."""
 
     __slots__ = (
-        "_body", "_current", "_early", "_head", "_head_since", "_is_counted",
-        "_next", "_origin", "_origin_lines", "_pace", "_peer", "_ports", "_queue", "_receiving",
-        "_rest", "_scheme", "_time", "_tunnel", "_unsent_bytes", "closes_at", "had_eof", "is_lost",
-        "touched_at",
+        "_head", "_head_since", "_is_counted", "_origin", "_origin_lines", "_pace", "_peer",
+        "_scheme", "_time", "_unsent_bytes",
     )  # fmt: skip
 
     def __init__(self, ports: Ports) -> None:
-        super().__init__(ports.loop)
-        self._ports = ports
+        super().__init__(ports)
         self._time = ports.loop.time  # looked up once
         self._head = IncomingHead()
-        self._body: IncomingBody | None = None
-        self._current: Exchange | None = None
-        self._next: Exchange | None = None
-        self._receiving: Exchange | None = None
-        self._queue: deque[Exchange] = deque()
-        self._tunnel: Tunnel | None = None
-        self._early = b""
-        self._rest = b""
         self._origin_lines: tuple[ClientOrigin, bytes, bytes, bytes] | None = None
         self._head_since = 0.0
         self._unsent_bytes = 0
-        self.is_lost = self.had_eof = False
-        self.touched_at = 0.0
-        self.closes_at = 0.0
         self._is_counted = False
         self._pace = BodyPace()
 
@@ -127,7 +107,7 @@ class ClientConnection(ClientSide):
             self.transport.abort()
             return False
         # TLS has no half-closed connections.
-        return self._scheme != b"https" and self._is_busy()
+        return self._scheme != b"https" and (self._is_busy() or self._parting is not None)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it
         if self.is_lost:
@@ -189,22 +169,20 @@ class ClientConnection(ClientSide):
         """The last bytes of an answer are on their way: go on, linger, or close."""
         if self._current is exchange:
             self._current = None
-        if self.is_lost or self.transport.is_closing():
+        if self.is_lost or self._parting is not None or self.transport.is_closing():
             return
         if exchange.has_body:
             self.reading.resume("body")
         if (exchange.has_body and not exchange.body_complete) or exchange.lingers:
             self._linger(exchange)
-        elif not exchange.keep_alive or (self.had_eof and not (self._queue or self._rest)):
-            self.transport.close()
+        elif (not exchange.keep_alive and self._early) or (self.had_eof and not self._has_more()):
+            self.transport.close()  # the client expected it
+        elif not exchange.keep_alive:
+            self._say_goodbye(LINGER_SECONDS)
         elif self._queue:
             self._go_on()
         elif self._ports.is_draining:
-            self.transport.close()
-
-    def _is_busy(self) -> bool:
-        """Return whether a request is told or waits to be."""
-        return self._current is not None or self._next is not None or bool(self._queue)
+            self.touched_at = self._time()  # its client was not told: there may be one more request
 
     def _is_free(self) -> bool:
         """Return whether the next request can begin: none is told, and the client reads."""
@@ -225,20 +203,6 @@ class ClientConnection(ClientSide):
                 self._read(b"")
         self._tell(self._next)
 
-    def _linger(self, exchange: Exchange) -> None:
-        """Take what is still coming for a moment, so that the answer is not torn down.
-
-        Closing while there is something unread would reset the connection, and the client might
-        lose the answer (RFC 9112 9.6).
-        """
-        exchange.drop_body(LINGER_BYTES_MAX)
-        exchange.keep_alive = False
-        self.closes_at = self.loop.time() + LINGER_SECONDS
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.reading.resume("malformed")
-        self.reading.resume("upstream")
-
     def start_tunnel(self, upstream: UpstreamConnection, opening: Opening | None) -> None:
         """Join both sides after a 101."""
         self._ports.stats.worker.tunnels_open += 1
@@ -252,13 +216,8 @@ class ClientConnection(ClientSide):
         tunnel.begin(upstream.leftover(), early[1:])
         if self.had_eof:
             tunnel.client_closed()
-        if self._ports.is_draining:
-            self.go_away()
-
-    def go_away(self) -> None:
-        """End a tunnel, if this is one: the worker is to stop."""
-        if self._tunnel is not None:
-            self._tunnel.end(CloseCode.GOING_AWAY, "drain")
+        if self._ports.drain_ends_at:
+            self.go_away(self._ports.drain_ends_at - self._time())
 
     def cut(self) -> None:
         """Close at once: the worker stops."""
@@ -283,6 +242,8 @@ class ClientConnection(ClientSide):
         """Return whether nothing is under way and the keep-alive time is over."""
         limits = self._ports.active.snapshot.limits
         if self._current is not None or self._next is not None or self._tunnel is not None:
+            return False
+        if self._parting is not None:
             return False
         if self._head_since and not self.closes_at:
             return now - self._head_since > limits.head_seconds
@@ -411,8 +372,6 @@ class ClientConnection(ClientSide):
         else:
             exchange.body_end([])
             self._go_on_behind(exchange)
-        if ports.is_draining:
-            exchange.keep_alive = False
         self._take(exchange)
 
     def _pipelined_max(self) -> int:
@@ -434,7 +393,7 @@ class ClientConnection(ClientSide):
         self._go_on_behind(exchange)
         exchange.body_end(trailers)
         if self.closes_at:
-            self._early = _DROPPED
+            self._early = DROPPED
             self.transport.close()
 
     def _go_on_behind(self, exchange: Exchange) -> None:
@@ -442,7 +401,7 @@ class ClientConnection(ClientSide):
         if exchange.wants_upgrade:
             self._early = _NEW_PROTOCOL
         elif not exchange.keep_alive:
-            self._early = _DROPPED
+            self._early = DROPPED
 
     def _take(self, exchange: Exchange) -> None:
         """Begin the story of a request now, or when those before it have been told."""
@@ -454,7 +413,7 @@ class ClientConnection(ClientSide):
             self.reading.pause("pipeline")
 
     def _keep_early(self, data: bytes) -> None:
-        if self._early == _DROPPED:
+        if self._early == DROPPED:
             return
         self._early += data
         if len(self._early) > TUNNEL_BUFFER_BYTES_MAX:
@@ -462,7 +421,7 @@ class ClientConnection(ClientSide):
 
     def _refuse_rest(self, refusal: Refusal) -> None:
         """Refuse the request that is coming in; nothing behind it is looked at."""
-        self._early = _DROPPED
+        self._early = DROPPED
         self._head_since = 0.0
         self.reading.pause("malformed")
         receiving = self._receiving

@@ -18,7 +18,7 @@ from gateway.http.problems import Problem, closes_connection
 from gateway.http.trailers import trailer_lines
 from gateway.metering.recorder import Waiter
 from gateway.proxy.answer import Answer
-from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading, reset
+from gateway.proxy.flow import BUFFER_HIGH_WATER_BYTES, Reading
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.tunnel import Opening
 from gateway.proxy.upstream import AnswerSink, UpstreamConnection
@@ -92,6 +92,16 @@ class ClientSide(Teller):
         raise NotImplementedError
 
     @abstractmethod
+    def break_off(self, *, by_reset: bool) -> None:
+        """End the connection in the middle of an answer, once what came of it has arrived."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def is_ending(self) -> bool:
+        """Return whether an answer that begins now is the connection's last one."""
+        raise NotImplementedError
+
+    @abstractmethod
     def date_line(self) -> bytes:
         """Return the ``Date`` line of answers that the gateway writes itself."""
         raise NotImplementedError
@@ -125,6 +135,7 @@ class Exchange(AnswerSink, Waiter):
     is_chunked = False
     content_length = 0
     expects_continue = False
+    was_continued = False
     wants_upgrade = False
     is_malformed = False
     lingers = False
@@ -245,6 +256,7 @@ class Exchange(AnswerSink, Waiter):
         if self.expects_continue:
             self.expects_continue = False
             if not self.body_bytes:
+                self.was_continued = True
                 self.client.transport.write(CONTINUE)
 
     def resume(self) -> None:
@@ -348,7 +360,9 @@ class Exchange(AnswerSink, Waiter):
         )
 
     def _connection_line(self) -> bytes:
-        if not self.keep_alive:
+        """Return what a head says of its connection (RFC 9112 9.6), decided when it is written."""
+        if not self.keep_alive or self.client.is_ending():
+            self.keep_alive = False
             return b"Connection: close\r\n"
         return b"" if self.http_minor == 1 else b"Connection: keep-alive\r\n"
 
@@ -383,13 +397,17 @@ class Exchange(AnswerSink, Waiter):
             self.captured = None
 
     def answer_interim(self, status: int, reason: bytes, fields: list[Field]) -> None:
-        """Pass on an interim answer (RFC 9110 15.2), never to an HTTP/1.0 client."""
+        """Pass on an interim answer (RFC 9110 15.2), never to an HTTP/1.0 client.
+
+        A 100 that nobody asked for too; but not the first one where the gateway sent its own.
+        """
         if self.http_minor == 0 or self.client_gone or self.answer_begun:
             return
         if status == 100:
-            if not self.expects_continue:
-                return
             self.expects_continue = False
+            if self.was_continued:
+                self.was_continued = False
+                return
         named = [field.value for field in fields if field.key == b"connection"]
         dropped = _INTERIM_DROPPED | nominated(named) if named else _INTERIM_DROPPED
         self.client.transport.write(response_head(status, reason, fields, dropped, b""))
@@ -416,13 +434,14 @@ class Exchange(AnswerSink, Waiter):
         self.held = b"%bAllow: %b\r\nContent-Length: 0\r\n%b\r\n" % (status_line(200), allow, added)
 
     def cut(self) -> None:
-        """End an answer that has begun so that nobody takes it for a whole one."""
+        """End an answer that has begun so that nobody takes it for a whole one.
+
+        What came of it goes out first. Where only the end of the connection ends the answer, it
+        must be a reset.
+        """
         self.held = b""
-        if self.remaining == NO_LENGTH and not self.writes_chunks:
-            # Only the end of the connection ends this answer: it must be a reset.
-            reset(self.client.transport)
-        else:
-            self.client.transport.abort()
+        self.keep_alive = False
+        self.client.break_off(by_reset=self.remaining == NO_LENGTH and not self.writes_chunks)
 
     # The end
 

@@ -5,9 +5,12 @@ stream holds at most one such buffer per direction.
 """
 
 import asyncio
+import fcntl
 import os
 import socket
 import struct
+import sys
+import termios
 from contextlib import suppress
 from typing import Final
 
@@ -32,6 +35,17 @@ def reset(transport: asyncio.Transport) -> None:
             socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER
         )
     transport.abort()
+
+
+def undelivered_bytes(transport: asyncio.Transport) -> int:
+    """Return how many bytes the other side's kernel has not acknowledged yet.
+
+    Where the system can't tell (it is Linux that does), it is what has not reached our own kernel.
+    """
+    held = bytearray(4)
+    with suppress(OSError, AttributeError):
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, held)
+    return transport.get_write_buffer_size() + int.from_bytes(held, sys.byteorder)
 
 
 def left_unread(transport: asyncio.Transport, bytes_max: int) -> list[bytes]:

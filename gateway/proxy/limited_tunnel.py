@@ -146,6 +146,12 @@ class LimitedTunnel(Tunnel):
             self._end_upstream()
         self._forget_if_over()
 
+    def go_away(self, seconds: float) -> None:
+        """Send both sides a Close; they have so many seconds to answer it."""
+        if not self._closes_at:
+            self.end(CloseCode.GOING_AWAY, "drain")
+            self._closes_at = self.due_at = self._loop.time() + seconds
+
     def end(self, code: CloseCode, why: str) -> None:
         """Tell both sides why it ends, and close within a bound.
 

@@ -57,6 +57,8 @@ class Ports:
         clients_max: How many of them there may be, whatever is configured.
         date_line: The ``Date`` line of own answers, renewed once a second.
         overage_entered: Told when a workspace is found above a quota: (workspace, policy).
+        is_draining: Whether the worker is to stop: answers that begin now end their connections.
+        drain_ends_at: When what is under way is cut, by the loop's time; 0 until that is known.
         overages_told: The counters of which that was told, the first one first.
         refusals: Those of this second, which share records.
         bugs: Where stories that failed are told of: a caller may repeat what fails.
@@ -84,6 +86,7 @@ class Ports:
     date_line: bytes = b""
     overages_told: dict[str, None] = field(default_factory=dict)
     is_draining: bool = False
+    drain_ends_at: float = 0.0
     clients_max: int = sys.maxsize
     refusals: RefusalSums = field(init=False)
     bugs: StateLog = field(init=False)

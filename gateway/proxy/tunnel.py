@@ -81,6 +81,9 @@ class Tunnel:
         """Do the same: the client's connection is gone."""
         self.client_closed()
 
+    def go_away(self, seconds: float) -> None:
+        """The worker stops within so many seconds: nobody can be told, so bytes pass until then."""
+
     def end(self, code: CloseCode, why: str) -> None:  # noqa: ARG002 - of tunnels that know frames
         """End both sides, with what was still to be sent."""
         self._client.close()

@@ -40,8 +40,10 @@ def test_a_host_has_one_form(given: bytes, canonical: bytes) -> None:
     "given",
     [
         b"", b":80", b"a b", b"a/b", b"a?b", b"a#b", b"a\\b", b"u@a", b"u:p@a", b"http://a", b"a,b",
-        b"a, b", b'"a"', b"<a>", b"a|b", b"a^b", b"a`b", b"{a}", b"\xe9", b"a\x00", b"a\x7f", b"a\n",
-        b"%", b"a%2", b"a%zz", b"a%%61", b"a:b", b"a:-1", b"a:+1", b"a:80:80", b"a:999999", b"a: 80",
+        b"a, b", b'"a"', b"<a>", b"a|b", b"a^b", b"a`b", b"{a}", b"\xe9", b"a\x00", b"a\x7f",
+        b"a\n",
+        b"%", b"a%2", b"a%zz", b"a%%61", b"a:b", b"a:-1", b"a:+1", b"a:80:80", b"a:999999",
+        b"a: 80",
         b"::1", b"[]", b"[::1", b"::1]", b"[::1]a", b"[::1]]", b"[[::1]]", b"[:::]", b"[g::1]",
         b"[1.2.3.4]", b"[fe80::1%25eth0]", b"[fe80::1%eth0]", b"[v.a]", b"[v1.]", b"[v1a]",
         b"[vg.a]", b"[v1.a%62]", b"[v1.[a]", b"[v1.a,b]", b"a[::1]", b"[a]",

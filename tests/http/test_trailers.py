@@ -46,7 +46,8 @@ def test_what_means_something_in_a_head_only_is_dropped(name: bytes) -> None:
     [
         b"X-Sum", b"ETag", b"Digest", b"Content-Digest", b"Repr-Digest", b"Content-MD5",
         b"Server-Timing", b"Signature", b"Signature-Input", b"grpc-status", b"Grpc-Message",
-        b"Authentication-Info", b"X-DC-Used", b"Accept", b"Link", b"Content-Language", b"X-If-Match",
+        b"Authentication-Info", b"X-DC-Used", b"Accept", b"Link", b"Content-Language",
+        b"X-If-Match",
         b"Rate", b"Gateway", b"Server", b"Allow",
     ],
 )  # fmt: skip

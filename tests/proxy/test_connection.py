@@ -120,7 +120,7 @@ async def test_what_is_not_http_gets_400_and_the_end(plane: DataPlane, head: byt
         b"POST /v1/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: 'chunked'\r\n\r\n0\r\n\r\n",
         b"POST /v1/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n0\r\n\r\n",
         b"POST /v1/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\nTransfer-Encoding: \r\n\r\n",
         b"POST /v1/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     ],
 )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.proxy.upstream import INTERIM_MAX
 from tests.support.data_plane import DATE, KEY, DataPlane, answered, judged
 from tests.support.http_judge import requests_in
 from tests.support.wire import Wire
@@ -105,32 +106,69 @@ async def test_a_body_behind_head_is_dropped_with_its_connection(plane: DataPlan
 # Interim answers and Expect
 
 
-async def test_early_hints_are_passed_on_and_the_upstreams_own_100_is_not(
-    plane: DataPlane,
-) -> None:
+async def test_interim_answers_are_passed_on(plane: DataPlane) -> None:
+    """RFC 9110 15.2: all of them, a 100 that nobody asked for and a second one too."""
     client, upstream, _ = await plane.asked(GET)
     await upstream.send(
         b"HTTP/1.1 100 Continue\r\n\r\n"
         b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 9\r\nConnection: x\r\n"
         b"X: for this hop\r\n\r\n"
+        b"HTTP/1.1 100 Continue\r\nX-A: b\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
     )
+    assert await client.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert await client.head() == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-    await upstream.send(OK)
+    assert await client.head() == b"HTTP/1.1 100 Continue\r\nX-A: b\r\n\r\n"
+    assert await client.head() == b"HTTP/1.1 102 Processing\r\n\r\n"
+    await upstream.send(b"HTTP/1.1 199 Strange\r\n\r\nHTTP/1.1 104 Resumed\r\n\r\n" + OK)
 
     await answered(client)
 
-    assert [interim.status for interim in judged(client)[0].interim] == [103]
+    statuses = [interim.status for interim in judged(client)[0].interim]
+    assert statuses == [100, 103, 100, 102, 199, 104]
     await plane.record()
     await goes_on(plane, client, upstream)
 
 
-async def test_an_old_client_gets_no_interim_answer(plane: DataPlane) -> None:
-    client, upstream, _ = await plane.asked(b"GET /open/a HTTP/1.0\r\n\r\n")
-    await upstream.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
+async def test_a_flood_of_interim_answers_is_none(plane: DataPlane) -> None:
+    client, upstream, _ = await plane.asked(GET)
+    await upstream.send(b"HTTP/1.1 100 Continue\r\n\r\n" * (INTERIM_MAX + 1))
 
-    assert (await client.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert (await answered(client)).status == 502
+
+    assert len(judged(client)[0].interim) == INTERIM_MAX
+    await plane.record()
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"103 Early Hints"])
+@pytest.mark.parametrize("keep", [b"", b"Connection: keep-alive\r\n"])
+async def test_an_old_client_gets_no_interim_answer(
+    plane: DataPlane, interim: bytes, keep: bytes
+) -> None:
+    client, upstream, _ = await plane.asked(b"GET /open/a HTTP/1.0\r\n" + keep + b"\r\n")
+    await upstream.send(b"HTTP/1.1 %b\r\nLink: </a>\r\n\r\n" % interim + OK)
+
+    assert (await client.until(b"ok")).startswith(b"HTTP/1.1 200 OK\r\n")
 
     await plane.record()
+
+
+async def test_what_the_upstream_sends_beyond_the_100_that_was_asked_for_passes(
+    plane: DataPlane,
+) -> None:
+    client, upstream, _ = await plane.asked(
+        POST + b"Content-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+    )
+    await upstream.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 2)
+    assert await client.head() == await client.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    await client.send(b"body")
+    assert await upstream.exactly(4) == b"body"
+    await upstream.send(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)
+
+    await answered(client, b"POST")
+
+    assert [interim.status for interim in judged(client, b"POST")[0].interim] == [100] * 3
+    await plane.record()
+    await goes_on(plane, client, upstream)
 
 
 async def test_the_upstream_asks_for_the_body(plane: DataPlane) -> None:
@@ -175,10 +213,14 @@ async def test_the_gateway_asks_for_a_body_that_it_has_to_read(plane: DataPlane)
     head = await upstream.head()
     assert b"Expect" not in head
     assert await upstream.exactly(7) == b'{"n":4}'
-    await upstream.send(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)
+    await upstream.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    await upstream.send(b"HTTP/1.1 100 Continue\r\nX: more\r\n\r\n" + OK)
+    assert await client.head() == b"HTTP/1.1 100 Continue\r\nX: more\r\n\r\n"
 
     await answered(client, b"POST")
 
+    # The client asked once and was answered by the gateway: the upstream's is the second.
+    assert len(judged(client, b"POST")[0].interim) == 2
     assert (await plane.record()).quantities_micro == {"dc": 4_000_000}
     assert await plane.counted() == (1, 4)
 

@@ -328,3 +328,20 @@ async def test_a_connection_tells_the_name_that_is_in_force(plane: DataPlane) ->
     await upstream.send(OK)
     await answered(client)
     await plane.records(2)
+
+
+async def test_a_request_is_sent_on_under_the_name_of_its_own_configuration(
+    plane: DataPlane,
+) -> None:
+    """A reload between a request's head and its body changes nothing of it."""
+    client = await plane.client(b"POST /json HTTP/1.1\r\n" + AUTH + b"Content-Length: 7\r\n\r\n")
+    await plane.until(lambda: plane.ports.exchanges)
+    plane.ports.swap(replace(plane.ports.active.snapshot, via=b"renamed"))
+    await client.send(b'{"n":4}')
+    upstream = await plane.upstream.accept()
+
+    assert b"\r\nVia: 1.1 gateway\r\n" in await upstream.head()
+
+    await upstream.send(OK)
+    await answered(client, b"POST")
+    await plane.records(1)

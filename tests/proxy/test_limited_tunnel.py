@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.proxy.connection import ClientConnection
 from gateway.proxy.limited_tunnel import CLOSE_SECONDS, Tunnels
-from tests.proxy.tunnels import REQUEST, Ends, close, limited, opened, ping, text, told
+from tests.proxy.tunnels import REQUEST, SWITCHING, Ends, close, limited, opened, ping, text, told
 from tests.support.data_plane import DataPlane
 
 RULES = "{duration: 1h, idle: 60s}"
@@ -141,12 +142,40 @@ async def test_who_has_said_close_is_not_told_again(ends: Ends) -> None:
     await ends.over()
 
 
-async def test_at_the_drain_both_are_told(ends: Ends) -> None:
-    for connection in tuple(ends.plane.ports.connections):
-        connection.go_away()  # type: ignore[attr-defined]
+async def test_at_the_drain_both_are_told_and_have_that_long(ends: Ends) -> None:
+    (connection,) = ends.plane.ports.connections
+    assert isinstance(connection, ClientConnection)
+    connection.go_away(30)
 
     assert await told(ends.client) == (1001, "drain", False)
     assert await told(ends.upstream) == (1001, "drain", True)
+    await ends.plane.advance(29)
+    assert ends.client.silent()
+    await ends.client.send(text(b"not passed on") + close(1001))
+    assert await ends.client.rest() == b""
+    assert ends.client.ended == "fin"
+    assert ends.upstream.silent()
+    await ends.plane.advance(1.1)
+    assert await ends.upstream.rest() == b""
+    await ends.over()
+    assert ends.plane.ports.stats.worker.tunnels_ended == {"drain": 1}
+
+
+async def test_one_that_opens_during_the_drain_is_told_at_once(
+    plane: DataPlane, tmp_path: Path
+) -> None:
+    limited(plane, tmp_path, RULES)
+    client, upstream, _ = await plane.asked(REQUEST)
+    plane.ports.is_draining = True
+    plane.ports.drain_ends_at = plane.ports.loop.time() + 30
+    await upstream.send(SWITCHING)
+    await client.head()
+    await plane.records(1)
+    ends = Ends(plane, client, upstream)
+
+    assert await told(ends.client) == (1001, "drain", False)
+    assert await told(ends.upstream) == (1001, "drain", True)
+
     ends.client.close()
     ends.upstream.close()
     await ends.over()

@@ -107,7 +107,7 @@ async def test_a_slice_that_comes_too_late_is_given_back(
     if how == "reset":
         ends.client.reset()
     elif how == "drain":
-        connection.go_away()  # type: ignore[attr-defined]
+        connection.go_away(30)  # type: ignore[attr-defined]
         assert await told(ends.client) == (1001, "drain", False)
         ends.client.close()
     else:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gateway.metering.recorder import Recorder, Waiter
+from gateway.proxy.connection import ClientConnection
 from gateway.rules.record import Record
 from tests.proxy.tunnels import REQUEST, SWITCHING, Ends, opened, text
 from tests.support.data_plane import DataPlane
@@ -106,13 +107,20 @@ async def test_a_slow_client_holds_the_upstream_up(plane: DataPlane) -> None:
     await ends.leave()
 
 
-async def test_at_the_drain_it_is_closed_with_what_was_still_to_be_sent(plane: DataPlane) -> None:
+async def test_it_has_the_drain_and_is_closed_with_what_was_still_to_be_sent(
+    plane: DataPlane,
+) -> None:
     ends = await plain(plane)
+    (connection,) = plane.ports.connections
+    assert isinstance(connection, ClientConnection)
+    connection.go_away(30)
+    await plane.advance(29)
+    await ends.up(b"still")
+    await ends.down(b"here")
     await ends.upstream.send(b"last words")
     assert await ends.client.exactly(10) == b"last words"
 
-    for connection in tuple(plane.ports.connections):
-        connection.go_away()  # type: ignore[attr-defined]
+    connection.end_tunnel()
 
     assert await ends.client.rest() == b""
     assert ends.client.ended == "fin"
@@ -120,11 +128,16 @@ async def test_at_the_drain_it_is_closed_with_what_was_still_to_be_sent(plane: D
     await ends.over()
 
 
-async def test_one_that_opens_during_the_drain_is_closed_at_once(plane: DataPlane) -> None:
+async def test_one_that_opens_during_the_drain_has_what_is_left_of_it(plane: DataPlane) -> None:
     client, upstream, _ = await plane.asked(PLAIN)
     plane.ports.is_draining = True
+    plane.ports.drain_ends_at = plane.ports.loop.time() + 30
     await upstream.send(SWITCHING)
-
-    assert (await client.rest()).startswith(b"HTTP/1.1 101 ")
+    await client.head()
     await plane.records(1)
-    await Ends(plane, client, upstream).over()
+    ends = Ends(plane, client, upstream)
+
+    await ends.up(b"anything")
+    await ends.down(b"goes")
+
+    await ends.leave()
