@@ -39,6 +39,7 @@ from gateway.process.recovery import rebuild_memory
 from gateway.process.reload import Reloader
 from gateway.process.sweep import date_line, sweep
 from gateway.process.tls import ListenerCertificate
+from gateway.process.tls_listener import TlsListener
 from gateway.proxy.active import activate
 from gateway.proxy.connection import ClientConnection
 from gateway.proxy.pool import Upstreams
@@ -83,7 +84,7 @@ class Worker:
     key_registry: KeyRegistry | None
     access_log: AccessLog
     certificate: ListenerCertificate | None
-    server: asyncio.Server | None = None
+    server: asyncio.Server | TlsListener | None = None
     admin: web.AppRunner | None = None
     background: list[asyncio.Task[None]] = field(default_factory=list)
     journal_is_open: bool = False
@@ -317,18 +318,25 @@ async def start(worker: Worker) -> None:
         worker.background.append(spawn(keep_joined(), name="huge-pages"))
 
 
-async def _listen(worker: Worker) -> asyncio.Server:
+async def _listen(worker: Worker) -> asyncio.Server | TlsListener:
     address = worker.settings.listen
     ports, certificate = worker.ports, worker.certificate
-    handshake_seconds = ports.active.snapshot.limits.head_seconds
     try:
-        return await ports.loop.create_server(
+        server = await ports.loop.create_server(
             lambda: ClientConnection(ports),
             address.host,
             address.port,
             backlog=LISTEN_BACKLOG,
-            ssl=None if certificate is None else certificate.context,
-            ssl_handshake_timeout=None if certificate is None else handshake_seconds,
+            start_serving=certificate is None,
+        )
+        if certificate is None:
+            return server
+        return TlsListener(
+            ports,
+            server,
+            certificate.context,
+            handshake_seconds=ports.active.snapshot.limits.head_seconds,
+            backlog=LISTEN_BACKLOG,
         )
     except OSError as error:
         raise GatewayError(
