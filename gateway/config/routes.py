@@ -429,7 +429,7 @@ class RouteFile(Model):
         Literal["debug", "info", "warning", "error"], Field(description="Events on stderr.")
     ] = "info"
     drain: Annotated[
-        Seconds, Field(description="At SIGTERM, requests in flight get this long to finish.")
+        Seconds, Field(description="At SIGTERM, requests and tunnels get this long to finish.")
     ] = 30.0
     huge_pages: Annotated[
         bool, Field(description="Have densely used memory put into huge pages (Linux).")
