@@ -100,6 +100,7 @@ MODULES: Final = (
     "gateway.proxy.refusal_sums",
     "gateway.proxy.repetition",
     "gateway.proxy.request",
+    "gateway.proxy.request_head",
     "gateway.proxy.resolver",
     "gateway.proxy.slices",
     "gateway.story",
