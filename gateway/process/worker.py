@@ -33,6 +33,13 @@ from gateway.metering.shipper import Shipper
 from gateway.process import wiring
 from gateway.process.access_log import SampledAccessLog
 from gateway.process.clock import SystemClock
+from gateway.process.draining import (
+    DRAIN_LOOK_SECONDS,
+    clients_of,
+    end_tunnels,
+    is_awaited,
+    is_busy,
+)
 from gateway.process.huge_pages import keep_joined
 from gateway.process.open_files import clients_max, raise_bound
 from gateway.process.recovery import rebuild_memory
@@ -57,9 +64,6 @@ KEY_USE_EVERY_SECONDS = 60.0
 LISTEN_BACKLOG = 4096
 READY_SECONDS = 0.5
 """Between readiness turning false and refusing connections: an orchestrator has to notice."""
-DRAIN_LOOK_SECONDS = 0.05
-TUNNEL_END_SECONDS = 0.5
-"""For what tunnels still hold when ``drain`` is over."""
 SHIP_AT_STOP_SECONDS = 5.0
 
 _log = structlog.get_logger("worker")
@@ -415,11 +419,6 @@ def _on_signals(worker: Worker, stopping: asyncio.Event) -> None:
     )
 
 
-def is_busy(ports: Ports) -> bool:
-    """Return whether a request is being served, or a tunnel has not ended yet."""
-    return bool(ports.exchanges or ports.tunnels.open or ports.stats.worker.tunnels_open)
-
-
 async def drain(worker: Worker) -> None:
     """Tell the orchestrator, take no new connections, let what is under way finish (bounded)."""
     ports = worker.ports
@@ -429,13 +428,13 @@ async def drain(worker: Worker) -> None:
     if worker.server is not None:
         worker.server.close()
     ends = ports.drain_ends_at = ports.loop.time() + worker.settings.drain_seconds
-    for connection in _clients(ports):
+    for connection in clients_of(ports):
         connection.go_away(worker.settings.drain_seconds)
-    while _is_awaited(ports) and ports.loop.time() < ends:
+    while (is_awaited(ports) or is_busy(ports)) and ports.loop.time() < ends:
         if not ports.exchanges:
             await _flush(worker)
         await asyncio.sleep(DRAIN_LOOK_SECONDS)
-    await _end_tunnels(ports)
+    await end_tunnels(ports)
     await _flush(worker)
     if ports.exchanges:
         _log.warning("worker.drain_cut", in_flight=len(ports.exchanges))
@@ -449,31 +448,11 @@ async def _flush(worker: Worker) -> None:
         await asyncio.sleep(0)
 
 
-def _clients(ports: Ports) -> list[ClientConnection]:
-    return [each for each in ports.connections if isinstance(each, ClientConnection)]
-
-
-def _is_awaited(ports: Ports) -> bool:
-    """Close connections on which nothing goes on; return whether something is worth waiting for."""
-    now = ports.loop.time()
-    awaited = [connection.leave(now) for connection in _clients(ports)]
-    return any(awaited) or is_busy(ports)
-
-
-async def _end_tunnels(ports: Ports) -> None:
-    """End the tunnels that the drain left; what they still hold goes out, within a bound."""
-    ends = ports.loop.time() + TUNNEL_END_SECONDS
-    for connection in _clients(ports):
-        connection.end_tunnel()
-    while ports.stats.worker.tunnels_open and ports.loop.time() < ends:  # noqa: ASYNC110 - bounded
-        await asyncio.sleep(DRAIN_LOOK_SECONDS)
-
-
 async def stop(worker: Worker) -> None:
     """Close everything, the journal last: what is recorded is shipped if the ledger is there."""
     if worker.server is not None:
         worker.server.close()
-    for connection in _clients(worker.ports):
+    for connection in clients_of(worker.ports):
         connection.cut()
     await asyncio.sleep(0)
     worker.reloader.close()
