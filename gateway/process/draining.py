@@ -27,7 +27,8 @@ def clients_of(ports: Ports) -> list[ClientConnection]:
 def is_awaited(ports: Ports) -> bool:
     """Close connections on which nothing goes on; return whether one is worth waiting for."""
     now = ports.loop.time()
-    return any([connection.leave(now) for connection in clients_of(ports)])
+    awaited = [connection.leave(now) for connection in clients_of(ports)]
+    return any(awaited)
 
 
 async def end_tunnels(ports: Ports) -> None:
