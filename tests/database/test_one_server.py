@@ -145,7 +145,7 @@ def test_an_old_primary_that_does_not_know_it_is_left_with_the_age_of_its_connec
     pair.switch()
     switched_at = monotonic()
     while ports(engine) != {pair.new.port}:
-        assert monotonic() - switched_at < 5
+        assert monotonic() - switched_at < 20
     engine.dispose()
 
 

@@ -49,9 +49,9 @@ def test_a_gateway_serves_ships_and_obeys_its_operators(
     for key in keys * 10:
         assert gateway.call(key["secret"]).status_code == 200
     events = "SELECT count(*) FROM usage_events"
-    wait_until(lambda: pooler.server.value(events, "gw") == 20)
+    wait_until(lambda: pooler.server.value(events, "gw") == 20, 20)
     run(gateway, "keys", "revoke", keys[0]["key_id"])
-    wait_until(lambda: gateway.call(keys[0]["secret"]).status_code == 401, 3)
+    wait_until(lambda: gateway.call(keys[0]["secret"]).status_code == 401, 20)
     assert gateway.call(keys[1]["secret"]).status_code == 200
     assert "acme" in run(gateway, "usage")
     assert "acme" in run(gateway, "statement", "acme")
