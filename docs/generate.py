@@ -164,7 +164,7 @@ def pricing_page() -> str:
             "unit. What the gateway can't do is refused when the file is read. Not enforced",
             "yet, though read: `max_input_tokens`, `max_output_tokens`, and refusals of the",
             "type `abnormal_usage_detected`. [Semantics](../semantics.md) says what the figures",
-            "mean; `gateway schema pricing` prints the schema for editors.",
+            "mean, and names; `gateway schema pricing` prints the schema for editors.",
             *_schema_sections(json.loads(schema_bytes()), "PricingFile"),
             "",
         ]
@@ -267,8 +267,8 @@ def _type(member: Schema) -> str:
         return " or ".join(sorted(told, key=lambda text: text.startswith("list")))
     if "const" in member:
         return f"`{member['const']}`"
-    if "enum" in member:
-        return ", ".join(f"`{value}`" for value in member["enum"])
+    if "enum" in member:  # too many to list have words
+        return member.get("errorMessage") or ", ".join(f"`{value}`" for value in member["enum"])
     return _plain_type(member)
 
 

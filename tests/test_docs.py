@@ -27,6 +27,7 @@ from gateway.errors import RefusalCode
 from gateway.keys.document import parse_document
 from gateway.process.clock import SystemClock
 from gateway.rules.charge import Correction, CounterDelta
+from gateway.rules.identifiers import ID_WORDS, NAME_WORDS
 from gateway.rules.record import Record
 from gateway.telemetry.exposition import families
 from gateway.telemetry.metrics import StoreStats
@@ -446,3 +447,10 @@ def test_the_changelog_has_this_version() -> None:
     assert version is not None
     assert "## [Unreleased]" in text
     assert re.search(rf"^## \[{re.escape(version[1])}\] - \d{{4}}-\d\d-\d\d$", text, re.MULTILINE)
+
+
+def test_the_rules_for_names_are_told_as_they_are() -> None:
+    text = " ".join(page_text("semantics.md").split())
+
+    assert NAME_WORDS in text
+    assert ID_WORDS in text

@@ -21,7 +21,10 @@ _log = structlog.get_logger("admin")
 
 
 def create_app(
-    readiness: health.Readiness, registry: CollectorRegistry, measure: metrics.Measure
+    readiness: health.Readiness,
+    registry: CollectorRegistry,
+    measure: metrics.Measure,
+    notices: health.Notices = list,
 ) -> web.Application:
     """Return the application.
 
@@ -29,10 +32,11 @@ def create_app(
         readiness: Why the worker should get no requests now; empty if it should.
         registry: What ``/metrics`` renders.
         measure: Awaited before it is rendered.
+        notices: What an operator must look at though the worker serves.
     """
     app = web.Application()
     app.on_response_prepare.append(_hide_server)
-    health.add_routes(app, readiness)
+    health.add_routes(app, readiness, notices)
     metrics.add_routes(app, registry, measure)
     return app
 
@@ -43,6 +47,7 @@ async def start_admin(
     readiness: health.Readiness,
     registry: CollectorRegistry,
     measure: metrics.Measure,
+    notices: health.Notices = list,
 ) -> web.AppRunner:
     """Listen and serve until the returned runner's ``cleanup()``.
 
@@ -52,11 +57,12 @@ async def start_admin(
         readiness: See ``create_app``.
         registry: See ``create_app``.
         measure: See ``create_app``.
+        notices: See ``create_app``.
 
     Raises:
         GatewayError: the address can't be bound.
     """
-    app = create_app(readiness, registry, measure)
+    app = create_app(readiness, registry, measure, notices)
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:

@@ -12,17 +12,28 @@ Readiness = Callable[[], list[str]]
 """Returns why the worker should get no requests now, as stable words; empty means it should."""
 
 
-def add_routes(app: web.Application, readiness: Readiness) -> None:
-    """Serve ``/healthz`` and ``/readyz``."""
+Notices = Callable[[], list[str]]
+"""Returns what an operator must look at though the worker serves, as stable words."""
+
+
+def add_routes(app: web.Application, readiness: Readiness, notices: Notices = list) -> None:
+    """Serve ``/healthz`` and ``/readyz``.
+
+    Args:
+        app: Gets the routes.
+        readiness: See there.
+        notices: See there; they leave the status as it is.
+    """
 
     async def healthz(_request: web.Request) -> web.Response:
         return _answer(200, {"status": "alive"})
 
     async def readyz(_request: web.Request) -> web.Response:
-        reasons = readiness()
+        reasons, noticed = readiness(), notices()
+        more: dict[str, object] = {"notices": noticed} if noticed else {}
         if reasons:
-            return _answer(503, {"status": "not_ready", "reasons": reasons})
-        return _answer(200, {"status": "ready"})
+            return _answer(503, {"status": "not_ready", "reasons": reasons, **more})
+        return _answer(200, {"status": "ready", **more})
 
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)

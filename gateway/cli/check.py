@@ -11,7 +11,7 @@ from gateway.cli import output
 from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, Keys, exclusive
 from gateway.cli.context import ENVIRONMENT, FILE, load_to_serve
 from gateway.control.plain_passwords import lines_with_passwords
-from gateway.control.written_keys import foreign_warnings, plan_faults, read_variable, read_written
+from gateway.control.written_keys import foreign_warnings, read_variable, read_written
 from gateway.errors import ConfigError, Fault, GatewayError
 from gateway.process.clock import SystemClock
 
@@ -47,23 +47,27 @@ def run(
     wants_json = as_json or form is Form.JSON
     try:
         loaded = load_to_serve(config, keys=keys)
-        key_count = _check_keys(loaded)
+        warnings = [*loaded.warnings, *_compared(loaded)]
+        key_count = _count_keys(loaded, warnings)
     except GatewayError as error:
         if wants_json:
             output.document({"valid": False, "faults": _faults(error, config)})
         output.failure(error)
         raise typer.Exit(1) from None
     for line in lines_with_passwords(config.read_text(encoding="utf-8")):
-        output.note(
-            f"warning: {config}:{line}: a password is written out in this file: "
-            "write ${NAME} and set the variable"
+        message = "a password is written out in this file"
+        warnings.append(
+            Fault(str(config), line, 1, "(file)", message, "write ${NAME} and set the variable")
         )
+    for warning in warnings:
+        output.note(f"warning: {warning}")
     snapshot = loaded.snapshot
     if wants_json:
         output.document(
             {
                 "valid": True,
                 "faults": [],
+                "warnings": [asdict(warning) for warning in warnings],
                 "routes": [route.name for route in snapshot.routes],
                 "pricing_versions": [pricing.version for pricing in snapshot.pricings],
                 "keys": key_count,
@@ -76,28 +80,37 @@ def run(
     output.line(f"{config}: {len(snapshot.routes)} routes, {plans} plans{written}: no faults")
 
 
-def _check_keys(loaded: "Loaded") -> int | None:
+def _compared(loaded: "Loaded") -> list[Fault]:
+    """Compare with the plans that a database's workspaces have; return that it can't be asked.
+
+    Raises:
+        ConfigError: a plan in use is in no price list.
+    """
+    from gateway.process import plans  # noqa: PLC0415 - brings SQLAlchemy
+
+    try:
+        plans.compare(loaded, plans.ask(loaded.settings), SystemClock().now_micro())
+    except ConfigError:
+        raise
+    except GatewayError as error:
+        message = f"the plans in use are not compared: {error.message}"
+        return [Fault(str(loaded.files[0]), 1, 1, "keys", message, error.hint)]
+    return []
+
+
+def _count_keys(loaded: "Loaded", warnings: list[Fault]) -> int | None:
     """Return how many keys are written by hand; None where a database has them."""
-    place, snapshot, now_micro = loaded.settings.keys, loaded.snapshot, SystemClock().now_micro()
-    present = snapshot.pricing_at(now_micro)
-    plans = None if present is None else present.tiers.keys()
+    place = loaded.settings.keys
     if place.startswith(FILE):
         name = place.removeprefix(FILE)
-        keys, workspaces = read_written(Path(name), plans)
+        keys, _ = read_written(Path(name))
     elif place.startswith(ENVIRONMENT):
         name = f"${place.removeprefix(ENVIRONMENT)}"
-        keys, workspaces = read_variable(place.removeprefix(ENVIRONMENT), plans)
+        keys, _ = read_variable(place.removeprefix(ENVIRONMENT))
     else:
         return None
-    for pricing in snapshot.pricings:
-        if pricing.effective_from_micro > now_micro:
-            for fault in plan_faults(workspaces, pricing, name):
-                output.note(
-                    f"warning: {fault.file}: {fault.path}: {fault.message} in {pricing.version}, "
-                    f"from {output.instant(pricing.effective_from_micro)} on"
-                )
-    for warning in foreign_warnings(keys, accepts_foreign=loaded.settings.accepts_foreign_keys):
-        output.note(f"warning: {name}: {warning}")
+    found = foreign_warnings(keys, accepts_foreign=loaded.settings.accepts_foreign_keys)
+    warnings += [Fault(name, 1, 1, "$", warning) for warning in found]
     return len(keys)
 
 

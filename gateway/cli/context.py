@@ -49,7 +49,13 @@ def load_to_serve(config: Path, **overrides: str | None) -> "Loaded":
     """Return the configuration, looked at as for serving. Raises as ``load``."""
     from gateway.config import settings  # noqa: PLC0415 - brings pydantic
 
-    return settings.load(config, environ=os.environ, overrides=given(**overrides), is_to_serve=True)
+    return settings.load(
+        config,
+        environ=os.environ,
+        overrides=given(**overrides),
+        is_to_serve=True,
+        now_micro=SystemClock().now_micro(),
+    )
 
 
 @dataclass(slots=True)

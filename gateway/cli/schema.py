@@ -1,4 +1,4 @@
-"""``gateway schema``: the JSON Schemas of the two files that operators write, for editors."""
+"""``gateway schema``: the JSON Schemas of the files that operators write, for editors."""
 
 import json
 from enum import Enum
@@ -14,6 +14,7 @@ class File(Enum):
 
     ROUTES = "routes"
     PRICING = "pricing"
+    KEYS = "keys"
 
 
 def show(
@@ -23,7 +24,7 @@ def show(
         bool, typer.Option("--json", help="As always: a schema is JSON. Errors are JSON, too.")
     ] = False,
 ) -> None:
-    """Print the JSON Schema of the route file or of the pricing file.
+    """Print the JSON Schema of the route file, the pricing file or the keys file.
 
     Editors complete and check a file that names it: # yaml-language-server: $schema=...
     """
@@ -32,6 +33,10 @@ def show(
         from gateway.config import routes  # noqa: PLC0415 - brings pydantic
 
         output.document(routes.schema())
+    elif file is File.KEYS:
+        from gateway.keys import schema  # noqa: PLC0415 - brings yaml
+
+        output.document(schema.schema())
     else:
         from gateway.config import pricing_schema  # noqa: PLC0415 - brings pydantic
 

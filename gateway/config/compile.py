@@ -12,7 +12,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from gateway.config.compile_checks import (
     TIER_LIMITS,
     Compilation,
-    any_of,
     check_file,
     check_route,
 )
@@ -55,10 +54,11 @@ from gateway.config.sources import digest
 from gateway.config.tunnels import rules_of
 from gateway.config.upstreams import CircuitModel, EjectionModel, HealthCheckModel, UpstreamModel
 from gateway.config.yaml_positions import Document, Path
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, Fault
 from gateway.http.hosts import canonical_host
 from gateway.http.paths import AmbiguousPath, canonical, require_spelling
 from gateway.rules.charging import REQUESTS_METER
+from gateway.rules.identifiers import suggestion
 from gateway.rules.limits import Action, Ladder, LimitKind, PolicyName, Scope
 from gateway.rules.plan import Aggregation, Pricing
 from gateway.rules.units import MICRO
@@ -81,6 +81,8 @@ def compile_snapshot(
     sources: Mapping[str, bytes],
     *,
     version: int = 1,
+    is_priced: bool = True,
+    warnings: list[Fault] | None = None,
 ) -> Snapshot:
     """Return the snapshot of a route file.
 
@@ -90,11 +92,14 @@ def compile_snapshot(
         pricings: The pricing versions that the file names.
         sources: Content of every file read, for the digest.
         version: Counts the snapshots of a process.
+        is_priced: All price lists could be read; otherwise names of plans, meters and features
+            are not looked up.
+        warnings: What is allowed and probably not meant is added to them.
 
     Raises:
         ConfigError: with every fault.
     """
-    work = Compilation(file, document, pricings)
+    work = Compilation(file, document, pricings, is_priced)
     upstreams = {
         name: _upstream(work, name, model, sources) for name, model in file.upstreams.items()
     }
@@ -106,6 +111,8 @@ def compile_snapshot(
     )
     check_file(work, routes)
     networks = _networks(work)
+    if warnings is not None:
+        warnings += work.warnings
     if work.faults:
         raise ConfigError(work.faults)
     return Snapshot(
@@ -244,10 +251,9 @@ def _endpoint(work: Compilation, path: Path, text: str) -> Endpoint:
 
 
 def _policy(work: Compilation, index: int, model: PolicyModel) -> Ladder:
-    if model.meter not in work.meters:
-        work.fault(
-            ("policies", index, "meter"), f"no meter is called {model.meter}", any_of(work.meters)
-        )
+    if not work.knows_meter(model.meter):
+        at: Path = ("policies", index, "meter")
+        work.fault(at, f"no meter is called {model.meter}", suggestion(model.meter, work.meters))
     cap_micro = model.cap * MICRO
     return Ladder(
         id=model.name,
@@ -302,13 +308,14 @@ def _route(
 ) -> Route:
     at: Path = ("routes", index)
     if model.upstream not in upstreams:
-        work.fault((*at, "upstream"), f"no upstream is called {model.upstream}", any_of(upstreams))
+        message = f"no upstream is called {model.upstream}"
+        work.fault((*at, "upstream"), message, suggestion(model.upstream, upstreams))
     for place, feature in enumerate(model.requires):
-        if feature not in work.features:
+        if work.is_priced and feature not in work.features:
             work.fault(
                 (*at, "requires", place),
                 f"no plan has the feature {feature}",
-                any_of(work.features),
+                suggestion(feature, work.features),
             )
     limits, own = _route_limits(work, at, model, policies)
     route = Route(
@@ -376,10 +383,9 @@ def _route_limits(
                     f"{name} counts per {policies[name].scope.value}: an open route knows none",
                     "scope: address",
                 )
-        elif name not in work.tier_limits:
-            work.fault(
-                where, f"no limit is called {name}", any_of(work.tier_limits | policies.keys())
-            )
+        elif not work.knows_limit(name):
+            known = work.tier_limits | policies.keys()
+            work.fault(where, f"no limit is called {name}", suggestion(name, known))
         elif is_open:
             work.fault(where, f"{name} is a plan's limit and can never apply to an open route")
         else:
@@ -424,11 +430,11 @@ def _cost(work: Compilation, at: Path, model: RouteModel) -> tuple[MeterCost, ..
     costs = []
     for meter, said in model.cost.items():
         where = (*at, "cost", meter)
-        if meter == REQUESTS_METER or meter not in work.meters:
+        if meter == REQUESTS_METER or not work.knows_meter(meter):
             work.fault(
                 where,
                 f"{meter} is no meter that a route can charge",
-                any_of(work.meters - {REQUESTS_METER}),
+                suggestion(meter, work.meters - {REQUESTS_METER}),
             )
         if model.auth == "none":
             work.fault(where, "an open route has nobody to charge")

@@ -6,7 +6,6 @@ Source: design section 11; requirement X3.
 """
 
 import ssl
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +18,7 @@ from gateway.errors import Fault
 from gateway.http.methods import method_refusal
 from gateway.http.problems import status_of
 from gateway.rules.charging import REQUESTS_METER
+from gateway.rules.identifiers import suggestion
 from gateway.rules.limits import Ladder
 from gateway.rules.plan import Pricing
 
@@ -29,7 +29,6 @@ _OWNED_BY_HTTP: Final = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"te", b"trailer"}
 )
 _SECRET: Final = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"})
-_NAMES_TOLD_MAX: Final = 12
 
 
 @dataclass(slots=True)
@@ -37,6 +36,7 @@ class Compilation:
     """One compilation: the models, what they refer to, and the faults found so far.
 
     Attributes:
+        is_priced: All price lists could be read: what they don't name, there is not.
         meters: Every meter that something counts or bills.
         features: Every feature that a plan has.
         tier_limits: Every limit id that a plan has, and the standard ones, which may be unlimited.
@@ -45,7 +45,9 @@ class Compilation:
     file: RouteFile
     document: Document
     pricings: tuple[Pricing, ...]
+    is_priced: bool = True
     faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
     meters: frozenset[str] = field(init=False)
     features: frozenset[str] = field(init=False)
     tier_limits: frozenset[str] = field(init=False)
@@ -65,6 +67,18 @@ class Compilation:
         """Note a fault at a place of the route file."""
         self.faults.append(self.document.fault(path, message, expected))
 
+    def warn(self, path: Path, message: str, expected: str = "") -> None:
+        """Note what is allowed and probably not meant, at a place of the route file."""
+        self.warnings.append(self.document.fault(path, message, expected))
+
+    def knows_meter(self, name: str) -> bool:
+        """Return whether something counts or bills a meter, as far as the price lists tell."""
+        return name in self.meters or not self.is_priced
+
+    def knows_limit(self, name: str) -> bool:
+        """Return whether a plan has a limit, as far as the price lists tell."""
+        return name in self.tier_limits or not self.is_priced
+
     def ladders_called(self, limit_id: str) -> list[Ladder]:
         """Return what a limit id means, plan by plan."""
         return [
@@ -73,12 +87,6 @@ class Compilation:
             for tier in pricing.tiers.values()
             if limit_id in tier.ladders
         ]
-
-
-def any_of(names: Iterable[str]) -> str:
-    """Return names as a fault tells them: sorted, the first few."""
-    listed = sorted(names)[:_NAMES_TOLD_MAX]
-    return "one of " + ", ".join(listed) if listed else ""
 
 
 def check_file(work: Compilation, routes: tuple[Route, ...]) -> None:
@@ -188,11 +196,11 @@ def _check_tunnel(work: Compilation, at: Path, model: RouteModel) -> None:
     meter = tunnel.meter
     if meter is None:
         return
-    if meter.meter == REQUESTS_METER or meter.meter not in work.meters:
+    if meter.meter == REQUESTS_METER or not work.knows_meter(meter.meter):
         work.fault(
             (*at, "meter", "meter"),
             f"{meter.meter} is no meter that a route can charge",
-            any_of(work.meters - {REQUESTS_METER}),
+            suggestion(meter.meter, work.meters - {REQUESTS_METER}),
         )
     if model.auth == "none":
         work.fault((*at, "meter"), "an open route has nobody to charge")

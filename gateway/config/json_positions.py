@@ -17,6 +17,7 @@ from typing import NoReturn
 JsonValue = None | bool | int | Decimal | str | list["JsonValue"] | dict[str, "JsonValue"]
 JsonPath = tuple[str | int, ...]
 
+_PLAIN_MAX = 10**19
 DEPTH_MAX = 64
 """No configuration nests so deep; the walk is recursive and must not exhaust the stack."""
 
@@ -107,7 +108,7 @@ class _Reader:
         self._keys: dict[JsonPath, Position] = {}
         self._repeated: dict[JsonPath, Position] = {}
         self._scan = json.JSONDecoder(
-            parse_float=Decimal, parse_constant=_refuse_constant
+            parse_float=_number, parse_constant=_refuse_constant
         ).raw_decode
 
     def read(self) -> JsonDocument:
@@ -196,6 +197,14 @@ class _Reader:
 
     def _fail(self, message: str, at: int, path: JsonPath = ()) -> NoReturn:
         raise JsonSyntaxError(message, self._position(at), path)
+
+
+def _number(text: str) -> int | Decimal:
+    """Return a number with a point or an exponent; as JSON Schema has it, ``1.0`` is an integer."""
+    number = Decimal(text)
+    if number.is_finite() and abs(number) < _PLAIN_MAX and number == number.to_integral_value():
+        return int(number)
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:

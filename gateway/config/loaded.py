@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config.snapshot import Snapshot
+from gateway.errors import Fault
 
 _PASSWORD_PARAMETER = re.compile(r"([?&][^=&]*(?:pass|secret|scram)[^=&]*=)[^&]*", re.IGNORECASE)
 """PostgreSQL takes ``?password=``, ``?sslpassword=`` and secrets of other kinds, too."""
@@ -117,12 +118,29 @@ def changed_options(old: Settings, new: Settings) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class PricingPlace:
+    """Where a price list stands: its file, and line and column of its members."""
+
+    file: str
+    effective_from: tuple[int, int]
+    effective_to: tuple[int, int]
+    tiers: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration: what the process needs, what requests read, and the files it came from."""
+    """A configuration: what the process needs, what requests read, and the files it came from.
+
+    Attributes:
+        pricing_places: Of the snapshot's price lists, in their order.
+        warnings: What is allowed and probably not meant.
+    """
 
     settings: Settings
     snapshot: Snapshot
     files: tuple[Path, ...]
+    pricing_places: tuple[PricingPlace, ...] = ()
+    warnings: tuple[Fault, ...] = ()
 
     @property
     def run_retention_seconds(self) -> int | None:

@@ -5,8 +5,9 @@ reported at once, with its line and column.
 Source: design section 5; requirements A1 to A3.
 """
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,18 +20,43 @@ from gateway.config.json_positions import (
     parse_json,
     path_text,
 )
+from gateway.config.loaded import PricingPlace
 from gateway.config.pricing_build import build_pricing
 from gateway.config.pricing_checks import check, sound_sections
 from gateway.config.pricing_faults import Faults
 from gateway.config.pricing_models import PricingFile
 from gateway.config.pricing_schema import schema_bytes, validator
+from gateway.config.pricing_warnings import warn
 from gateway.errors import ConfigError, Fault
 from gateway.rules.plan import Pricing
 
-__all__ = ["FILE_BYTES_MAX", "load_pricing", "load_pricings", "schema_bytes"]
+__all__ = [
+    "FILE_BYTES_MAX",
+    "PriceLists",
+    "load_pricing",
+    "load_pricings",
+    "read_pricings",
+    "schema_bytes",
+]
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
 """Far above any real price list; a wrong path must not fill the memory."""
+
+
+@dataclass(slots=True)
+class PriceLists:
+    """All versions in the order in which they come into force, and what is wrong with them.
+
+    Attributes:
+        places: Where each version stands.
+        faults: With any, versions may be missing.
+        warnings: What is allowed and probably not meant.
+    """
+
+    pricings: tuple[Pricing, ...] = ()
+    places: tuple[PricingPlace, ...] = ()
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +66,14 @@ class _Loaded:
     path: Path
     document: JsonDocument
     pricing: Pricing
+    warnings: tuple[Fault, ...]
+
+    @property
+    def place(self) -> PricingPlace:
+        """Where its members stand."""
+        at = self.document.value_at
+        found = [at((name,)) for name in ("effective_from", "effective_to", "tiers")]
+        return PricingPlace(str(self.path), *((each.line, each.column) for each in found))
 
     def fault(self, at: JsonPath, message: str) -> Fault:
         """Return a fault of this file at a member."""
@@ -59,29 +93,36 @@ def load_pricing(path: Path) -> Pricing:
 def load_pricings(paths: Sequence[Path]) -> tuple[Pricing, ...]:
     """Return all versions in the order in which they come into force (A3).
 
-    An open-ended version ends where the next begins.
-
     Raises:
         ConfigError: with all faults of all files, and of their validity.
     """
+    found = read_pricings(paths)
+    if found.faults:
+        raise ConfigError(faults=found.faults)
+    return found.pricings
+
+
+def read_pricings(paths: Sequence[Path]) -> PriceLists:
+    """Return all versions with their faults; an open-ended version ends where the next begins."""
     loaded: list[_Loaded] = []
-    faults: list[Fault] = []
+    lists = PriceLists()
     for path in paths:
         try:
             loaded.append(_load(path))
         except ConfigError as error:
-            faults += error.faults
+            lists.faults += error.faults
     loaded.sort(key=lambda each: each.pricing.effective_from_micro)
-    faults += _clashes(loaded)
-    if faults:
-        raise ConfigError(faults=faults)
+    lists.faults += _clashes(loaded)
+    lists.warnings += [fault for each in loaded for fault in each.warnings]
     pricings = [each.pricing for each in loaded]
-    return tuple(
+    lists.places = tuple(each.place for each in loaded)
+    lists.pricings = tuple(
         replace(pricing, effective_to_micro=following.effective_from_micro)
         if pricing.effective_to_micro is None and following is not None
         else pricing
         for pricing, following in zip(pricings, [*pricings[1:], None], strict=False)
     )
+    return lists
 
 
 def _clashes(loaded: list[_Loaded]) -> list[Fault]:
@@ -106,7 +147,8 @@ def _clashes(loaded: list[_Loaded]) -> list[Fault]:
 
 
 def _load(path: Path) -> _Loaded:
-    document = _parse(path)
+    raw = _read(path)
+    document = _parse(path, raw)
     faults = Faults(str(path), document)
     for repeated, first in document.repeated.items():
         faults.add(repeated, f"the key stands twice, first in line {first.line}", at_key=True)
@@ -121,17 +163,23 @@ def _load(path: Path) -> _Loaded:
     found = faults.sorted()
     if found or file is None:
         raise ConfigError(faults=found)
-    return _Loaded(path, document, build_pricing(file))
+    warnings = Faults(str(path), document)
+    warn(file, warnings)
+    pricing = build_pricing(file, unnamed=f"sha-{hashlib.sha256(raw).hexdigest()[:12]}")
+    return _Loaded(path, document, pricing, tuple(warnings.sorted()))
 
 
-def _parse(path: Path) -> JsonDocument:
-    """Return the JSON of a file; a fault of its bytes or its syntax hides all others."""
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            raw = file.read(FILE_BYTES_MAX + 1)
+            return file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        fault = Fault(str(path), 1, 1, "$", f"can't be read: {error.strerror}")
+        fault = Fault(str(path), 1, 1, "$", f"can't be read: {error.strerror or error.errno}")
         raise ConfigError(faults=[fault]) from error
+
+
+def _parse(path: Path, raw: bytes) -> JsonDocument:
+    """Return the JSON of a file; a fault of its bytes or its syntax hides all others."""
     if len(raw) > FILE_BYTES_MAX:
         fault = Fault(str(path), 1, 1, "$", "is too large", f"at most {FILE_BYTES_MAX} bytes")
         raise ConfigError(faults=[fault])

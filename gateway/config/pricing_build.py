@@ -41,11 +41,16 @@ That of a window shorter than a day does not: nothing reads it any more, and the
 NO_RULE = "no_rule"
 
 
-def build_pricing(file: PricingFile) -> Pricing:
-    """Return the rules' view of a file that passed every check."""
+def build_pricing(file: PricingFile, unnamed: str) -> Pricing:
+    """Return the rules' view of a file that passed every check.
+
+    Args:
+        file: The models.
+        unnamed: The version of a file that states none.
+    """
     names = [tier.tier for tier in file.tiers]
     return Pricing(
-        version=file.pricing_version,
+        version=file.pricing_version or unnamed,
         effective_from_micro=instant_micro(file.effective_from),
         effective_to_micro=instant_micro(file.effective_to) if file.effective_to else None,
         timezone=file.timezone,

@@ -19,6 +19,10 @@ _NO_DIGITS = frozenset(
 _THREE_DIGITS = frozenset("BHD IQD JOD KWD LYD OMR TND".split())  # noqa: SIM905
 
 
+CODE_WORDS = "the ISO 4217 code of a currency in circulation"
+CODES = tuple(sorted(_TWO_DIGITS | _NO_DIGITS | _THREE_DIGITS))
+
+
 def minor_digits(code: str) -> int:
     """Return the number of decimals of a currency: KRW 0, USD 2, KWD 3.
 

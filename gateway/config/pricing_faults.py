@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.config.json_positions import JsonDocument, JsonPath, path_text
 from gateway.config.pricing_models import PATTERN_WORDS
+from gateway.config.wording import in_words
 from gateway.errors import Fault
 
 LATER = {
@@ -27,6 +28,7 @@ LATER = {
 """Members of ``limits_extra`` that the design names and this version does not count yet."""
 
 _SHOWN_MAX = 60
+_CHOICES_MAX = 12
 _TYPES = {
     "object": "an object",
     "array": "an array",
@@ -84,7 +86,7 @@ class Faults:
         """Report what the models refuse beyond the schema, such as a zone that does not exist."""
         for detail in error.errors(include_url=False):
             path = tuple(step for step in detail["loc"] if step != "[key]")
-            self.add(path, _model_message(detail), at_key=detail["loc"][-1:] == ("[key]",))
+            self.add(path, *_model_words(detail), at_key=detail["loc"][-1:] == ("[key]",))
 
     def _add_schema_error(self, error: SchemaError) -> None:
         path = tuple(error.absolute_path)
@@ -99,7 +101,8 @@ class Faults:
                     self.add((*path, name), "unknown key", _known_keys(error, name), at_key=True)
             case "enum" | "const":
                 choices = [wanted] if error.validator == "const" else wanted
-                self._add_wrong_choice(path, instance, choices)
+                wish = str(dict(error.schema).get("errorMessage", ""))  # type: ignore[arg-type]
+                self._add_wrong_choice(path, instance, choices, wish)
             case "pattern" if _is_later(path, instance):
                 self._add_wrong_choice(path, instance, [])
             case _:
@@ -108,12 +111,15 @@ class Faults:
                 )
                 self.add(path, shown, _expected(error))
 
-    def _add_wrong_choice(self, path: JsonPath, value: object, choices: list[Any]) -> None:
+    def _add_wrong_choice(
+        self, path: JsonPath, value: object, choices: list[Any], wish: str = ""
+    ) -> None:
         if _is_later(path, value):
             self.add(path, f"{_shown(value)} is not supported by this version")
             return
-        allowed = " or ".join(_shown(choice) for choice in choices)
-        self.add(path, f"{_shown(value)} is not known here", f"allowed: {allowed}")
+        wish = wish or f"allowed: {' or '.join(_shown(choice) for choice in choices)}"
+        allowed = f"{_close(value, choices)}{wish}"
+        self.add(path, f"{_shown(value)} is not known here", allowed)
 
 
 _PROBLEMS = {
@@ -144,13 +150,25 @@ def _expected(error: SchemaError) -> str:
             return ""
 
 
-def _model_message(detail: ErrorDetails) -> str:
-    """Return a model's own message; what the schema knows too is told by the schema."""
-    context = detail.get("ctx", {})
+def _close(value: object, choices: list[Any]) -> str:
+    texts = [choice for choice in choices if isinstance(choice, str)]
+    if not isinstance(value, str) or len(texts) < 2:
+        return ""
+    by_folded = {text.casefold(): text for text in texts}
+    found = get_close_matches(value.casefold(), by_folded, n=3 if _is_long(choices) else 1)
+    meant = " or ".join(_shown(by_folded[text]) for text in found)
+    return f"did you mean {meant}? " if found else ""
+
+
+def _is_long(choices: list[Any]) -> bool:
+    return len(choices) > _CHOICES_MAX
+
+
+def _model_words(detail: ErrorDetails) -> tuple[str, str]:
+    """Return a model's own words; what the schema knows too is told by the schema."""
     if detail["type"] == "string_pattern_mismatch":  # Python's own $ lets a line end follow
-        return f"{_shown(detail['input'])} has the wrong form"
-    cause = context.get("error")
-    return str(cause) if isinstance(cause, ValueError) else detail["msg"]
+        return f"{_shown(detail['input'])} has the wrong form", ""
+    return in_words(detail, PATTERN_WORDS)
 
 
 def _is_later(path: JsonPath, value: object) -> bool:

@@ -9,7 +9,6 @@ import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
-from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -21,7 +20,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from gateway.config.pricing_currency import minor_digits
+from gateway.config.pricing_currency import CODE_WORDS, CODES, minor_digits
+from gateway.config.pricing_zones import ZONE_WORDS, require_zone, zones
+from gateway.rules.identifiers import NAME_PATTERN, NAME_WORDS
 from gateway.rules.units import MICRO, QUANTITY_UNITS_MAX
 
 PRICE_MINOR_MAX = 1_000_000_000
@@ -33,9 +34,11 @@ EXECUTION_SECONDS_MAX = 604_800
 RETENTION_DAYS_MAX = 3_660
 GRACE_PERCENT_MAX = 1_000
 
-_INSTANT = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+INSTANT = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
+_INSTANT = re.compile(INSTANT.rstrip("$"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -50,7 +53,7 @@ def instant_micro(text: str) -> int:
     try:
         at = datetime.fromisoformat(text.upper())
     except ValueError as error:
-        raise ValueError(f"{text!r} is not a date-time that exists: {error}") from error
+        raise ValueError(f"{text!r} names a day or a time that does not exist") from error
     return (at - _EPOCH) // timedelta(microseconds=1)
 
 
@@ -64,21 +67,9 @@ def _checked_currency(code: str) -> str:
     return code
 
 
-def _checked_timezone(name: str) -> str:
-    if name != "UTC" and name not in available_timezones():
-        raise ValueError(f"{name!r} is not an IANA time zone such as Asia/Seoul")
-    return name
-
-
 def window_seconds(text: str) -> int:
     """Return N of ``seconds(N)``, 0 for a calendar window."""
     return int(text[8:-1]) if text.startswith("seconds(") else 0
-
-
-def _checked_window(text: str) -> str:
-    if window_seconds(text) > WINDOW_SECONDS_MAX:
-        raise ValueError(f"a window of seconds has at most {WINDOW_SECONDS_MAX} of them")
-    return text
 
 
 def _exact(value: object) -> object:
@@ -106,35 +97,34 @@ def _checked_percent(percent: Decimal) -> Decimal:
     return percent
 
 
-CURRENCY = r"^[A-Z]{3}$"
-TEXT = r"^[ -~]{1,200}$"
-TITLE = r"^[^\x00-\x1f\x7f]{1,200}$"
-NAME = r"^[!-~]([ -~]{0,62}[!-~])?$"
-WIRE_NAME = r"^[!#-\[\]-~]([ !#-\[\]-~]{0,62}[!#-\[\]-~])?$"
+TEXT = r"^([ -#%-~]|\$+[ -#%-z|}~])*\$*$"
+TITLE = r"^([^\x00-\x1f\x7f$]|\$+[^\x00-\x1f\x7f${])*\$*$"
+"""Without ``${``: nothing is filled in here, a price list means the same on every machine."""
 MEMBER = r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$"
-LIMIT_NAME = r"^[a-z][a-z0-9_.-]{0,62}$"
 FIELD_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$"
 MEDIA_TYPE = r"^[A-Za-z0-9_.+-]{1,80}/[A-Za-z0-9_.+-]{1,80}(; ?charset=[A-Za-z0-9-]+)?$"
 URI = r"^[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-\[\]_a-z~%]+$"
 WEB_URL = r"^https?://[!#-;=?-\[\]_a-z~%]+$"
 RULE = r"^(success|http_[1-5]([0-9][0-9]|xx))$"
-WINDOW = r"^(hour|day|calendar_month|none|seconds\([1-9][0-9]{0,6}\))$"
+WINDOW = (
+    r"^(hour|day|calendar_month|none|seconds\(([1-9][0-9]{0,5}|1[0-9]{6}|2[0-5][0-9]{5}|"
+    r"26[0-6][0-9]{4}|267[0-7][0-9]{3}|2678[0-3][0-9]{2}|2678400)\))$"
+)
+"""At most 31 days of seconds, see ``WINDOW_SECONDS_MAX``."""
 VERSION = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\.v[0-9]+\.[0-9]+\.[0-9]+$"
 
 PATTERN_WORDS = {
-    CURRENCY: "three capital letters",
-    TEXT: "1 to 200 printable ASCII characters",
-    TITLE: "1 to 200 characters without control characters",
-    NAME: "1 to 64 printable ASCII characters, no space at the ends",
-    WIRE_NAME: "1 to 64 printable ASCII characters, no quotes, backslashes or spaces at the ends",
+    INSTANT: "an RFC 3339 date-time such as 2026-03-01T00:00:00Z",
+    TEXT: "1 to 200 printable ASCII characters; ${NAME} is not filled in here",
+    TITLE: "text without control characters; ${NAME} is not filled in here",
+    NAME_PATTERN: NAME_WORDS,
     MEMBER: "a letter, then up to 63 letters, digits, _ . -",
-    LIMIT_NAME: "a small letter, then up to 62 small letters, digits, _ . -",
     FIELD_NAME: "the name of an HTTP field",
     MEDIA_TYPE: "a media type such as application/problem+json",
     URI: "an absolute URI",
     WEB_URL: "an http or https URL",
     RULE: "success, http_404 or http_4xx",
-    WINDOW: "seconds(60), hour, day, calendar_month or none",
+    WINDOW: "seconds(1) to seconds(2678400), hour, day, calendar_month or none",
     VERSION: "a date and a version such as 2026-02-14.v0.2.1",
 }
 """What each pattern means to an operator."""
@@ -142,11 +132,17 @@ PATTERN_WORDS = {
 Instant = Annotated[
     str,
     AfterValidator(_checked_instant),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": INSTANT}),
 ]
-TimeZone = Annotated[str, AfterValidator(_checked_timezone)]
+TimeZone = Annotated[
+    str,
+    AfterValidator(require_zone),
+    WithJsonSchema({"type": "string", "enum": list(zones()), "errorMessage": ZONE_WORDS}),
+]
 CurrencyCode = Annotated[
-    str, StringConstraints(pattern=CURRENCY), AfterValidator(_checked_currency)
+    str,
+    AfterValidator(_checked_currency),
+    WithJsonSchema({"type": "string", "enum": list(CODES), "errorMessage": CODE_WORDS}),
 ]
 Percent = Annotated[
     Decimal,
@@ -154,16 +150,13 @@ Percent = Annotated[
     AfterValidator(_checked_percent),
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": GRACE_PERCENT_MAX}),
 ]
-Text = Annotated[str, StringConstraints(pattern=TEXT)]
-Title = Annotated[str, StringConstraints(pattern=TITLE)]
-Name = Annotated[str, StringConstraints(pattern=NAME)]
-"""It travels in header fields."""
-WireName = Annotated[str, StringConstraints(pattern=WIRE_NAME)]
-"""It is a quoted string in the RateLimit fields."""
+Text = Annotated[str, StringConstraints(pattern=TEXT, min_length=1, max_length=200)]
+Symbol = Annotated[str, StringConstraints(pattern=TITLE, min_length=1, max_length=8)]
+Title = Annotated[str, StringConstraints(pattern=TITLE, min_length=1, max_length=200)]
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+"""Of plans, features, meters, limits and policies, as in the route file and in keys files."""
 Member = Annotated[str, StringConstraints(pattern=MEMBER)]
 """A member's name in JSON that the gateway writes."""
-LimitName = Annotated[str, StringConstraints(pattern=LIMIT_NAME)]
-"""A limit's or a meter's name; it becomes part of counter keys."""
 FieldName = Annotated[str, StringConstraints(pattern=FIELD_NAME)]
 """A token of RFC 9110 5.6.2."""
 MediaType = Annotated[str, StringConstraints(pattern=MEDIA_TYPE)]
@@ -172,7 +165,7 @@ WebUrl = Annotated[
     str, StringConstraints(pattern=WEB_URL), Field(json_schema_extra={"format": "uri"})
 ]
 Rule = Annotated[str, StringConstraints(pattern=RULE)]
-WindowText = Annotated[str, StringConstraints(pattern=WINDOW), AfterValidator(_checked_window)]
+WindowText = Annotated[str, StringConstraints(pattern=WINDOW)]
 Units = Annotated[int, Field(ge=0, le=QUANTITY_UNITS_MAX)]
 PositiveUnits = Annotated[int, Field(ge=1, le=QUANTITY_UNITS_MAX)]
 Status = Annotated[int, Field(ge=400, le=599)]
@@ -182,23 +175,23 @@ ZeroField = Literal[
 ]
 
 
-class _Section(BaseModel):
+class PricingSection(BaseModel):
     """Exact types, no unknown keys."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class CurrencyFile(_Section):
+class CurrencyFile(PricingSection):
     """What prices are in."""
 
     code: CurrencyCode = Field(description="ISO 4217 code; prices are integers in its minor unit.")
-    symbol: str = Field(min_length=1, max_length=8, description="How people write the currency.")
+    symbol: Symbol = Field(description="How people write the currency.")
     tax_behavior: Literal["exclusive", "inclusive"] = Field(
         description="Whether prices already contain tax."
     )
 
 
-class UnlimitedFile(_Section):
+class UnlimitedFile(PricingSection):
     """What a zero means."""
 
     zero_means: Literal["custom_or_unlimited", "disabled"] = Field(
@@ -210,7 +203,7 @@ class UnlimitedFile(_Section):
     )
 
 
-class MeterFile(_Section):
+class MeterFile(PricingSection):
     """The billed meter, called ``dc`` in routes and limits."""
 
     event_name: Text = Field(description="Name of the usage event in exports.")
@@ -230,7 +223,7 @@ class MeterFile(_Section):
     )
 
 
-class GraceFile(_Section):
+class GraceFile(PricingSection):
     """Usage above the total cap that is let through."""
 
     enabled: bool = Field(description="Whether there is any grace.")
@@ -254,7 +247,7 @@ class GraceFile(_Section):
     )
 
 
-class TypeUrisFile(_Section):
+class TypeUrisFile(PricingSection):
     """Problem types."""
 
     quota_exceeded: Uri | None = Field(
@@ -270,7 +263,7 @@ class TypeUrisFile(_Section):
     )
 
 
-class ExtensionsFile(_Section):
+class ExtensionsFile(PricingSection):
     """Members beside those of RFC 9457."""
 
     violated_policies_field: Member | None = Field(
@@ -284,7 +277,7 @@ class ExtensionsFile(_Section):
     )
 
 
-class ProblemDetailsFile(_Section):
+class ProblemDetailsFile(PricingSection):
     """What refusals look like."""
 
     rfc: Literal["9457"] = Field(description="The standard that bodies follow.")
@@ -293,15 +286,15 @@ class ProblemDetailsFile(_Section):
     extensions: ExtensionsFile = Field(description="Members beside those of the standard.")
 
 
-class PolicyNamesFile(_Section):
+class PolicyNamesFile(PricingSection):
     """Names on the wire for tiers that don't name their policies themselves."""
 
-    rpm: WireName = Field(default="rpm", description="The rate limit.")
-    monthly_dc: WireName = Field(default="monthly_dc", description="The monthly quota.")
-    hard_overage_cap: WireName = Field(default="hard_overage_cap", description="The total cap.")
+    rpm: Name = Field(default="rpm", description="The rate limit.")
+    monthly_dc: Name = Field(default="monthly_dc", description="The monthly quota.")
+    hard_overage_cap: Name = Field(default="hard_overage_cap", description="The total cap.")
 
 
-class RateLimitFieldsFile(_Section):
+class RateLimitFieldsFile(PricingSection):
     """What every answer tells about limits."""
 
     enabled: bool = Field(description="Whether the fields are sent.")
@@ -316,14 +309,14 @@ class RateLimitFieldsFile(_Section):
     )
 
 
-class HttpFile(_Section):
+class HttpFile(PricingSection):
     """How limits are told."""
 
     problem_details: ProblemDetailsFile = Field(description="Refusals.")
     ratelimit_headers: RateLimitFieldsFile = Field(description="Fields of every answer.")
 
 
-class LimitsFile(_Section):
+class LimitsFile(PricingSection):
     """A tier's figures."""
 
     rate_limit_rpm: Units = Field(description="Requests per window.")
@@ -344,15 +337,15 @@ class LimitsFile(_Section):
     max_output_tokens: PositiveUnits = Field(description="Bound on one model call's output.")
 
 
-class PoliciesFile(_Section):
+class PoliciesFile(PricingSection):
     """The names under which callers see the limits."""
 
-    rpm_policy_name: WireName | None = Field(default=None, description="The rate limit.")
-    monthly_dc_policy_name: WireName | None = Field(default=None, description="The quota.")
-    hard_overage_cap_policy_name: WireName | None = Field(default=None, description="Total cap.")
+    rpm_policy_name: Name | None = Field(default=None, description="The rate limit.")
+    monthly_dc_policy_name: Name | None = Field(default=None, description="The quota.")
+    hard_overage_cap_policy_name: Name | None = Field(default=None, description="Total cap.")
 
 
-class SafetyFile(_Section):
+class SafetyFile(PricingSection):
     """Protection against surprising bills."""
 
     overage_alerts: bool = Field(description="Whether entering overage is reported.")
@@ -361,14 +354,14 @@ class SafetyFile(_Section):
     )
 
 
-class ExtraLimitFile(_Section):
+class ExtraLimitFile(PricingSection):
     """Extension: one more limit of a tier."""
 
-    name: LimitName = Field(description="Its name in routes, on the wire and in counter keys.")
+    name: Name = Field(description="Its name in routes, on the wire and in counter keys.")
     kind: Literal["rate", "quota"] = Field(
         description="rate counts every request; quota is given back what is not billable."
     )
-    meter: LimitName = Field(description="requests, dc, or one of the file's meters.")
+    meter: Name = Field(description="requests, dc, or one of the file's meters.")
     window: WindowText = Field(description="seconds(N), hour, day, calendar_month or none.")
     cap: Units | None = Field(description="Units per window; null is no limit.")
     action: Literal["block", "warn"] = Field(
@@ -379,7 +372,7 @@ class ExtraLimitFile(_Section):
     )
 
 
-class TierFile(_Section):
+class TierFile(PricingSection):
     """One plan."""
 
     tier: Name = Field(description="Its name.")
@@ -406,7 +399,7 @@ class TierFile(_Section):
     )
 
 
-class LimitExceededFile(_Section):
+class LimitExceededFile(PricingSection):
     """The problem of a refusal by a limit."""
 
     type: Uri = Field(description="Its type.")
@@ -414,7 +407,7 @@ class LimitExceededFile(_Section):
     violated_policies_field: Member = Field(description="Its member with the violated policies.")
 
 
-class BillingRulesFile(_Section):
+class BillingRulesFile(PricingSection):
     """What is billed."""
 
     rounding: Literal["ceil_at_month_end_only"] = Field(
@@ -435,20 +428,22 @@ class BillingRulesFile(_Section):
     )
 
 
-class ExtraMeterFile(_Section):
+class ExtraMeterFile(PricingSection):
     """Extension: one more meter."""
 
-    unit: LimitName = Field(description="What one unit of it is: tokens, seconds, gigabytes.")
+    unit: Name = Field(description="What one unit of it is: tokens, seconds, gigabytes.")
 
 
-class PricingFile(_Section):
+class PricingFile(PricingSection):
     """Pricing, limits and billing rules of an API: the single source of truth."""
 
     schema_reference: str | None = Field(
         default=None, alias="$schema", description="Extension: lets editors complete the file."
     )
-    pricing_version: Annotated[str, StringConstraints(pattern=VERSION)] = Field(
-        description="Date and version; stands in every record and statement."
+    pricing_version: Annotated[str, StringConstraints(pattern=VERSION)] | None = Field(
+        default=None,
+        description="Date and version; stands in every record and statement. Absent: sha- and the "
+        "first 12 hexadecimal digits of the SHA-256 of the file's content.",
     )
     effective_from: Instant = Field(description="First instant at which the file is in force.")
     effective_to: Instant | None = Field(
@@ -460,7 +455,7 @@ class PricingFile(_Section):
     currency: CurrencyFile = Field(description="What prices are in.")
     unlimited_semantics: UnlimitedFile = Field(description="What a zero means.")
     meter: MeterFile = Field(description="The billed meter.")
-    meters: dict[LimitName, ExtraMeterFile] = Field(
+    meters: dict[Name, ExtraMeterFile] = Field(
         default={},
         description="Extension: more meters, by name.",
         json_schema_extra={"additionalProperties": False},

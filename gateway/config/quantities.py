@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)")
+_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
 _SECONDS: Final = {
     "ms": Decimal("0.001"),
     "s": Decimal(1),
@@ -15,7 +15,7 @@ _SECONDS: Final = {
     "h": Decimal(3600),
     "d": Decimal(86_400),
 }
-_SIZE: Final = re.compile(r"(\d{1,12})(B|kB|KB|MB|GB|KiB|MiB|GiB)?")
+_SIZE: Final = re.compile(r"([0-9]{1,12})(B|kB|KB|MB|GB|KiB|MiB|GiB)?")
 _BYTES: Final = {
     None: 1, "B": 1, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3,
     "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3,
@@ -55,11 +55,15 @@ def bytes_of(value: object) -> int:
     Raises:
         ValueError: it is not one.
     """
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    found = _SIZE.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
-        raise ValueError("expected a size such as 65536, 64KiB or 10MB")
-    size = int(found[1]) * _BYTES[found[2]]
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    else:
+        found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise ValueError("expected a size such as 65536, 64KiB or 10MB")
+        size = int(found[1]) * _BYTES[found[2]]
+    if size < 0:
+        raise ValueError("expected a size of at least 0")
     if size > _BYTES_MAX:
         raise ValueError(f"expected a size of at most {_BYTES_MAX // 10**9}GB")
     return size
@@ -78,8 +82,8 @@ def _size_schema(bytes_min: int) -> WithJsonSchema:
     return WithJsonSchema(
         {
             "anyOf": [
-                {"type": "integer", "minimum": bytes_min},
-                {"type": "string", "pattern": r"^\d+(B|[kK]B|MB|GB|KiB|MiB|GiB)?$"},
+                {"type": "integer", "minimum": bytes_min, "maximum": _BYTES_MAX},
+                {"type": "string", "pattern": r"^[0-9]{1,12}(B|[kK]B|MB|GB|KiB|MiB|GiB)?$"},
             ]
         }
     )
@@ -99,12 +103,14 @@ def per_million_of(value: object) -> int:
 Seconds = Annotated[
     float,
     BeforeValidator(seconds_of),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"}),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d)$"}),
 ]
 PositiveSeconds = Annotated[
     float,
     BeforeValidator(positive_seconds_of),
-    WithJsonSchema({"type": "string", "pattern": r"^(?=.*[1-9])\d+(\.\d+)?(ms|s|m|h|d)$"}),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^(?=.*[1-9])[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d)$"}
+    ),
 ]
 Bytes = Annotated[int, BeforeValidator(bytes_of), _size_schema(0)]
 HeadBytes = Annotated[

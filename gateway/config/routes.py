@@ -6,11 +6,11 @@ Source: design section 11; requirement X3.
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
+from pydantic_core.core_schema import DictSchema, NullableSchema, WithDefaultSchema
 
-from gateway.config.model import Model
+from gateway.config.model import FileName, Listed, Model, Version
 from gateway.config.quantities import (
     Bytes,
     HeadBytes,
@@ -21,8 +21,8 @@ from gateway.config.quantities import (
 )
 from gateway.config.tunnels import TunnelModel
 from gateway.config.upstreams import ENDPOINT, PROBED, UpstreamModel
+from gateway.rules.identifiers import NAME_PATTERN, NAME_WORDS
 
-_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _HEADER: Final = r"^[A-Za-z0-9!#$%&'*+.^`|~-]{1,64}$"
 _METHOD: Final = r"^[A-Z]{1,20}$"
 _PATH: Final = r"^/"
@@ -31,7 +31,7 @@ _KEY_PLACE: Final = r"^(bearer|header:[A-Za-z0-9-]{1,64})$"
 _POINTER: Final = r"^(/|$)"
 _PREFIX: Final = r"^(/[^?#]*)?$"
 FORMS: Final = {
-    _NAME: "1 to 64 letters, digits, dots, underscores and hyphens, the first a letter or digit",
+    NAME_PATTERN: NAME_WORDS,
     _HEADER: "the name of a header field, without underscores",
     _METHOD: "a method in upper case",
     _PATH: "something that begins with /",
@@ -44,16 +44,9 @@ FORMS: Final = {
 }
 """Every pattern in words: faults tell what would be right."""
 
-Name = Annotated[str, Field(pattern=_NAME)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 HeaderName = Annotated[str, Field(pattern=_HEADER)]
 Quantity = Annotated[int, Field(ge=0, le=9_000_000_000)]
-
-
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Listed = BeforeValidator(_listed, json_schema_input_type=list[str] | str)
 
 
 class MatchModel(Model):
@@ -375,9 +368,9 @@ class ClientLimitsModel(Model):
 class RouteFile(Model):
     """The route file."""
 
-    version: Annotated[Literal[1], Field(description="Version of this format.")]
+    version: Annotated[Version, Field(description="Version of this format.")]
     pricing: Annotated[
-        list[str],
+        list[FileName],
         Listed,
         Field(
             min_length=1,
@@ -385,17 +378,25 @@ class RouteFile(Model):
         ),
     ]
     counters: Annotated[
-        str, Field(description="memory, redis://..., rediss://... or unix:///path/to/redis.sock.")
+        str,
+        Field(
+            min_length=1,
+            description="memory, redis://..., rediss://... or unix:///path/to/redis.sock.",
+        ),
     ] = "memory"
     ledger: Annotated[
         str | None,
-        Field(description="sqlite:///path or postgresql://... Default: ledger.db in data_dir."),
+        Field(
+            min_length=1,
+            description="sqlite:///path or postgresql://... Default: ledger.db in data_dir.",
+        ),
     ] = None
     keys: Annotated[
         str | None,
         Field(
+            min_length=1,
             description="file:keys.yaml, env:VARIABLE, sqlite:///... or postgresql://... "
-            "Default: the ledger's database."
+            "Default: the ledger's database.",
         ),
     ] = None
     foreign_keys: Annotated[
@@ -405,24 +406,30 @@ class RouteFile(Model):
             "printable ASCII without blanks. Shorter ones could be guessed, and stay refused."
         ),
     ] = False
-    data_dir: Annotated[str, Field(description="Journal and other local state.")] = "data"
+    data_dir: Annotated[str, Field(min_length=1, description="Journal and other local state.")] = (
+        "data"
+    )
     listen: Annotated[str, Field(description="Address for clients.")] = "127.0.0.1:8080"
     admin_listen: Annotated[str, Field(description="Address for probes and metrics.")] = (
         "127.0.0.1:9090"
     )
     tls_certificate: Annotated[
         str | None,
-        Field(description="Chain of the listener, PEM, relative to this file; may be renewed."),
+        Field(
+            min_length=1,
+            description="Chain of the listener, PEM, relative to this file; may be renewed.",
+        ),
     ] = None
     tls_key: Annotated[
         str | None,
-        Field(description="Its key, PEM, without a password, relative to this file."),
+        Field(min_length=1, description="Its key, PEM, without a password, relative to this file."),
     ] = None
     tls_client_ca: Annotated[
         str | None,
         Field(
+            min_length=1,
             description="Clients must show a certificate of these authorities; relative to this "
-            "file."
+            "file.",
         ),
     ] = None
     log_level: Annotated[
@@ -464,6 +471,10 @@ class _Written(GenerateJsonSchema):
 
     def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
+
+    def dict_schema(self, schema: DictSchema) -> JsonSchemaValue:
+        made = super().dict_schema(schema)
+        return made | {"additionalProperties": False} if "patternProperties" in made else made
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
         made = super().default_schema(schema)

@@ -4,21 +4,21 @@ Source: design section 11; requirement B11 (12-factor).
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
-
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from gateway.config.compile import compile_snapshot
 from gateway.config.listener_tls import UnusableTlsFile, listener_context
 from gateway.config.loaded import Address, ListenerTls, Loaded, Settings
-from gateway.config.pricing import load_pricings
-from gateway.config.routes import FORMS, RouteFile
+from gateway.config.pricing import PriceLists, read_pricings
+from gateway.config.route_document import RouteDocument, read_route_document
+from gateway.config.routes import RouteFile
+from gateway.config.snapshot import Snapshot
 from gateway.config.sources import read_all, read_bounded
-from gateway.config.yaml_positions import NOT_UTF8, Document, dotted, parse
+from gateway.config.to_serve import check_to_serve
+from gateway.config.yaml_positions import NOT_UTF8, Document
 from gateway.counters.redis_url import parse_redis_url
 from gateway.database.url import parse_database_url
 from gateway.errors import ConfigError, Fault, GatewayError
@@ -40,6 +40,7 @@ def load(
     overrides: Mapping[str, str],
     version: int = 1,
     is_to_serve: bool = False,
+    now_micro: int | None = None,
 ) -> Loaded:
     """Return the configuration of a route file.
 
@@ -48,104 +49,99 @@ def load(
         environ: Fills ``${NAME}`` in strings; ``GATEWAY_<SETTING>`` replaces a setting.
         overrides: Settings given on the command line; they win.
         version: Counts the configurations of a process.
-        is_to_serve: Open the listener's TLS files, too: others need not be able to.
+        is_to_serve: Look at keys that are written by hand and at the listener's TLS files, too:
+            others need not be able to read them.
+        now_micro: The instant at which it is to serve; None does not ask which prices are in force.
 
     Raises:
         ConfigError: with every fault found.
         GatewayError: the file can't be read.
     """
     content = read_bounded(path)
-    document = parse(_decoded(content, path), str(path), environ)
-    file = _found_from(path.parent, _validated(document))
-    pricing_paths = tuple(path.parent / name for name in file.pricing)
+    route = read_route_document(content, path, environ)
+    sound = route.file or (route.pruned.file if route.pruned is not None else None)
+    file = None if sound is None else _found_from(path.parent, sound)
+    pricing_paths = tuple(path.parent / name for name in route.pricing_names)
     # A renewed certificate is a changed configuration.
-    tls_paths = tuple(path for model in file.upstreams.values() for path in model.tls_files)
+    upstreams = () if file is None else file.upstreams.values()
+    tls_paths = tuple(path for model in upstreams for path in model.tls_files)
     # Read before they are compiled: what changes in between is seen as a change later.
     sources = {str(path): content} | read_all((*pricing_paths, *tls_paths))
-    reading = _Reading(document, _given(environ, overrides), [])
-    settings = _settings(file, reading)
-    if is_to_serve and settings.tls is not None:
-        _check_listener(settings.tls, reading)
+    reading = _Reading(route.document, _given(environ, overrides), route.faults)
+    settings = None if file is None else _settings(file, reading)
+    tls = _tls(route, reading)
+    lists = read_pricings(pricing_paths)
+    reading.faults += lists.faults
+    reading.warnings += lists.warnings
+    if is_to_serve:
+        _check_to_serve(route, tls, lists, reading, environ, now_micro)
     snapshot = None
+    if file is not None:
+        snapshot = _compiled(route, file, lists, sources, reading, version)
+    if reading.faults or snapshot is None or settings is None:
+        raise ConfigError(_sorted(reading.faults, path))
+    return Loaded(
+        replace(settings, tls=tls),
+        snapshot,
+        (path, *pricing_paths, *tls_paths),
+        lists.places,
+        tuple(_sorted(reading.warnings, path)),
+    )
+
+
+def _check_to_serve(
+    route: RouteDocument,
+    tls: ListenerTls | None,
+    lists: PriceLists,
+    reading: "_Reading",
+    environ: Mapping[str, str],
+    now_micro: int | None,
+) -> None:
+    """Look at what only a gateway that serves must be able to read."""
+    if tls is not None:
+        _check_listener(tls, reading)
+    keys = reading.given["keys"][0] if "keys" in reading.given else route.text("keys")
+    place = _key_file(keys or "", Path(route.document.file))
+    found = check_to_serve(lists, place, environ, now_micro)
+    reading.faults += found.faults
+    reading.warnings += found.warnings
+
+
+def _compiled(
+    route: RouteDocument,
+    file: RouteFile,
+    lists: PriceLists,
+    sources: Mapping[str, bytes],
+    reading: "_Reading",
+    version: int,
+) -> Snapshot | None:
+    pruned = route.pruned
     try:
-        pricings = load_pricings(pricing_paths)
-        snapshot = compile_snapshot(file, document, pricings, sources, version=version)
-    except ConfigError as error:
-        reading.faults += error.faults
-    if reading.faults or snapshot is None:
-        own = str(path)
-        raise ConfigError(
-            sorted(reading.faults, key=lambda f: (f.file != own, f.file, f.line, f.column))
+        return compile_snapshot(
+            file,
+            route.document if pruned is None else pruned.document,
+            lists.pricings,
+            sources,
+            version=version,
+            is_priced=not lists.faults,
+            warnings=reading.warnings,
         )
-    return Loaded(settings, snapshot, (path, *pricing_paths, *tls_paths))
+    except ConfigError as error:
+        reading.faults += error.faults if pruned is None else pruned.sifted(error.faults)
+        return None
 
 
-def _decoded(content: bytes, path: Path) -> str:
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        fault = Fault(str(path), line, 1, "(file)", "not UTF-8", "save the file as UTF-8")
-        raise ConfigError([fault]) from error
-
-
-def _validated(document: Document) -> RouteFile:
-    if not isinstance(document.data, dict):
-        fault = document.fault((), "this is not a route file", "it begins with version: 1")
-        raise ConfigError([fault])
-    try:
-        return RouteFile.model_validate(document.data)
-    except ValidationError as error:
-        faults = _faults(document, error)
-        raise ConfigError(faults) from None
+def _sorted(faults: Iterable[Fault], path: Path) -> list[Fault]:
+    """Return faults in the order of the files, the route file's first, each once."""
+    own = str(path)
+    found = dict.fromkeys(faults)
+    return sorted(found, key=lambda f: (f.file != own, f.file, f.line, f.column))
 
 
 def _found_from(folder: Path, file: RouteFile) -> RouteFile:
     """Return the models with the files of upstreams where they are: relative to the route file."""
     upstreams = {name: model.found_from(folder) for name, model in file.upstreams.items()}
     return file.model_copy(update={"upstreams": upstreams})
-
-
-def _faults(document: Document, error: ValidationError) -> list[Fault]:
-    """Return one fault a place: a value that fits no branch of a choice is told once."""
-    found: dict[str, Fault] = {}
-    problems = error.errors(include_url=False, include_input=False)
-    for problem in sorted(problems, key=lambda each: each["type"] == "model_type"):
-        path = _known_path(document, problem["loc"])
-        message, expected = _in_words(problem)
-        known = found.get(dotted(path))
-        if known is None:
-            found[dotted(path)] = document.fault(path, message, expected)
-        elif message not in known.message and problem["type"] != "model_type":
-            both = f"{known.message}; or {message}"
-            found[dotted(path)] = document.fault(path, both, expected or known.expected)
-    return list(found.values())
-
-
-def _in_words(problem: ErrorDetails) -> tuple[str, str]:
-    """Return what is wrong with a value, and what would be right."""
-    message = problem["msg"].removeprefix("Value error, ")
-    match problem["type"]:
-        case "extra_forbidden":
-            return "this key is not known here", ""
-        case "missing":
-            return f"{problem['loc'][-1]} is missing", ""
-        case "model_type":
-            return "expected a mapping", ""
-        case "string_pattern_mismatch":
-            return "not the right form", FORMS[problem["ctx"]["pattern"]]
-        case _:
-            return message[:1].lower() + message[1:], ""
-
-
-def _known_path(document: Document, location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Return the path in the file that a model's location means: names of choices left out."""
-    path: tuple[int | str, ...] = ()
-    for step in location:
-        name = "json" if step == "json_pointer" else step
-        if (*path, name) in document.positions:
-            path = (*path, name)
-    return path
 
 
 @dataclass(slots=True)
@@ -159,6 +155,7 @@ class _Reading:
     document: Document
     given: Mapping[str, tuple[str, str]]
     faults: list[Fault]
+    warnings: list[Fault] = field(default_factory=list)
 
     def text(self, name: str, in_file: str | None) -> str:
         """Return a setting: what was given for it, else what the file says, else nothing.
@@ -244,14 +241,14 @@ def _settings(file: RouteFile, reading: _Reading) -> Settings:
         journal_bytes_max=file.journal.max_bytes,
         ship_interval_seconds=file.shipper.interval,
         ship_batch=file.shipper.batch,
-        tls=_tls(file, reading),
+        tls=None,
     )
 
 
-def _tls(file: RouteFile, reading: _Reading) -> ListenerTls | None:
-    certificate = reading.path("tls_certificate", file.tls_certificate)
-    key = reading.path("tls_key", file.tls_key)
-    client_ca = reading.path("tls_client_ca", file.tls_client_ca)
+def _tls(route: RouteDocument, reading: _Reading) -> ListenerTls | None:
+    certificate = reading.path("tls_certificate", route.text("tls_certificate"))
+    key = reading.path("tls_key", route.text("tls_key"))
+    client_ca = reading.path("tls_client_ca", route.text("tls_client_ca"))
     if certificate is None and key is None:
         if client_ca is not None:
             reading.fault("tls_client_ca", "without tls_certificate there is no TLS")

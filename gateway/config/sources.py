@@ -15,23 +15,26 @@ FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 """A route file of 5,000 routes has 2 MB; a wrong path must not fill the memory."""
 
 
-def read_bounded(path: Path) -> bytes:
+def read_bounded(path: Path, bytes_max: int | None = None) -> bytes:
     """Return a configuration file's content.
 
     Raises:
         GatewayError: it can't be read, or is larger than any configuration.
     """
+    if bytes_max is None:
+        bytes_max = FILE_BYTES_MAX
     try:
         with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
+            content = file.read(bytes_max + 1)
     except OSError as error:
         raise GatewayError(
             "config.unreadable",
             f"{path} can't be read: {error.strerror or error}",
             "give the route file with --config, and see that this user may read it",
         ) from error
-    if len(content) > FILE_BYTES_MAX:
-        raise GatewayError("config.too_large", f"{path} is larger than 64 MB", "split it")
+    if len(content) > bytes_max:
+        size = bytes_max // (1024 * 1024)
+        raise GatewayError("config.too_large", f"{path} is larger than {size} MB", "split it")
     return content
 
 

@@ -18,6 +18,7 @@ import orjson
 from gateway.config import loaded, snapshot
 from gateway.config.loaded import Loaded
 from gateway.config.matcher import RouteMatcher
+from gateway.errors import Fault
 from gateway.rules import limits, plan, units, windows
 
 _LEFT_OUT: Final = frozenset({(snapshot.Snapshot, "matcher"), (snapshot.Route, "counters")})
@@ -33,7 +34,7 @@ def _classes(*modules: ModuleType) -> dict[str, type]:
     }
 
 
-_KNOWN: Final = _classes(loaded, snapshot, limits, plan, units, windows)
+_KNOWN: Final = _classes(loaded, snapshot, limits, plan, units, windows) | {"Fault": Fault}
 
 
 class Untransferable(ValueError):  # noqa: N818 - it is the value that is at fault

@@ -10,6 +10,7 @@ from pydantic import Field
 from gateway.config.model import Model
 from gateway.config.quantities import Seconds
 from gateway.config.snapshot import TunnelMeter, TunnelRules, TunnelUnit
+from gateway.rules.identifiers import NAME_PATTERN
 
 
 class TunnelMeterModel(Model):
@@ -18,7 +19,7 @@ class TunnelMeterModel(Model):
     meter: Annotated[
         str,
         Field(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            pattern=NAME_PATTERN,
             description="What is charged, as in cost.",
         ),
     ]

@@ -15,11 +15,13 @@ from typing import Final
 import yaml
 
 from gateway.errors import ConfigError, Fault
+from gateway.keys.yaml_words import place_and_words
 
 Path = tuple[str | int, ...]
 NODES_MAX: Final = 500_000
 """A route file of 5,000 routes has about 100,000 nodes."""
 DEPTH_MAX: Final = 32
+_PLAIN_MAX: Final = 10**19
 NOT_UTF8: Final = re.compile("[\ud800-\udfff]")
 """What variables and arguments hold in place of bytes that are no UTF-8."""
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -33,15 +35,24 @@ _SIXTIES: Final = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
 
 @dataclass(slots=True)
 class Document:
-    """A parsed file: data, and line and column (from 1) of each value by its path."""
+    """A parsed file: data, and line and column (from 1) of each value by its path.
+
+    Attributes:
+        numbers: Of lists that items were left out of: which ones are left.
+        filled: What a variable of the environment stands in: it may be a secret.
+    """
 
     file: str
     data: object = None
     positions: dict[Path, tuple[int, int]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    filled: set[Path] = field(default_factory=set)
+    numbers: dict[str, list[int]] = field(default_factory=dict)
 
     def fault(self, path: Path, message: str, expected: str = "") -> Fault:
         """Return a fault at the place of a path, or of the nearest value above it."""
+        if len(path) > 1 and isinstance(path[1], int) and path[0] in self.numbers:
+            path = (path[0], self.numbers[str(path[0])][path[1]], *path[2:])
         known = path
         while known and known not in self.positions:
             known = known[:-1]
@@ -63,6 +74,18 @@ def parse(text: str, file: str, environ: Mapping[str, str]) -> Document:
     Raises:
         ConfigError: it is not YAML, or holds what a configuration must not.
     """
+    document = read_document(text, file, environ)
+    if document.faults:
+        raise ConfigError(document.faults)
+    return document
+
+
+def read_document(text: str, file: str, environ: Mapping[str, str]) -> Document:
+    """Return the document of a text, with the faults of what a configuration must not hold.
+
+    Raises:
+        ConfigError: it is not YAML, or too large to look further.
+    """
     document = Document(file)
     try:
         _check_depth(text, document)
@@ -71,8 +94,6 @@ def parse(text: str, file: str, environ: Mapping[str, str]) -> Document:
         raise ConfigError([_syntax_fault(text, file, error)]) from error
     if node is not None:
         document.data = _Builder(document, environ).build(node, ())
-    if document.faults:
-        raise ConfigError(document.faults)
     return document
 
 
@@ -92,20 +113,19 @@ def _check_depth(text: str, document: Document) -> None:
 
 
 def _syntax_fault(text: str, file: str, error: yaml.YAMLError) -> Fault:
-    line = column = 1
-    problem = "it can't be parsed"
-    if isinstance(error, yaml.MarkedYAMLError):
-        mark = error.problem_mark or error.context_mark
-        if mark is not None:
-            line, column = mark.line + 1, mark.column + 1
-        problem = str(error.problem or error.context or problem)
-    elif isinstance(error, yaml.reader.ReaderError):
-        found = yaml.reader.Reader.NON_PRINTABLE.search(text)
-        if found is not None:  # error.position counts bytes in one loader, characters in the other
-            before = text[: found.start()]
-            line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-            problem = f"the character U+{ord(found[0]):04X} has no place in it"
+    line, column, problem = place_and_words(text, error)
     return Fault(file, line, column, "(file)", f"not valid YAML: {problem}")
+
+
+def plain_number(number: Decimal) -> int | Decimal:
+    """Return a number as JSON Schema takes it: ``1.0`` is the integer 1."""
+    if number.is_finite() and abs(number) < _PLAIN_MAX and number == number.to_integral_value():
+        return int(number)
+    return number
+
+
+def _tag_text(tag: str) -> str:
+    return tag if tag.startswith("!") else f"!!{tag}"
 
 
 class _Builder:
@@ -135,7 +155,12 @@ class _Builder:
         built: dict[str, object] = {}
         for key_node, value_node in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key is None or key_node.tag == _TAG + "merge":
+            if key_node.tag == _TAG + "merge":
+                self._note(
+                    path, key_node, "merge keys (<<) are not supported", "the keys themselves"
+                )
+                continue
+            if key is None:
                 self._note(path, key_node, "a key has to be a plain string")
                 continue
             if key in built:
@@ -144,11 +169,10 @@ class _Builder:
             built[key] = self.build(value_node, (*path, key))
         return built
 
-    def _note(self, path: Path, node: yaml.Node, message: str) -> None:
+    def _note(self, path: Path, node: yaml.Node, message: str, expected: str = "") -> None:
         mark = node.start_mark
-        self._document.faults.append(
-            Fault(self._document.file, mark.line + 1, mark.column + 1, dotted(path), message)
-        )
+        place = (self._document.file, mark.line + 1, mark.column + 1, dotted(path))
+        self._document.faults.append(Fault(*place, message, expected))
 
     def _scalar(self, node: yaml.Node, path: Path) -> object:
         text: str = node.value
@@ -162,7 +186,7 @@ class _Builder:
             case "str" | "timestamp":
                 return self._string(text, node, path)
             case other:
-                self._note(path, node, f"values of the type {other} have no place here")
+                self._note(path, node, f"the tag {_tag_text(other)} can't be used here", "no tag")
                 return None
 
     @staticmethod
@@ -173,7 +197,7 @@ class _Builder:
         if _INTEGER.fullmatch(text):
             return int(text)
         if _FRACTION.fullmatch(text) and text.strip("+-.")[:1].isdigit():
-            return Decimal(text)
+            return plain_number(Decimal(text))
         if _SIXTIES.fullmatch(text):
             return text
         self._note(path, node, f"{text[:40]} is not a plain decimal number")
@@ -183,6 +207,8 @@ class _Builder:
         # What is left of ${ was meant to be filled. Never repeat it: it may be half a password.
         if "${" in _VARIABLE.sub(" ", text):
             self._note(path, node, "${ begins no variable here: ${NAME} is one")
+        if "${" in text:
+            self._document.filled.add(path)
         return _VARIABLE.sub(lambda found: self._variable(found[1], node, path), text)
 
     def _variable(self, name: str, node: yaml.Node, path: Path) -> str:

@@ -12,6 +12,7 @@ from gateway.control.workspaces import find_workspace
 from gateway.errors import GatewayError
 from gateway.keys.format import PREFIX, generate
 from gateway.keys.port import KeyDescription, KeyRegistry, NewKey
+from gateway.rules.identifiers import suggestion
 from gateway.rules.plan import Pricing
 from gateway.rules.units import MICRO
 
@@ -218,7 +219,7 @@ def _require_known_features(pricing: Pricing, features: Sequence[str]) -> None:
         raise GatewayError(
             "key.feature_unknown",
             f"no plan has the feature {unknown[0]!r}",
-            f"known features: {', '.join(sorted(known)) or 'none'}",
+            suggestion(unknown[0], known) or "no plan has any feature",
         )
 
 

@@ -6,8 +6,8 @@ Source: requirements B2, C1.
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError
-from gateway.keys.document import NAME, NAME_EXPECTED
 from gateway.keys.port import KeyRegistry, Workspace, WorkspaceStatus
+from gateway.rules.identifiers import NEW_ID_WORDS, is_new_id, suggestion, wrong_with_id
 from gateway.rules.plan import Pricing, Tier
 
 
@@ -22,7 +22,7 @@ def tier_of(pricing: Pricing, plan: str) -> Tier:
         raise GatewayError(
             "plan.unknown",
             f"the pricing version {pricing.version} has no plan {plan!r}",
-            f"choose one of: {', '.join(pricing.tiers)}",
+            suggestion(plan, pricing.tiers),
         )
     return tier
 
@@ -51,11 +51,11 @@ def create_workspace(
     Raises:
         GatewayError: the id is not usable or taken, or the plan does not exist.
     """
-    if not NAME(workspace_id):
+    if not is_new_id(workspace_id):
         raise GatewayError(
             "workspace.id_invalid",
-            f"{workspace_id!r} can't be a workspace's id",
-            f"use {NAME_EXPECTED}",
+            f"{workspace_id!r} can't be a workspace's id: it {wrong_with_id(workspace_id)}",
+            f"use {NEW_ID_WORDS}",
         )
     tier_of(pricing, plan)
     if registry.workspace(workspace_id) is not None:

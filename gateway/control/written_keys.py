@@ -1,17 +1,16 @@
 """Keys that are written down by hand, in a YAML file or a variable: read, judged, printed (B3)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 import yaml
 
 from gateway.errors import ConfigError, Fault
-from gateway.keys.document import Keys, parse_workspaces, unknown_plan
+from gateway.keys.document import Keys, read_workspaces
 from gateway.keys.format import FOREIGN_BYTES_MAX, FOREIGN_BYTES_MIN, PREFIX
 from gateway.keys.port import NewKey, Workspace
 from gateway.keys.variable import parse_variable, value_of
-from gateway.rules.plan import Pricing
 
 Written = tuple[Keys, list[Workspace]]
 """What is written: keys, and workspaces with and without keys."""
@@ -32,11 +31,11 @@ def read_written(path: Path, plans: Collection[str] | None = None) -> Written:
         ConfigError: the file is missing or wrong.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        content = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
         raise ConfigError([Fault(str(path), 1, 1, "$", f"can't be read: {reason}")]) from error
-    return parse_workspaces(text, str(path), plans)
+    return read_workspaces(content, str(path), plans)
 
 
 def read_variable(name: str, plans: Collection[str] | None = None) -> Written:
@@ -51,15 +50,6 @@ def read_variable(name: str, plans: Collection[str] | None = None) -> Written:
         GatewayError: it is not set.
     """
     return parse_variable(value_of(name), name, plans)
-
-
-def plan_faults(workspaces: Sequence[Workspace], pricing: Pricing, file: str) -> list[Fault]:
-    """Return a fault for each workspace whose plan the pricing file lacks."""
-    return [
-        Fault(file, 1, 1, _at(known), *unknown_plan(known.plan, pricing.tiers))
-        for known in workspaces
-        if known.plan not in pricing.tiers
-    ]
 
 
 def foreign_warnings(keys: Keys, *, accepts_foreign: bool) -> list[str]:
@@ -95,7 +85,3 @@ def entry_text(key: NewKey, expires_at: str | None) -> str:
     if key.networks:
         entry["cidrs"] = list(key.networks)
     return yaml.safe_dump([entry], sort_keys=False, allow_unicode=True)
-
-
-def _at(workspace: Workspace) -> str:
-    return f"workspaces[{workspace.workspace_id}].plan"

@@ -25,3 +25,13 @@ def is_current(engine: Engine) -> bool:
             return False
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
         return list(found) == [HEAD]
+
+
+def is_made(engine: Engine) -> bool:
+    """Return whether a schema of ours is there, of whichever version.
+
+    Raises:
+        GatewayError: ``database.unavailable``.
+    """
+    with reading(engine, GatewayError, "database.unavailable") as connection:
+        return inspect(connection).has_table("alembic_version")

@@ -27,25 +27,41 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
+from gateway.errors import ConfigError, Fault
 from gateway.keys.port import KeyEntry, Workspace, WorkspaceStatus
 from gateway.keys.yaml_events import YamlEvents
+from gateway.rules.identifiers import (
+    ID_WORDS,
+    NAME_WORDS,
+    NEW_ID_WORDS,
+    is_id,
+    is_name,
+    is_new_id,
+    suggestion,
+    wrong_with_id,
+    wrong_with_name,
+)
 
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}").fullmatch
-"""Ids of workspaces and keys. No braces: a workspace id is the hash tag of its counters' keys."""
-
-NAME_EXPECTED: Final = "1 to 128 letters, digits and . _ : @ / -, beginning with a letter or digit"
-
-_HASH: Final = re.compile(r"[0-9a-fA-F]{64}").fullmatch
+HASH_PATTERN: Final = r"^[0-9a-fA-F]{64}$"
+_HASH: Final = re.compile(HASH_PATTERN.rstrip("$")).fullmatch
+_VERSION: Final = re.compile(r"1(\.0)?").fullmatch
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
-_TOP: Final = frozenset({"version", "workspaces"})
-_WORKSPACE: Final = frozenset({"id", "plan", "status", "keys"})
-_KEY: Final = frozenset(
+TOP: Final = frozenset({"version", "workspaces"})
+WORKSPACE: Final = frozenset({"id", "plan", "status", "keys"})
+KEY: Final = frozenset(
     {"id", "sha256", "prefix", "name", "expires_at", "revoked_at", "features", "cidrs"}
 )
-_INSTANT: Final = "an instant with its offset, such as 2027-01-01T00:00:00Z, before 2100"
-_PLANS_TOLD_MAX: Final = 12
+INSTANT_PATTERN: Final = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}"
+    r"(:[0-9]{2}(\.[0-9]{1,6})?)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+)
+_INSTANT_FORM: Final = re.compile(INSTANT_PATTERN.rstrip("$")).fullmatch
+_INSTANT: Final = "an instant with its offset, such as 2027-01-01T00:00:00Z"
 _STATUSES: Final = {status.value: status for status in WorkspaceStatus}
+
+KEYS_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Two million keys; a wrong path must not fill the memory."""
 
 Keys = dict[bytes, KeyEntry]
 """Entries by the SHA-256 of the key."""
@@ -66,7 +82,11 @@ def parse_document(text: str, file: str, plans: Collection[str] | None = None) -
 
 
 def parse_workspaces(
-    text: str, file: str, plans: Collection[str] | None = None
+    text: str,
+    file: str,
+    plans: Collection[str] | None = None,
+    warnings: list[Fault] | None = None,
+    features: Collection[str] | None = None,
 ) -> tuple[Keys, list[Workspace]]:
     """Return the keys of a YAML text and its workspaces, those without keys included.
 
@@ -74,25 +94,52 @@ def parse_workspaces(
         text: See ``parse_document``.
         file: See ``parse_document``.
         plans: See ``parse_document``.
+        warnings: What is allowed and probably not meant, or not for long, is added to them.
+        features: Which plans have; None takes any.
 
     Raises:
         ConfigError: see ``parse_document``.
     """
-    reader = _DocumentReader(text, file, plans)
+    reader = _DocumentReader(text, file, plans, features)
     reader.events.read(reader.document)
+    if warnings is not None:
+        warnings += reader.events.warnings
     return reader.keys, reader.workspaces
+
+
+def read_workspaces(
+    content: bytes,
+    file: str,
+    plans: Collection[str] | None = None,
+    warnings: list[Fault] | None = None,
+    features: Collection[str] | None = None,
+) -> tuple[Keys, list[Workspace]]:
+    """Return what a file holds: see ``parse_workspaces``."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Fault(file, line, 1, "$", "not UTF-8 text")]) from error
+    return parse_workspaces(text, file, plans, warnings, features)
 
 
 def unknown_plan(plan: str, plans: Collection[str]) -> tuple[str, str]:
     """Return what is wrong with a plan that there is not, and what would be right."""
-    return f"no plan is called {plan}", f"one of: {', '.join(sorted(plans)[:_PLANS_TOLD_MAX])}"
+    return f"no plan is called {plan}", suggestion(plan, plans)
 
 
 class _DocumentReader:
     """Reads the document top down; each method reads one node."""
 
-    def __init__(self, text: str, file: str, plans: Collection[str] | None) -> None:
+    def __init__(
+        self,
+        text: str,
+        file: str,
+        plans: Collection[str] | None,
+        features: Collection[str] | None,
+    ) -> None:
         self.events = YamlEvents(text, file)
+        self._features = features
         self._plans = plans
         self.keys: Keys = {}
         self.workspaces: list[Workspace] = []
@@ -100,16 +147,17 @@ class _DocumentReader:
         self._key_ids: set[str] = set()
 
     def document(self, path: str) -> None:
-        version = None
-        for name in self.events.members(path, _TOP):
+        named = set()
+        for name in self.events.members(path, TOP):
             if name == "version":
                 version = self.events.text(f"{path}.version", "1")
-                if version != "1":
+                if version is not None and not _VERSION(version):
                     self.events.fault(f"{path}.version", "unknown version", "1")
             else:
                 for item in self.events.items("workspaces"):
                     self._workspace(item)
-        if version is None:
+            named.add(name)
+        if "version" not in named:
             self.events.fault(path, "version is missing", "version: 1")
 
     def _workspace(self, path: str) -> None:
@@ -117,11 +165,14 @@ class _DocumentReader:
         plan: str | None = None
         status = WorkspaceStatus.ACTIVE
         found: list[KeyEntry] = []
-        for name in self.events.members(path, _WORKSPACE):
+        for name in self.events.members(path, WORKSPACE):
             where = f"{path}.{name}"
             match name:
                 case "id":
-                    workspace_id = self._name(where, self._workspace_ids)
+                    workspace_id = self._id(where, self._workspace_ids)
+                    if workspace_id is not None and not is_new_id(workspace_id):
+                        message = f"the id {wrong_with_id(workspace_id)}; new ones can't hold it"
+                        self.events.warn(where, message, NEW_ID_WORDS)
                 case "plan":
                     plan = self._plan(where)
                 case "status":
@@ -144,11 +195,11 @@ class _DocumentReader:
         key_id: str | None = None
         key_hash: bytes | None = None
         entry = KeyEntry(key_id="", key_hash=b"", prefix="", workspace_id="", plan="")
-        for name in self.events.members(path, _KEY):
+        for name in self.events.members(path, KEY):
             where = f"{path}.{name}"
             match name:
                 case "id":
-                    key_id = self._name(where, self._key_ids)
+                    key_id = self._id(where, self._key_ids)
                 case "sha256":
                     key_hash = self._hash(where)
                 case "prefix":
@@ -177,30 +228,43 @@ class _DocumentReader:
             path, f"{' and '.join(absent)} missing or wrong in the entry that ends here"
         )
 
-    def _name(self, path: str, taken: set[str] | None) -> str | None:
-        value = self.events.text(path, NAME_EXPECTED)
+    def _id(self, path: str, taken: set[str]) -> str | None:
+        value = self.events.text(path, ID_WORDS)
         if value is None:
             return None
-        if NAME(value) is None:
-            self.events.fault(path, "not a name", NAME_EXPECTED)
+        if not is_id(value):
+            self.events.fault(path, f"not an id: it {wrong_with_id(value)}", ID_WORDS)
             return None
-        if taken is not None:
-            if value in taken:
-                self.events.fault(path, f"{value} is given twice", "an id of its own")
-            taken.add(value)
+        if value in taken:
+            self.events.fault(path, f"{value} is given twice", "an id of its own")
+        taken.add(value)
         return value
 
     def _plan(self, path: str) -> str | None:
-        plan, plans = self._name(path, None), self._plans
+        plan, plans = self._name(path), self._plans
         if plan is not None and plans is not None and plan not in plans:
             self.events.fault(path, *unknown_plan(plan, plans))
         return plan
+
+    def _name(self, path: str) -> str | None:
+        """Return a name of the pricing file."""
+        value = self.events.text(path, NAME_WORDS)
+        if value is not None and not is_name(value):
+            self.events.fault(path, f"not a name: it {wrong_with_name(value)}", NAME_WORDS)
+            return None
+        return value
+
+    def _feature(self, path: str) -> str | None:
+        name, features = self._name(path), self._features
+        if name is not None and features is not None and name not in features:
+            self.events.warn(path, f"no plan has the feature {name}", suggestion(name, features))
+        return name
 
     def _status(self, path: str) -> WorkspaceStatus:
         expected = f"one of {', '.join(_STATUSES)}"
         value = self.events.text(path, expected)
         if value is not None and value not in _STATUSES:
-            self.events.fault(path, "unknown status", expected)
+            self.events.fault(path, "unknown status", suggestion(value, _STATUSES))
         return _STATUSES.get(value or "", WorkspaceStatus.ACTIVE)
 
     def _hash(self, path: str) -> bytes | None:
@@ -221,15 +285,18 @@ class _DocumentReader:
         value = self.events.optional_text(path, _INSTANT)
         if value is None:
             return None
-        try:
-            instant = datetime.fromisoformat(value)
-            return (instant - _EPOCH) // timedelta(microseconds=1)
-        except (ValueError, TypeError):  # TypeError: it has no offset
+        if _INSTANT_FORM(value) is None:
             self.events.fault(path, "not an instant", _INSTANT)
             return None
+        try:
+            instant = datetime.fromisoformat(value.upper())
+        except ValueError:
+            self.events.fault(path, "names a day or a time that does not exist", _INSTANT)
+            return None
+        return (instant - _EPOCH) // timedelta(microseconds=1)
 
     def _texts(self, path: str) -> list[str]:
-        read = [self.events.text(item, "a name") for item in self.events.items(path)]
+        read = [self._feature(item) for item in self.events.items(path)]
         return [sys.intern(value) for value in read if value is not None]
 
     def _networks(self, path: str) -> tuple[IPv4Network | IPv6Network, ...]:

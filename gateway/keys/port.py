@@ -72,6 +72,13 @@ class KeyDirectory:
         """
         raise NotImplementedError
 
+    def is_refused(self) -> bool:
+        """Return whether what is on disk was refused, and what was read before is in force."""
+        return False
+
+    async def read_again(self) -> None:
+        """Read again what is on disk, if anything is, whatever its time says."""
+
     @abstractmethod
     async def start(self) -> None:
         """Load or connect, and begin to watch for changes."""
@@ -128,6 +135,15 @@ class Workspace:
     plan: str
     status: WorkspaceStatus
     created_at_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanUse:
+    """How many workspaces have a plan, and one of them."""
+
+    plan: str
+    workspaces: int
+    example: str
 
 
 @dataclass(frozen=True, slots=True)

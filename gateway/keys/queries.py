@@ -49,6 +49,17 @@ ENTRY: Final = (
 )
 """A key with its workspace, by hash: the look-up of the request path on a cache miss."""
 
+PLANS_IN_USE: Final = (
+    select(
+        workspaces.c.plan,
+        func.count().label("workspaces"),
+        func.min(workspaces.c.workspace_id).label("example"),
+    )
+    .group_by(workspaces.c.plan)
+    .order_by(workspaces.c.plan)
+)
+"""Which plans the price lists must have."""
+
 LATEST_CHANGE: Final = select(func.coalesce(func.max(key_changes.c.sequence), 0))
 """Where the change feed ends."""
 

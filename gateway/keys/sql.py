@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from ipaddress import ip_network
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import Connection, Engine, Row
 from sqlalchemy.exc import IntegrityError
 
@@ -28,10 +29,13 @@ from gateway.keys.port import (
     KeyDescription,
     KeyEntry,
     NewKey,
+    PlanUse,
     Workspace,
     WorkspaceStatus,
 )
+from gateway.rules.identifiers import ID_WORDS, is_id
 
+_log = structlog.get_logger("keys")
 _CODE: Final = "directory.unavailable"
 
 SqlRow = Row[Any]  # SQLAlchemy types rows by the statement's text, which mypy can't follow
@@ -54,6 +58,10 @@ class SqlKeyStore:
         with self._reading() as connection:
             row = connection.execute(queries.ENTRY, {"wanted_hash": key_hash}).one_or_none()
         if row is None or not is_same_hash(bytes(row.key_hash), key_hash):
+            return None
+        if not is_id(row.workspace_id):
+            # Written past the gateway: as the hash tag of counter keys it would cut them in two.
+            _log.error("keys.id_unusable", key_id=row.key_id, expected=ID_WORDS)
             return None
         return KeyEntry(
             key_id=row.key_id,
@@ -157,6 +165,12 @@ class SqlKeyStore:
         with self._reading() as connection:
             page = {"after": after, "row_limit": limit}
             return [_workspace(row) for row in connection.execute(queries.WORKSPACES_AFTER, page)]
+
+    def plans_in_use(self) -> tuple[PlanUse, ...]:
+        """Return the plans that workspaces have, suspended ones too."""
+        with self._reading() as connection:
+            found = connection.execute(queries.PLANS_IN_USE).all()
+        return tuple(PlanUse(row.plan, row.workspaces, row.example) for row in found)
 
     def create_key(self, key: NewKey) -> None:
         """Add a key; caches that remember it as unknown are told.

@@ -9,8 +9,9 @@ from collections.abc import Collection
 from typing import Final
 
 from gateway.errors import ConfigError, Fault, GatewayError
-from gateway.keys.document import NAME, NAME_EXPECTED, Keys, parse_workspaces, unknown_plan
+from gateway.keys.document import Keys, parse_workspaces, unknown_plan
 from gateway.keys.port import KeyEntry, Workspace
+from gateway.rules.identifiers import ID_WORDS, NAME_WORDS, is_id, is_name
 
 _HASH_DIGITS: Final = 64
 _ID_DIGITS: Final = 12
@@ -36,7 +37,10 @@ def value_of(variable: str) -> str:
 
 
 def parse_variable(
-    text: str, variable: str, plans: Collection[str] | None = None
+    text: str,
+    variable: str,
+    plans: Collection[str] | None = None,
+    warnings: list[Fault] | None = None,
 ) -> tuple[Keys, list[Workspace]]:
     """Return the keys and workspaces that a variable's value describes.
 
@@ -44,13 +48,14 @@ def parse_variable(
         text: The value.
         variable: Its name, for faults.
         plans: Which there are; None takes any.
+        warnings: What is allowed, but not for long, is added to them.
 
     Raises:
         ConfigError: with every fault.
     """
     file = f"${variable}"
     if _IS_DOCUMENT(text):
-        return parse_workspaces(text, file, plans)
+        return parse_workspaces(text, file, plans, warnings)
     keys = _parse_list(text, file, plans)
     found = {
         entry.workspace_id: Workspace(entry.workspace_id, entry.plan, entry.workspace_status, 0)
@@ -88,10 +93,12 @@ def _parse_item(item: str) -> KeyEntry | str:
     """Return the entry, or what is wrong."""
     parts = item.split(":")
     if len(parts) != 3:
-        return "not three parts"
+        return "not three parts between colons (an id with ':' can't stand here: write YAML)"
     workspace_id, plan, digits = parts
-    if NAME(workspace_id) is None or NAME(plan) is None:
-        return f"a name is not {NAME_EXPECTED}"
+    if not is_id(workspace_id):
+        return f"the workspace's id is not {ID_WORDS}"
+    if not is_name(plan):
+        return f"the plan's name is not {NAME_WORDS}"
     try:
         key_hash = bytes.fromhex(digits)
     except ValueError:

@@ -23,6 +23,8 @@ from yaml.events import (
 )
 
 from gateway.errors import ConfigError, Fault
+from gateway.keys.yaml_words import place_and_words
+from gateway.rules.identifiers import suggestion
 
 FAULTS_MAX: Final = 100
 """More are not read by anybody; a file of the wrong kind would have one per line."""
@@ -40,8 +42,10 @@ class YamlEvents:
 
     def __init__(self, text: str, file: str) -> None:
         self._file = file
+        self._text = text
         self._events: Iterator[Event] = yaml.parse(text, Loader=yaml.CSafeLoader)
         self._faults: list[Fault] = []
+        self.warnings: list[Fault] = []
         self._last: Event | None = None
         self._ahead: Event | None = None
 
@@ -72,11 +76,19 @@ class YamlEvents:
         Raises:
             ConfigError: there are too many already.
         """
-        mark = self._last.start_mark if self._last is not None else None
-        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-        self._faults.append(Fault(self._file, line, column, path, message, expected))
+        self._faults.append(self._placed(path, message, expected))
         if len(self._faults) >= FAULTS_MAX:
             raise ConfigError(self._faults)
+
+    def warn(self, path: str, message: str, expected: str = "") -> None:
+        """Note what is allowed, but not for long, at the place of the event that was read last."""
+        if len(self.warnings) < FAULTS_MAX:
+            self.warnings.append(self._placed(path, message, expected))
+
+    def _placed(self, path: str, message: str, expected: str) -> Fault:
+        mark = self._last.start_mark if self._last is not None else None
+        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+        return Fault(self._file, line, column, path, message, expected)
 
     def members(self, path: str, allowed: frozenset[str]) -> Iterator[str]:
         """Yield a mapping's keys; the caller reads each value before it asks for the next key."""
@@ -88,7 +100,7 @@ class YamlEvents:
             if name is None:
                 self.skip()
             elif name not in allowed:
-                self.fault(f"{path}.{name[:80]}", "unknown name", f"one of {_listed(allowed)}")
+                self._unknown(f"{path}.{name[:80]}", name, allowed)
                 self.skip()
             elif name in seen:
                 self.fault(f"{path}.{name}", "given twice")
@@ -136,6 +148,12 @@ class YamlEvents:
             if depth == 0:
                 return
 
+    def _unknown(self, path: str, name: str, allowed: frozenset[str]) -> None:
+        if name == "<<":
+            self.fault(path, "merge keys (<<) are not supported", "the keys themselves")
+        else:
+            self.fault(path, "this key is not known here", suggestion(name, allowed))
+
     def _begins(self, kind: type[Event], path: str, expected: str) -> bool:
         """Step into a node of this kind; report and skip any other."""
         event = self._peek()
@@ -165,13 +183,5 @@ class YamlEvents:
         assert isinstance(event, kind), event
 
     def _syntax_fault(self, error: yaml.YAMLError) -> None:
-        mark = getattr(error, "problem_mark", None)
-        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None)
-        self._faults.append(
-            Fault(self._file, line, column, "$", f"not YAML: {problem or 'unreadable'}")
-        )
-
-
-def _listed(names: frozenset[str]) -> str:
-    return ", ".join(sorted(names))
+        line, column, problem = place_and_words(self._text, error)
+        self._faults.append(Fault(self._file, line, column, "$", f"not YAML: {problem}"))

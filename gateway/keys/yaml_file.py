@@ -13,16 +13,21 @@ from typing import Final
 import structlog
 
 from gateway.errors import ConfigError, Fault, GatewayError
-from gateway.keys.document import Keys, parse_document
+from gateway.keys.document import KEYS_BYTES_MAX, Keys, read_workspaces
 from gateway.keys.format import is_same_hash
 from gateway.keys.port import KeyDirectory, KeyEntry
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import DirectoryStats
 
 POLL_SECONDS: Final = 0.4
-"""A change is taken by the second look that finds it: in force within a second. One ``stat`` each
-time; polling also sees the symlink swaps of a Kubernetes ConfigMap and network file systems, which
-notify nobody."""
+"""A change is taken by the second look that finds it: in force within a second. Polling also sees
+the symlink swaps of a Kubernetes ConfigMap and network file systems, which notify nobody."""
+SMALL_BYTES: Final = 256 * 1024
+"""A file of this size is read at every look: 0.2 ms, in a thread."""
+READ_EVERY_LOOKS: Final = 25
+"""A larger one is read when inode, time or size are others, and every 10 s whatever they are: who
+writes in place may put them back, and two writes within one tick of a coarse clock have one time.
+"""
 
 _log = structlog.get_logger("keys")
 
@@ -59,11 +64,16 @@ class YamlKeyDirectory(KeyDirectory):
         self._signature: Signature | None = None
         self._found = b""
         """Digest of what the last look read."""
-        self._digest = b""
-        """Of what is in force, or was refused."""
+        self._judged = b""
+        """Of what was put in force or refused last."""
+        self._in_force = b""
+        """Of what is in force."""
         self._unconfirmed = False
+        self._looks = 0
+        """Since the file was read."""
         self._refused = ""
-        """What the last look found wrong."""
+        """What is wrong with what is on disk."""
+        self._turn = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
 
     def known(self, key_hash: bytes) -> KeyEntry | None:
@@ -101,17 +111,37 @@ class YamlKeyDirectory(KeyDirectory):
             await asyncio.wait({self._watching})
             self._watching = None
 
-    async def reload_if_changed(self) -> bool:
-        """Read the file again if it is another one; a wrong one is reported and changes nothing."""
+    def is_refused(self) -> bool:
+        """Return whether what is on disk was refused, and what was read before is in force."""
+        return bool(self._refused)
+
+    async def read_again(self) -> None:
+        """Read the file, whatever its time says; what is new is in force with the next look."""
+        await self.reload_if_changed(must_read=True)
+
+    async def reload_if_changed(self, *, must_read: bool = False) -> bool:
+        """Put another content in force; a wrong one is reported and changes nothing.
+
+        Args:
+            must_read: Even if inode, time and size are the same.
+        """
+        async with self._turn:
+            return await self._look(must_read=must_read)
+
+    async def _look(self, *, must_read: bool) -> bool:
         try:
-            changed = await asyncio.to_thread(self._load_if_changed)
+            changed = await asyncio.to_thread(self._load_if_changed, must_read=must_read)
         except Exception as error:  # noqa: BLE001 - whatever it is: unwatched, keys stay valid
-            self._refuse(error.message if isinstance(error, GatewayError) else repr(error))
+            is_ours = isinstance(error, GatewayError)
+            self._refuse(str(error) if is_ours else type(error).__name__)
             return False
-        self._refused = ""
         if changed:
             self._stats.invalidations += 1
+            self._accept()
             _log.info("keys.file_loaded", file=str(self._path), keys=len(self._keys))
+        elif self._refused and self._found == self._in_force:
+            self._accept()
+            _log.info("keys.file_restored", file=str(self._path), keys=len(self._keys))
         return changed
 
     async def _watch(self) -> None:
@@ -124,19 +154,23 @@ class YamlKeyDirectory(KeyDirectory):
         if faults == self._refused:
             return
         self._refused = faults
+        self._stats.refused = 1
         self._stats.errors += 1
         _log.error("keys.file_refused", file=str(self._path), faults=faults)
 
-    def _load_if_changed(self) -> bool:
+    def _accept(self) -> None:
+        self._refused = ""
+        self._stats.refused = 0
+
+    def _load_if_changed(self, *, must_read: bool) -> bool:
         """Take what two looks found alike: somebody may be writing the file in place just now."""
         refused_by = self._refused_by
         if refused_by is not None and self._plans() != refused_by:  # its plans may be there now
-            self._digest, self._unconfirmed = b"", True
-        try:
-            if self._stat() == self._signature and not self._unconfirmed:
-                return False
-        except OSError as error:
-            raise _unreadable(self._path, error) from error
+            self._judged, self._unconfirmed = b"", True
+        self._looks += 1
+        is_due = must_read or self._unconfirmed or self._looks >= READ_EVERY_LOOKS
+        if not is_due and not self._is_small_or_another():
+            return False
         before = self._found
         content = self._read()
         return self._found == before and self._take(content)
@@ -146,38 +180,47 @@ class YamlKeyDirectory(KeyDirectory):
         try:
             # The signature is taken first: a write during the reading is seen by the next look.
             signature = self._stat()
-            content = self._path.read_bytes()
+            with self._path.open("rb") as file:
+                content = file.read(KEYS_BYTES_MAX + 1)
         except OSError as error:
+            self._signature, self._found = None, b""  # even the same file is read when it is back
             raise _unreadable(self._path, error) from error
+        if len(content) > KEYS_BYTES_MAX:
+            size = KEYS_BYTES_MAX // (1024 * 1024)
+            raise ConfigError([Fault(str(self._path), 1, 1, "$", f"larger than {size} MB")])
+        self._looks = 0
         found = hashlib.sha256(content).digest()
-        # A second write within one tick of the file system's clock would have the same signature:
-        # after each change the content is compared once more.
+        # After each change the content is compared once more: it may be written just now.
         self._unconfirmed = (signature, found) != (self._signature, self._found)
         self._signature, self._found = signature, found
         return content
 
     def _take(self, content: bytes) -> bool:
         """Put keys in force; False if they are."""
-        if self._found == self._digest:
+        if self._found == self._judged:
             return False
-        self._digest = self._found
+        self._judged = self._found
+        if self._found == self._in_force:
+            self._refused_by = None
+            return False
         plans = self._refused_by = self._plans()
-        self._keys = parse_document(_decoded(content, self._path), str(self._path), plans)
+        self._keys = read_workspaces(content, str(self._path), plans)[0]
         self._refused_by = None
+        self._in_force = self._found
         self._stats.cached = len(self._keys)
         return True
+
+    def _is_small_or_another(self) -> bool:
+        try:
+            found = self._stat()
+        except OSError as error:
+            self._signature, self._found = None, b""
+            raise _unreadable(self._path, error) from error
+        return found != self._signature or found[3] <= SMALL_BYTES
 
     def _stat(self) -> Signature:
         found = self._path.stat()
         return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _decoded(content: bytes, path: Path) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError([Fault(str(path), line, 1, "$", "not UTF-8 text")]) from error
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:

@@ -4,6 +4,7 @@ pydantic, YAML and JSON Schema take 17 MB and, at a reload, the interpreter from
 Source: docs/decisions/0009-configuration-in-a-child.md.
 """
 
+import errno
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from gateway.config.loaded import Loaded
 from gateway.config.snapshot import RouteCounters
 from gateway.config.transfer import Untransferable, json_bytes, json_value, restore
 from gateway.errors import ConfigError, Fault, GatewayError
+from gateway.process.clock import SystemClock
 
 ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_TOP_PAD_": "4194304"}
 """Otherwise glibc gives memory back to the kernel and soon asks for it again: 2 to 4 us of system
@@ -104,6 +106,7 @@ def load_in_child(
     overrides: Mapping[str, str],
     version: int = 1,
     counters: Mapping[str, RouteCounters] | None = None,
+    now_micro: int | None = None,
 ) -> Loaded:
     """Return the configuration of a route file. Blocking.
 
@@ -112,16 +115,25 @@ def load_in_child(
         overrides: Settings of the command line; they go through a pipe, since URLs hold passwords.
         version: Counts the configurations of a process.
         counters: By name: what routes of the former configuration counted, to go on with.
+        now_micro: The instant at which it is to serve; None takes the machine's clock.
 
     Raises:
         ConfigError: with every fault found.
         GatewayError: a file can't be read, or the child failed.
     """
-    return _answered(_read_in_child(path, overrides, version=version), counters)
+    text = _read_in_child(path, overrides, version=version, now_micro=now_micro)
+    return _answered(text, counters)
 
 
-def _read_in_child(path: Path, overrides: Mapping[str, str], *, version: int) -> bytes:
-    asked = {"path": str(path), "overrides": dict(overrides), "version": version}
+def _read_in_child(
+    path: Path, overrides: Mapping[str, str], *, version: int, now_micro: int | None = None
+) -> bytes:
+    asked = {
+        "path": str(path),
+        "overrides": dict(overrides),
+        "version": version,
+        "now_micro": SystemClock().now_micro() if now_micro is None else now_micro,
+    }
     try:
         child = subprocess.run(
             [sys.executable, "-m", "gateway.config"],
@@ -133,14 +145,45 @@ def _read_in_child(path: Path, overrides: Mapping[str, str], *, version: int) ->
     except (OSError, subprocess.SubprocessError) as error:
         raise GatewayError(
             "config.child_failed",
-            f"the configuration could not be read by a child process: {type(error).__name__}",
+            f"the configuration could not be read by a child process: {_reason(error)}",
             "see what it wrote to stderr; memory and process limits are the usual cause",
         ) from error
     return child.stdout
 
 
+def _reason(error: OSError | subprocess.SubprocessError) -> str:
+    """Return why there is no answer, with what the system says; never what the child was given."""
+    match error:
+        case subprocess.TimeoutExpired():
+            return f"no answer within {CHILD_SECONDS} s"
+        case subprocess.CalledProcessError() if error.returncode < 0:
+            return f"it was ended by signal {-error.returncode} ({_signal_name(-error.returncode)})"
+        case subprocess.CalledProcessError():
+            return f"it ended with exit code {error.returncode}"
+        case OSError():
+            named = errno.errorcode.get(error.errno or 0, type(error).__name__)
+            file = f": {error.filename}" if error.filename else ""
+            return f"{error.strerror or type(error).__name__} ({named}, errno {error.errno}){file}"
+        case _:
+            return type(error).__name__
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
 def _answered(text: bytes, counters: Mapping[str, RouteCounters] | None = None) -> Loaded:
-    told = json_value(text)
+    try:
+        told = json_value(text)
+    except ValueError as error:
+        raise GatewayError(
+            "config.child_failed",
+            "the child process that reads the configuration gave no whole answer",
+            "see what it wrote to stderr; memory and process limits are the usual cause",
+        ) from error
     if "faults" in told:
         raise ConfigError([Fault(**fault) for fault in told["faults"]])
     if "error" in told:

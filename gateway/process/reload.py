@@ -28,6 +28,12 @@ changed between the start and the first watch sent one to nobody. It costs a rea
 _log = structlog.get_logger("config")
 
 
+def log_warnings(loaded: Loaded) -> None:
+    """Name what a configuration allows and probably does not mean."""
+    for warning in loaded.warnings:
+        _log.warning("config.warning", warning=str(warning))
+
+
 class Reloader:
     """Watches the files of a configuration.
 
@@ -36,6 +42,8 @@ class Reloader:
         overrides: Command line settings, applied again.
         swap: Puts a snapshot in force.
         stats: Counted up.
+        compare: Looks whether a configuration turns the API off for workspaces of a database;
+            blocking. Raises ``GatewayError``: it does, or that can't be known now.
     """
 
     def __init__(
@@ -44,12 +52,14 @@ class Reloader:
         overrides: Mapping[str, str],
         swap: Callable[[Snapshot], None],
         stats: WorkerStats,
+        compare: Callable[[Loaded], None] = lambda _loaded: None,
     ) -> None:
         self._started_with = loaded
         self._loaded = loaded
         self._overrides = overrides
         self._swap = swap
         self._stats = stats
+        self._compare = compare
         self._stop = asyncio.Event()
         self._turn = asyncio.Lock()
         self._seen = loaded.snapshot.source_digest
@@ -113,6 +123,16 @@ class Reloader:
     async def _digest(self) -> str:
         return digest(await asyncio.to_thread(read_all, self._loaded.files))
 
+    @property
+    def loaded(self) -> Loaded:
+        """What is in force."""
+        return self._loaded
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether what is on disk is not what is in force, because it was refused."""
+        return self._refused is not None
+
     def close(self) -> None:
         """Stop watching."""
         self._stop.set()
@@ -126,7 +146,7 @@ class Reloader:
         async with self._turn:
             self._seen = await self._digest()
             if self._seen == self._loaded.snapshot.source_digest:
-                self._refused = None
+                self._accept_what_is_in_force()
                 return False
             version = self._loaded.snapshot.version + 1
             path = self._loaded.files[0]
@@ -134,11 +154,13 @@ class Reloader:
                 loaded = await asyncio.to_thread(
                     load_in_child, path, self._overrides, version, self._counters()
                 )
+                await asyncio.to_thread(self._compare, loaded)
             except GatewayError as error:
                 self._refuse(error.message, is_retry=is_retry)
                 return False
             self._seen = loaded.snapshot.source_digest
             if self._seen == self._loaded.snapshot.source_digest:
+                self._accept_what_is_in_force()
                 return False
             try:
                 self._swap(loaded.snapshot)
@@ -147,9 +169,11 @@ class Reloader:
                 return False
             self._loaded = loaded
             self._refused = None
+            self._stats.reload_refused = 0
             self._tell_restart_needed()
             self._stats.reloads += 1
             _log.info("config.reloaded", version=version, routes=len(loaded.snapshot.routes))
+            log_warnings(loaded)
             return True
 
     def _refuse(self, message: str, *, is_retry: bool) -> None:
@@ -158,6 +182,14 @@ class Reloader:
             self._stats.reload_errors += 1
             _log.error("config.reload_refused", faults=faults)
         self._refused = faults
+        self._stats.reload_refused = 1
+
+    def _accept_what_is_in_force(self) -> None:
+        """Note that the files are again what is in force: an alert on the refusal is over."""
+        if self._refused is not None:
+            self._refused = None
+            self._stats.reload_refused = 0
+            _log.info("config.restored", version=self._loaded.snapshot.version)
 
     def _counters(self) -> dict[str, RouteCounters]:
         """Return what routes counted so far: whoever reads metrics knows a route by its name."""

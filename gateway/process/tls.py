@@ -14,15 +14,15 @@ import structlog
 
 from gateway.config.listener_tls import UnusableTlsFile, listener_context
 from gateway.config.loaded import ListenerTls
+from gateway.config.sources import digest, read_bounded
 from gateway.errors import GatewayError
+from gateway.telemetry.metrics import WorkerStats
 
 LOOK_SECONDS: Final = 5.0
 """Between two looks at the files: certificates are renewed days before they end."""
 _OTHERS: Final = 0o077
 
 _log = structlog.get_logger("tls")
-
-Signature = tuple[tuple[int, int, int], ...]
 
 
 class ListenerCertificate:
@@ -31,14 +31,20 @@ class ListenerCertificate:
     A handshake begins with ``context`` and goes on with one of its own for each renewal: a context
     that is given another pair keeps the old one for clients that ask for the old kind of key.
 
+    Args:
+        files: Certificate, key, and the authorities of clients.
+        stats: Counted up.
+
     Raises:
         GatewayError: ``tls.unusable``; the files can't be read or don't fit together.
     """
 
-    def __init__(self, files: ListenerTls) -> None:
+    def __init__(self, files: ListenerTls, stats: WorkerStats | None = None) -> None:
         self._files = files
+        self._stats = stats or WorkerStats()
+        self._in_force = self._digest()
         self._refused = ""
-        self._signature = self._look()
+        """Why what is on disk is not in force."""
         self.context = self._newest = self._made()
         self.context.sni_callback = self._choose
         if files.key.stat().st_mode & _OTHERS:
@@ -51,21 +57,42 @@ class ListenerCertificate:
             await asyncio.to_thread(self.renew)
 
     def renew(self) -> bool:
-        """Put changed files in force; return whether it did. Blocking."""
+        """Put changed files in force; return whether it did. Blocking.
+
+        Each look reads them: they are small, and inode, time and size may be the same.
+        """
+        file = str(self._files.certificate)
         try:
-            signature = self._look()
-            if signature == self._signature:
+            found = self._digest()
+            if found == self._in_force:
+                if self._refused:
+                    self._accept()
+                    _log.info("tls.certificate_restored", file=file)
                 return False
-            self._newest = self._made()
+            made = self._made()  # of what is there now: if that is another, the next look sees it
         except GatewayError as error:
-            if error.message != self._refused:  # it is looked at every few seconds
-                _log.error("tls.certificate_refused", reason=error.message)
-            self._refused = error.message
+            self._refuse(error.message)
             return False
-        self._refused = ""
-        self._signature = signature
-        _log.info("tls.certificate_renewed", file=str(self._files.certificate))
+        self._newest, self._in_force = made, found
+        self._accept()
+        _log.info("tls.certificate_renewed", file=file)
         return True
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether what is on disk can't be used, and the pair before it is in force."""
+        return bool(self._refused)
+
+    def _accept(self) -> None:
+        self._refused = ""
+        self._stats.certificate_refused = 0
+
+    def _refuse(self, reason: str) -> None:
+        """Name what is wrong once: it is tried again at each look."""
+        if reason != self._refused:
+            self._refused = reason
+            self._stats.certificate_refused = 1
+            _log.error("tls.certificate_refused", reason=reason)
 
     def _choose(
         self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
@@ -73,18 +100,19 @@ class ListenerCertificate:
         """Go on with the newest files; OpenSSL calls this with and without a server name."""
         handshake.context = self._newest
 
-    def _look(self) -> Signature:
-        """Return what tells a changed file; symbolic links are followed (Kubernetes swaps them)."""
+    def _digest(self) -> str:
+        """Return a digest of all files; symbolic links are followed (Kubernetes swaps them)."""
         files = self._files
-        try:
-            found = [
-                path.stat()
-                for path in (files.certificate, files.key, files.client_ca)
-                if path is not None
-            ]
-        except OSError as error:
-            raise _unusable(f"{error.filename} can't be used for TLS: {error.strerror}") from error
-        return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)
+        named = (files.certificate, files.key, files.client_ca)
+        found = {}
+        for path in named:
+            if path is not None:
+                try:
+                    found[str(path)] = read_bounded(path)
+                except GatewayError as error:
+                    reason = error.message.removeprefix(f"{path} ")
+                    raise _unusable(f"{path} can't be used for TLS: it {reason}") from error
+        return digest(found)
 
     def _made(self) -> ssl.SSLContext:
         try:

@@ -16,10 +16,10 @@ from gateway.counters.port import CounterStore
 from gateway.counters.redis import RedisCounterStore
 from gateway.counters.redis_connection import BreakerSettings
 from gateway.database.engine import ANSWER_SECONDS, create_engine_for, missing_file
-from gateway.database.revision import is_current
+from gateway.database.revision import is_current, is_made
 from gateway.errors import GatewayError
 from gateway.keys.cache import CachingKeyDirectory
-from gateway.keys.port import KeyDirectory, KeyRegistry
+from gateway.keys.port import KeyDirectory, KeyRegistry, PlanUse
 from gateway.keys.sql import SqlKeyStore
 from gateway.ledger.port import Ledger
 from gateway.ledger.sql import RUN_RETENTION_SECONDS, SqlLedger
@@ -132,6 +132,22 @@ def open_directory(
         text = value_of(variable)
         return EnvKeyDirectory.parse(text, variable=variable, stats=stats, plans=plans())
     return CachingKeyDirectory(_open_key_store(settings, clock), clock=clock, stats=stats)
+
+
+def plans_in_use(settings: Settings) -> tuple[PlanUse, ...]:
+    """Return the plans that a database's workspaces have. Blocking; makes and migrates nothing.
+
+    Raises:
+        GatewayError: it can't be asked.
+    """
+    keys = settings.keys
+    if keys.startswith((FILE_PREFIX, ENVIRONMENT_PREFIX)) or missing_file(keys) is not None:
+        return ()
+    engine = create_engine_for(keys, answer_seconds=LOOKUP_ANSWER_SECONDS)
+    try:
+        return SqlKeyStore(engine, SystemClock()).plans_in_use() if is_made(engine) else ()
+    finally:
+        engine.dispose()
 
 
 def _open_key_store(settings: Settings, clock: Clock) -> SqlKeyStore:

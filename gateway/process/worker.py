@@ -16,7 +16,6 @@ from aiohttp import web
 
 from gateway import compiled
 from gateway.admin.app import start_admin
-from gateway.clock import Clock
 from gateway.config.loaded import Loaded, Settings
 from gateway.config.snapshot import FailurePolicy, Snapshot
 from gateway.counters.port import CounterStore
@@ -40,10 +39,12 @@ from gateway.process.draining import (
     is_awaited,
     is_busy,
 )
+from gateway.process.files import FilesOnDisk
 from gateway.process.huge_pages import keep_joined
 from gateway.process.open_files import clients_max, raise_bound
+from gateway.process.plans import Comparison, PlansInForce
 from gateway.process.recovery import rebuild_memory
-from gateway.process.reload import Reloader
+from gateway.process.reload import Reloader, log_warnings
 from gateway.process.sweep import date_line, sweep
 from gateway.process.tls import ListenerCertificate
 from gateway.process.tls_listener import TlsListener
@@ -88,10 +89,16 @@ class Worker:
     key_registry: KeyRegistry | None
     access_log: AccessLog
     certificate: ListenerCertificate | None
+    comparison: Comparison
     server: asyncio.Server | TlsListener | None = None
     admin: web.AppRunner | None = None
     background: list[asyncio.Task[None]] = field(default_factory=list)
     journal_is_open: bool = False
+
+    @property
+    def files(self) -> FilesOnDisk:
+        """All files that are read again while it runs."""
+        return FilesOnDisk(self.reloader, self.directory, self.certificate)
 
 
 def run(loaded: Loaded, overrides: Mapping[str, str], courier: Courier) -> int:
@@ -130,6 +137,7 @@ async def _live(loaded: Loaded, overrides: Mapping[str, str], courier: Courier) 
         routes=len(worker.snapshot.routes),
         request_path="compiled" if compiled.is_used() else "sources",
     )
+    log_warnings(loaded)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
@@ -172,7 +180,7 @@ def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None 
     store = wiring.open_store(settings, clock, stats.store)
     ledger = wiring.open_ledger(settings)
     own_courier = courier or ThreadCourier(wiring.open_carrier(loaded))
-    plans = _PlansInForce(snapshot, clock)
+    plans, comparison = PlansInForce(snapshot, clock), Comparison(clock.now_micro)
     directory = wiring.open_directory(settings, clock, stats.directory, plans)
     journal = Journal(
         settings.data_dir / "journal",
@@ -199,6 +207,8 @@ def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None 
         ports.swap(new)
         plans.snapshot = new
 
+    reloader = Reloader(loaded, overrides, swap, stats.worker, comparison.refuse_unless_complete)
+    certificate = _certificate(settings, stats)
     return Worker(
         settings=settings,
         snapshot=snapshot,
@@ -210,25 +220,17 @@ def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None 
         journal=journal,
         corrections=Corrections(store, journal),
         shipper=_shipper(settings, journal, own_courier, stats),
-        reloader=Reloader(loaded, overrides, swap, stats.worker),
+        reloader=reloader,
+        comparison=comparison,
         key_use=key_use,
         key_registry=wiring.note_key_use(settings),
         access_log=access_log,
-        certificate=None if settings.tls is None else ListenerCertificate(settings.tls),
+        certificate=certificate,
     )
 
 
-class _PlansInForce:
-    """The plans of the prices in force, for keys that are written by hand."""
-
-    def __init__(self, snapshot: Snapshot, clock: Clock) -> None:
-        self.snapshot = snapshot
-        self._clock = clock
-
-    def __call__(self) -> frozenset[str] | None:
-        """Return them; None while no prices are in force."""
-        pricing = self.snapshot.pricing_at(self._clock.now_micro())
-        return None if pricing is None else frozenset(pricing.tiers)
+def _certificate(settings: Settings, stats: Stats) -> ListenerCertificate | None:
+    return None if settings.tls is None else ListenerCertificate(settings.tls, stats.worker)
 
 
 def _shipper(settings: Settings, journal: Journal, courier: Courier, stats: Stats) -> Shipper:
@@ -308,12 +310,16 @@ async def start(worker: Worker) -> None:
     else:
         worker.corrections.start(replay=True)
     await worker.directory.start()
+    is_compared = await worker.comparison.begin(worker.reloader.loaded)
     worker.shipper.start()
     worker.background += [
         spawn(sweep(worker.ports, worker.ports.clock), name="sweep"),
         spawn(worker.reloader.watch(), name="reload"),
         spawn(_write_key_use(worker), name="key-use"),
     ]
+    if not is_compared:
+        again = worker.comparison.repeat(lambda: worker.reloader.loaded)
+        worker.background.append(spawn(again, name="plans-in-use"))
     if worker.certificate is not None:
         worker.background.append(spawn(worker.certificate.watch(), name="tls"))
     worker.server = await _listen(worker)
@@ -363,6 +369,7 @@ async def _listen_admin(worker: Worker) -> web.AppRunner:
         lambda: readiness(worker),
         registry,
         lambda: measure(worker),
+        worker.files.notices,
     )
 
 
@@ -385,6 +392,8 @@ def readiness(worker: Worker) -> list[str]:
     all_closed = all(route.on_store_failure is FailurePolicy.CLOSED for route in routes)
     if all_closed and not worker.store.is_available:
         reasons.append("counter store away")
+    if worker.comparison.open_question:
+        reasons.append(worker.comparison.open_question)
     return reasons
 
 
@@ -415,7 +424,7 @@ def _on_signals(worker: Worker, stopping: asyncio.Event) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(
-        signal.SIGHUP, lambda: spawn(worker.reloader.reload(), name="reload-asked")
+        signal.SIGHUP, lambda: spawn(worker.files.read_again(), name="reload-asked")
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import Final, assert_never
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, reset_tzpath
 
 from gateway.rules.units import MICRO
 
@@ -50,6 +50,9 @@ class Period:
 
 NEVER_MICRO: Final = 4_102_444_800_000_000
 """2100-01-01: later than anything that is counted, small enough for every store's clock."""
+
+# Zones come from the tzdata package, which is locked: two machines must cut months alike.
+reset_tzpath(())
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE_MICRO: Final = timedelta(microseconds=1)

@@ -61,6 +61,7 @@ class DirectoryStats:
     errors: int = 0
     cached: int = 0
     feed_age_micro: int = 0
+    refused: int = 0
 
 
 @dataclass(slots=True)
@@ -79,6 +80,8 @@ class WorkerStats:
     unrouted_refused: dict[str, int] = field(default_factory=dict)
     reloads: int = 0
     reload_errors: int = 0
+    reload_refused: int = 0
+    certificate_refused: int = 0
     config_version: int = 0
     overage_entered: int = 0
     access_log_dropped: int = 0

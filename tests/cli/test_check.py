@@ -115,11 +115,11 @@ def test_keys_in_a_variable_are_checked_as_well(
 
 
 @pytest.mark.parametrize("place", ["file:keys.yaml", "env:GATEWAY_TEST_KEYS"])
-@pytest.mark.parametrize(("plan", "code"), [("STARTER", 0), ("BASIC", 1)])
-def test_plans_are_those_of_the_prices_in_force(
-    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch, place: str, plan: str, code: int
+@pytest.mark.parametrize("plan", ["STARTER", "BASIC"])
+def test_plans_are_those_of_the_prices_in_force_and_to_come(
+    desk: OperatorDesk, monkeypatch: pytest.MonkeyPatch, place: str, plan: str
 ) -> None:
-    """A3: prices that begin later are no reason to refuse what works today, but one to warn."""
+    """A3: a plan that later prices lack would lock its workspaces out when they begin."""
 
     def later(document: Document) -> None:
         text = json.dumps(document).replace("STARTER", "BASIC")
@@ -136,9 +136,10 @@ def test_plans_are_those_of_the_prices_in_force(
         f"version: 1\nworkspaces:\n  - {{id: acme, plan: {plan}}}\n"
     )
 
-    told = desk.run("check", "--keys", place, expect=code) + desk.told
+    told = desk.run("check", "--keys", place, expect=1) + desk.told
 
-    assert ("no plan is called STARTER in 2098-01-01.v9.9.9" in told) is (plan == "STARTER")
+    later = "the plan STARTER is missing in 2098-01-01.v9.9.9, in force from 2098-01-01T00:00:00Z"
+    assert (later in told) is (plan == "STARTER")
     assert ("no plan is called BASIC" in told) is (plan == "BASIC")
 
 
@@ -150,7 +151,6 @@ def test_a_key_that_can_not_be_accepted_is_named(desk: OperatorDesk) -> None:
     )
 
     assert ", 1 keys: no faults" in desk.run("check", "--keys", "file:keys.yaml")
-    assert desk.told.startswith("warning: ")
     assert "key 'old' was made elsewhere" in desk.told
     assert digest not in desk.told
 
@@ -177,9 +177,54 @@ def test_a_password_in_the_route_file_is_warned_of_and_not_repeated(desk: Operat
 
     assert "no faults" in desk.run("check")
     line = routes.count("\n") + 1
-    assert desk.told.startswith(f"warning: {desk.config}:{line}: a password is written out")
+    assert f"warning: {desk.config}:{line}:1: (file): a password is written out" in desk.told
     assert "hunter2" not in desk.told
 
     desk.config.write_text(routes)
     desk.run("check")
-    assert desk.told == ""
+    assert "a password is written out" not in desk.told
+
+
+def test_every_file_tells_its_faults_in_one_run(desk: OperatorDesk) -> None:
+    """No broken file hides what is wrong with the others, not even one that is no YAML."""
+    (desk.folder / "bad.json").write_text('{"pricing_version": 1}')
+    (desk.folder / "keys.yaml").write_text("version: 2\n")
+    desk.config.write_text(
+        "version: [\npricing:\n  - bad.json\nkeys: file:keys.yaml\n"
+        "tls_certificate: gone.pem\ntls_key: gone.key\n"
+    )
+
+    found = desk.json("check", expect=1)["faults"]
+
+    told = {(Path(fault["file"]).name, fault["path"]) for fault in found}
+    assert ("gateway.yaml", "(file)") in told
+    assert ("gateway.yaml", "tls_certificate") in told
+    assert ("bad.json", "pricing_version") in told
+    assert ("keys.yaml", "$.version") in told
+
+
+def test_warnings_are_told_to_people_and_programs(desk: OperatorDesk) -> None:
+    assert "warning: " in (desk.run("check") and desk.told)
+    found = desk.json("check")
+
+    assert found["valid"]
+    assert any("not enforced" in warning["message"] for warning in found["warnings"])
+
+
+def test_plans_in_use_are_asked_of_the_database(desk: OperatorDesk) -> None:
+    desk.run("workspaces", "create", "acme", "--plan", "STARTER")
+    desk.run("check")
+
+    def without(document: Document) -> None:
+        document["tiers"] = [tier for tier in document["tiers"] if tier["tier"] != "STARTER"]
+
+    write_pricing(desk.folder / "pricing.json", without)
+    desk.run("check", expect=1)
+    assert "tiers: the plan STARTER is missing" in desk.told
+    assert "in use by the workspace acme" in desk.told
+
+
+def test_a_database_that_is_away_is_a_warning(desk: OperatorDesk) -> None:
+    found = desk.json("check", "--keys", "postgresql://127.0.0.1:1/gone")
+
+    assert any("the plans in use are not compared" in w["message"] for w in found["warnings"])

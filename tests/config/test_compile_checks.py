@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.compile_checks import any_of
 from gateway.config.settings import load
 from gateway.config.snapshot import Snapshot
+from gateway.rules.identifiers import one_of
 from tests.support.pricing_files import write_pricing
 
 HEAD = """\
@@ -84,6 +84,6 @@ def test_limits_that_can_apply_are_let_pass(tmp_path: Path, more: str) -> None:
 
 
 def test_names_are_told_in_order_and_not_without_end() -> None:
-    assert any_of(["b", "a"]) == "one of a, b"
-    assert any_of([]) == ""
-    assert any_of(str(n) for n in range(10, 99)).count(",") == 11
+    assert one_of(["b", "a"]) == "one of a, b"
+    assert one_of([]) == ""
+    assert one_of([str(n) for n in range(10, 99)]).count(",") == 12

@@ -8,11 +8,14 @@ import pytest
 from gateway.config.__main__ import answer
 from gateway.config.transfer import restore
 
+NOW_MICRO = 1_796_000_000_000_000
 ROOT = Path(__file__).parents[2]
 
 
 def asked(path: Path, **overrides: str) -> bytes:
-    return orjson.dumps({"path": str(path), "overrides": overrides, "version": 3})
+    return orjson.dumps(
+        {"path": str(path), "overrides": overrides, "version": 3, "now_micro": NOW_MICRO}
+    )
 
 
 def test_a_configuration_comes_with_version_and_overrides() -> None:
@@ -52,4 +55,29 @@ def test_a_file_that_is_not_there_is_an_error_and_no_fault(tmp_path: Path) -> No
     code, message, hint = told["error"]
     assert "gone.yaml" in message
     assert code
+    assert hint
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device", "/tmp/x"),
+         "No space left on device (ENOSPC, errno 28): /tmp/x, at "),
+        (ValueError("postgresql://u:hunter2@h"), "could not be read: ValueError, at "),
+        (MemoryError(), "could not be read: MemoryError, at "),
+    ],
+)  # fmt: skip
+def test_what_nobody_expects_is_told_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, told: str
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("gateway.config.__main__.load", fails)
+
+    code, message, hint = orjson.loads(answer(asked(tmp_path / "g.yaml")))["error"]
+
+    assert code == "config.child_failed"
+    assert told in message
+    assert "hunter2" not in message
     assert hint

@@ -8,10 +8,9 @@ import pytest
 
 from gateway.config import settings as settings_module
 from gateway.config.loaded import ListenerTls, Loaded
-from gateway.config.pricing import load_pricings
+from gateway.config.pricing import PriceLists, read_pricings
 from gateway.config.settings import load
 from gateway.errors import ConfigError, GatewayError
-from gateway.rules.plan import Pricing
 from tests.support.redis_tls import make_certificate
 
 ROOT = Path(__file__).parents[2]
@@ -192,11 +191,11 @@ def test_change_while_the_files_are_read_is_not_missed(
     """The digest is of what was there before the prices were compiled, never of what came after."""
     before = loaded(tmp_path, GOOD).snapshot.source_digest
 
-    def late(paths: Sequence[Path]) -> tuple[Pricing, ...]:
+    def late(paths: Sequence[Path]) -> PriceLists:
         paths[0].write_bytes(paths[0].read_bytes() + b"\n")
-        return load_pricings(paths)
+        return read_pricings(paths)
 
-    monkeypatch.setattr(settings_module, "load_pricings", late)
+    monkeypatch.setattr(settings_module, "read_pricings", late)
     assert loaded(tmp_path, GOOD).snapshot.source_digest == before
 
 
@@ -243,10 +242,10 @@ ROUTE = "routes:\n  - name: one\n    match: {methods: [GET], path: /one}\n    up
         ("version: 1", "version: 1\nledger: mysql://h", "names no database"),
         ("version: 1", "version: 1\nkeys: nowhere", "names no database"),
         ("version: 1", "version: 1\ntrusted_proxies: [ten]", "trusted_proxies[0]"),
-        ("version: 1", "version: 1\ndrain: 5", "expected a duration"),
-        ("version: 1", "version: 1\nlimits: {head_time: 0s}", "limits.head_time: expected a"),
-        ("version: 1", "version: 1\nlimits: {body_idle: 0s}", "limits.body_idle: expected a"),
-        ("version: 1", "version: 1\nlimits: {keep_alive: 0s}", "limits.keep_alive: expected a"),
+        ("version: 1", "version: 1\ndrain: 5", "5 can't stand here (a duration"),
+        ("version: 1", "version: 1\nlimits: {head_time: 0s}", "limits.head_time: '0s' can't"),
+        ("version: 1", "version: 1\nlimits: {body_idle: 0s}", "limits.body_idle: '0s' can't"),
+        ("version: 1", "version: 1\nlimits: {keep_alive: 0s}", "limits.keep_alive: '0s' can't"),
         ("upstream: app", "upstream: app\n    max_body: 999999999999GiB", "a size of at most"),
         ("version: 1", "version: 1\ncounters: ${NOT_SET}", "NOT_SET is not set"),
         (ROUTE, ROUTE + ROUTE.removeprefix("routes:\n"), "two routes are called one"),
@@ -286,7 +285,8 @@ def test_mistakes_of_settings_routes_and_prices_are_told_together(tmp_path: Path
 
     with pytest.raises(ConfigError) as caught:
         loaded(tmp_path, broken.replace("pricing.json", "gone.json"))
-    assert [fault.path for fault in caught.value.faults] == ["listen", "$"]
+    paths = [fault.path for fault in caught.value.faults]
+    assert paths == ["routes[0].upstream", "listen", "$"]
 
 
 def test_what_can_not_be_read_is_told(tmp_path: Path) -> None:

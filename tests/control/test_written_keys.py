@@ -8,7 +8,6 @@ from gateway.control.keys import KeyRequest, prepare_key
 from gateway.control.written_keys import (
     entry_text,
     foreign_warnings,
-    plan_faults,
     read_variable,
     read_written,
 )
@@ -51,14 +50,6 @@ def test_a_variable_that_is_not_set_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
     with pytest.raises(GatewayError, match="not set"):
         read_variable("KEYS")
-
-
-def test_a_plan_that_nobody_sells_is_found(path: Path) -> None:
-    faults = plan_faults(read_written(path)[1], pricing(), str(path))
-
-    assert [(fault.path, fault.message) for fault in faults] == [
-        ("workspaces[globex].plan", "no plan is called GOLD")
-    ]
 
 
 @pytest.mark.parametrize("content", [None, b"\xff", b"version: 2\n"])

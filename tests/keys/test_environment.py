@@ -47,7 +47,7 @@ async def test_hits_and_unknown_keys_are_counted() -> None:
         ("acme:STARTER", "three parts"),
         ("acme:STARTER:egw_live_secretsecretsecret", "not a SHA-256"),
         ("acme:STARTER:abcd", "not a SHA-256"),
-        (f"a{{b}}:STARTER:{TWO.hex()}", "a name is not"),
+        (f"a{{b}}:STARTER:{TWO.hex()}", "the workspace's id is not"),
         (f"acme:STARTER:{ONE.hex()}", "given twice"),
         (f"acme:GROWTH:{TWO.hex()}", "another plan"),
     ],

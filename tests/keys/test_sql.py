@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine, select, text
+from structlog.testing import capture_logs
 
 from gateway.database.engine import create_engine_for
 from gateway.database.tables import key_changes
@@ -13,7 +14,7 @@ from gateway.errors import DirectoryUnavailable, GatewayError
 from gateway.keys import queries
 from gateway.keys.cache import CachingKeyDirectory
 from gateway.keys.format import generate
-from gateway.keys.port import NewKey, Workspace, WorkspaceStatus
+from gateway.keys.port import NewKey, PlanUse, Workspace, WorkspaceStatus
 from gateway.keys.sql import SqlKeyStore
 from gateway.rules.access import key_refusal
 from gateway.rules.units import MICRO
@@ -249,3 +250,35 @@ def test_a_database_that_is_away_is_a_directory_unavailable() -> None:
         store.load(b"\0" * 32)
     with pytest.raises(DirectoryUnavailable):
         store.feed_end()
+
+
+def test_an_id_that_was_written_past_the_gateway_is_no_hash_tag(
+    store: SqlKeyStore, database: Engine
+) -> None:
+    """A brace in it would cut the tag of its counters' keys in two."""
+    store.create_workspace(Workspace("good", "P", WorkspaceStatus.ACTIVE, created_at_micro=1))
+    key = add_key(store, "good")
+    with database.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO workspaces (workspace_id, plan, status, created_at_micro) "
+            "VALUES ('ac}me', 'P', 'active', 0)"
+        )
+        connection.exec_driver_sql("UPDATE api_keys SET workspace_id = 'ac}me'")
+
+    with capture_logs() as lines:
+        assert store.load(key.key_hash) is None
+    assert [line["event"] for line in lines] == ["keys.id_unusable"]
+
+
+def test_plans_in_use_are_counted(store: SqlKeyStore) -> None:
+    assert store.plans_in_use() == (PlanUse("STARTER", 1, "acme"),)
+    for name, plan, status in (
+        ("b", "PRO", WorkspaceStatus.ACTIVE),
+        ("a", "PRO", WorkspaceStatus.SUSPENDED),
+        ("c", "FREE", WorkspaceStatus.ACTIVE),
+    ):
+        store.create_workspace(Workspace(name, plan, status, created_at_micro=1))
+
+    assert store.plans_in_use() == (
+        PlanUse("FREE", 1, "c"), PlanUse("PRO", 2, "a"), PlanUse("STARTER", 1, "acme"),
+    )  # fmt: skip

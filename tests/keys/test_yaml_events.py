@@ -36,7 +36,7 @@ def test_what_follows_a_wrong_node_is_read_on() -> None:
     assert read == [None, "fine"]
     assert [str(fault) for fault in caught.value.faults] == [
         "f.yaml:1:4: $.a: wrong kind (text)",
-        "f.yaml:2:1: $.c: unknown name (one of a, b)",
+        "f.yaml:2:1: $.c: this key is not known here (one of a, b)",
     ]
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.errors import ConfigError
-from gateway.keys.yaml_file import YamlKeyDirectory
+from gateway.keys.yaml_file import READ_EVERY_LOOKS, SMALL_BYTES, YamlKeyDirectory
 from gateway.telemetry.metrics import DirectoryStats
 
 ONE = hashlib.sha256(b"one").digest()
@@ -188,3 +189,71 @@ async def test_the_watch_outlives_whatever_goes_wrong(
     async with asyncio.timeout(5):
         while await directory.find(TWO) is None:
             await asyncio.sleep(0)
+
+
+def written_in_place(file: Path, text: str) -> None:
+    """Write as many bytes into the same inode, and put its time back."""
+    before = file.stat()
+    with file.open("r+") as same:
+        same.write(text)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = file.stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (
+        before.st_ino, before.st_size, before.st_mtime_ns,
+    )  # fmt: skip
+
+
+async def test_a_write_that_leaves_no_trace_but_its_content_is_seen(
+    directory: YamlKeyDirectory, tmp_path: Path
+) -> None:
+    written_in_place(tmp_path / "keys.yaml", document(TWO))
+
+    assert await look_twice(directory)
+    assert await directory.find(TWO) is not None
+
+
+async def test_a_large_file_is_read_now_and_then_and_when_asked(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    filling = "#" * SMALL_BYTES + "\n"
+    file.write_text(document(ONE) + filling)
+    directory = YamlKeyDirectory(file, stats=DirectoryStats())
+    await directory.start()
+    assert not await look_twice(directory)
+
+    written_in_place(file, document(TWO) + filling)
+    looks = 0
+    while not await directory.reload_if_changed():
+        looks += 1
+        assert looks <= READ_EVERY_LOOKS
+    assert looks > 1
+
+    assert not await look_twice(directory)
+    written_in_place(file, document(THREE) + filling)
+    await directory.read_again()
+    assert await directory.reload_if_changed()
+    assert await directory.find(THREE) is not None
+    await directory.close()
+
+
+async def test_what_is_in_force_again_after_a_mistake_is_told(
+    directory: YamlKeyDirectory, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.yaml"
+    good = file.read_bytes()
+    with capture_logs() as lines:
+        for wrong in (b"version: [", b"version: 2\n", None):
+            if wrong is None:
+                file.unlink()
+            else:
+                file.write_bytes(wrong)
+            for _ in range(3):
+                assert not await directory.reload_if_changed()
+            assert directory.is_refused()
+            assert directory._stats.refused == 1
+            file.write_bytes(good)
+            for _ in range(3):
+                assert not await directory.reload_if_changed()
+            assert not directory.is_refused()
+            assert directory._stats.refused == 0
+    assert [line["event"] for line in lines] == ["keys.file_refused", "keys.file_restored"] * 3
+    assert await directory.find(ONE) is not None

@@ -67,7 +67,7 @@ async def test_a_reload_is_refused_until_the_plan_is_there(
 
     (told,) = await look(directory, 4)
 
-    assert ":4:11: workspaces[0].plan: no plan is called GOLD (one of: FREE, STARTER)" in told
+    assert ":4:11: workspaces[0].plan: no plan is called GOLD (one of FREE, STARTER)" in told
     assert directory.known(ONE) is not None
 
     shop.plans = frozenset({"GOLD"})

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -70,3 +71,41 @@ def test_where_there_is_nothing_in_memory_a_temporary_file_does(
     with pytest.raises(GatewayError, match="No usable temporary directory") as caught:
         handed_file(b"{}")
     assert caught.value.code == "config.not_handed"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(12, "Cannot allocate memory"), "Cannot allocate memory (ENOMEM, errno 12)"),
+        (FileNotFoundError(2, "No such file or directory", "/gone/python"),
+         "No such file or directory (ENOENT, errno 2): /gone/python"),
+        (BlockingIOError(11, "Resource temporarily unavailable"), "(EAGAIN, errno 11)"),
+        (subprocess.CalledProcessError(-9, ["x", "secret"]), "ended by signal 9 (SIGKILL)"),
+        (subprocess.CalledProcessError(7, ["x", "secret"]), "it ended with exit code 7"),
+        (subprocess.TimeoutExpired(["x", "secret"], 120), "no answer within 120 s"),
+    ],
+)  # fmt: skip
+def test_a_child_that_can_not_run_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, told: str
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(subprocess, "run", fails)
+    with pytest.raises(GatewayError) as caught:
+        load_in_child(tmp_path / "g.yaml", {"ledger": "postgresql://u:secret@h/d"})
+
+    assert caught.value.code == "config.child_failed"
+    assert told in caught.value.message
+    assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize("answer", [b"", b'{"faults": ', b"Traceback"])
+def test_half_an_answer_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes
+) -> None:
+    done = subprocess.CompletedProcess([], 0, stdout=answer)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+
+    with pytest.raises(GatewayError, match="gave no whole answer"):
+        load_in_child(tmp_path / "g.yaml", {})

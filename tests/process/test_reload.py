@@ -1,6 +1,7 @@
 """A3: swapped whole or refused whole, ConfigMap swaps included."""
 
 import asyncio
+import os
 import shutil
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 from gateway.config.loaded import Loaded
 from gateway.config.settings import load
 from gateway.config.snapshot import Snapshot
+from gateway.errors import ConfigError, Fault, GatewayError
 from gateway.process.loading import load_in_child
 from gateway.process.reload import Reloader
 from gateway.telemetry.metrics import WorkerStats
@@ -263,3 +265,61 @@ async def test_config_map_swap_is_seen(tmp_path: Path) -> None:
         await asyncio.wait_for(watching, 10)
 
     assert box.names() == ["two"]
+
+
+async def test_what_is_on_disk_again_in_force_is_told(box: Box, tmp_path: Path) -> None:
+    """Otherwise an alert on the refusal would never clear."""
+    good = (tmp_path / "gateway.yaml").read_text()
+    (tmp_path / "gateway.yaml").write_text("version: [")
+    with capture_logs() as lines:
+        assert not await box.reloader.reload()
+        assert box.reloader.is_refused
+        assert box.stats.reload_refused == 1
+        (tmp_path / "gateway.yaml").write_text(good)
+        assert not await box.reloader.reload()
+        assert not await box.reloader.reload()
+
+    assert not box.reloader.is_refused
+    assert box.stats.reload_refused == 0
+    assert [line["event"] for line in lines] == ["config.reload_refused", "config.restored"]
+
+
+async def test_a_configuration_that_a_database_s_workspaces_miss_is_refused(
+    box: Box, tmp_path: Path
+) -> None:
+    def missed(_loaded: Loaded) -> None:
+        raise ConfigError([Fault("pricing.json", 1, 1, "tiers", "the plan P is missing")])
+
+    def away(_loaded: Loaded) -> None:
+        raise GatewayError("database.unavailable", "the database is away")
+
+    (tmp_path / "gateway.yaml").write_text(TEXT.replace("NAME", "b"))
+    for compare, told in ((missed, "the plan P is missing"), (away, "the database is away")):
+        box.reloader._compare = compare
+        with capture_logs() as lines:
+            assert not await box.reloader.reload()
+        assert told in str(lines)
+        assert box.snapshots == []
+
+    box.reloader._compare = lambda _: None
+    assert await box.reloader.reload()
+    assert box.stats.reload_refused == 0
+
+
+async def test_warnings_are_told_at_each_reload(box: Box, tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(TEXT.replace("NAME", "b"))
+    with capture_logs() as lines:
+        assert await box.reloader.reload()
+
+    assert "max_input_tokens" in str([line for line in lines if line["event"] == "config.warning"])
+
+
+async def test_files_go_by_content_and_not_by_their_times(box: Box, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    before = file.stat()
+    with file.open("r+") as same:
+        same.write(TEXT.replace("NAME", "b"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert await box.reloader.reload()
+    assert box.names() == ["b"]

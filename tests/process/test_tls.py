@@ -1,6 +1,7 @@
 """Certificates of the listener: whole pairs only, renewed without a restart."""
 
 import asyncio
+import os
 import shutil
 import ssl
 from pathlib import Path
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 from gateway.config.loaded import ListenerTls
 from gateway.errors import GatewayError
 from gateway.process.tls import LOOK_SECONDS, ListenerCertificate
+from gateway.telemetry.metrics import WorkerStats
 from tests.support.redis_tls import make_certificate
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
@@ -192,3 +194,58 @@ def test_only_what_is_safe_is_spoken(tmp_path: Path) -> None:
     assert context.verify_mode is ssl.CERT_NONE
     files = files_in(tmp_path, "b-", client_ca=make_certificate(tmp_path, "ca-")[1])
     assert ListenerCertificate(files).context.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_files_go_by_content_and_not_by_their_times(tmp_path: Path) -> None:
+    """Written in place, time put back: a renewal tool on a coarse clock, or `cp -p`."""
+    files = files_in(tmp_path)
+    served = ListenerCertificate(files)
+    newer = files_in(tmp_path, "new-")
+    for old, new in ((files.certificate, newer.certificate), (files.key, newer.key)):
+        before = old.stat()
+        with old.open("r+b") as file:
+            file.write(new.read_bytes())
+            file.truncate()
+        os.utime(old, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert old.stat().st_ino == before.st_ino
+
+    assert served.renew()
+    assert shown_by(served.context) == newer.certificate.read_text()
+
+
+def test_half_a_pair_is_told_once_and_its_return_as_well(tmp_path: Path) -> None:
+    files, stats = files_in(tmp_path), WorkerStats()
+    served = ListenerCertificate(files, stats)
+    old = files.certificate.read_bytes()
+    newer = files_in(tmp_path, "new-")
+    with capture_logs() as lines:
+        shutil.copy(newer.certificate, files.certificate)
+        for _ in range(3):
+            assert not served.renew()
+        assert served.is_refused
+        assert stats.certificate_refused == 1
+        files.certificate.write_bytes(old)
+        assert not served.renew()
+    assert (served.is_refused, stats.certificate_refused) == (False, 0)
+    assert [line["event"] for line in lines] == [
+        "tls.certificate_refused", "tls.certificate_restored",
+    ]  # fmt: skip
+
+
+def test_a_swapped_link_is_another_pair(tmp_path: Path) -> None:
+    """A secret of Kubernetes: the files themselves are never written."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        files_in(tmp_path / name)
+    names = [path.name for path in sorted((tmp_path / "one").glob("*.pem"))]
+    (tmp_path / "..data").symlink_to("one")
+    certificate = next(name for name in names if "cert" in name)
+    key = next(name for name in names if "key" in name)
+    served = ListenerCertificate(
+        ListenerTls(tmp_path / "..data" / certificate, tmp_path / "..data" / key, None)
+    )
+    (tmp_path / "..new").symlink_to("two")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+
+    assert served.renew()
+    assert shown_by(served.context) == (tmp_path / "two" / certificate).read_text()

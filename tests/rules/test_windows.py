@@ -181,8 +181,8 @@ def test_a_period_without_end_is_all_of_time() -> None:
         (  # 00:00 happens twice: the day begins with the first
             WindowKind.DAY,
             "America/Havana",
-            "2026-11-01T00:30:00-05:00",
-            ("2026-11-01", "2026-11-01T00:00:00-04:00", "2026-11-02T00:00:00-05:00"),
+            "2025-11-02T00:30:00-05:00",
+            ("2025-11-02", "2025-11-02T00:00:00-04:00", "2025-11-03T00:00:00-05:00"),
         ),
         (  # at 00:01 the clock went back to 23:01 of the former day
             WindowKind.DAY,
