@@ -50,6 +50,12 @@ class _NoClient(ClientSide):
     def start_tunnel(self, upstream: object, opening: object) -> None:
         raise BrokenRuleError(f"a tunnel began in a head: {upstream}, {opening}")
 
+    def break_off(self, *, by_reset: bool) -> None:
+        raise BrokenRuleError(f"an answer broke off in a head: {by_reset}")
+
+    def is_ending(self) -> bool:
+        return False
+
     def date_line(self) -> bytes:
         return b""
 
