@@ -53,7 +53,7 @@ def instant_micro(text: str) -> int:
     try:
         at = datetime.fromisoformat(text.upper())
     except ValueError as error:
-        raise ValueError(f"{text!r} names a day or a time that does not exist") from error
+        raise ValueError(f"{text!r} is not a date-time that exists") from error
     return (at - _EPOCH) // timedelta(microseconds=1)
 
 

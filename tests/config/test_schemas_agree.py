@@ -28,6 +28,7 @@ from gateway.keys.document import parse_document
 Path = tuple[str | int, ...]
 LOADER_ONLY = (
     "names a day or a time that does not exist",  # a pattern counts no days
+    "is not a date-time that exists",
     "more than six decimals",  # multipleOf is inexact where floats are
     "expected a size of at least",  # of a size with its unit
     "expected a size of at most",
