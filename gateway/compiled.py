@@ -34,6 +34,7 @@ MODULES: Final = (
     "gateway.http.hosts",
     "gateway.http.methods",
     "gateway.http.chunks",
+    "gateway.http.json_bodies",
     "gateway.http.paths",
     "gateway.http.problems",
     "gateway.http.ratelimit",

@@ -29,6 +29,7 @@ class RefusalCode(Enum):
     BODY_TOO_LARGE = "body_too_large"
     TARGET_TOO_LONG = "target_too_long"
     HEAD_TOO_LARGE = "head_too_large"
+    CONTENT_CODING_UNSUPPORTED = "content_coding_unsupported"
     EXPECTATION_FAILED = "expectation_failed"
     COST_INVALID = "cost_invalid"
     QUOTA_EXCEEDED = "quota_exceeded"

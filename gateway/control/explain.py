@@ -17,17 +17,12 @@ from gateway.control.explanation import Explanation, PolicyStanding, Step
 from gateway.control.workspaces import find_workspace
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.hosts import canonical_host
+from gateway.http.json_bodies import JsonBody, quantity_of, refuse_coded, require_charset
 from gateway.http.methods import REFUSED, ROUTED, method_refusal
 from gateway.http.paths import TARGET, AmbiguousPath, canonical, require_spelling
 from gateway.http.problems import describe, render
 from gateway.http.run_ids import checked_run_id, run_id_of_fields, run_id_of_json
-from gateway.http.usage import (
-    UnreadableQuantity,
-    at_pointer,
-    parse_json,
-    quantity_from_field,
-    quantity_from_json,
-)
+from gateway.http.usage import UnreadableValue, quantity_from_field
 from gateway.keys.port import KeyDescription, KeyRegistry, Workspace, WorkspaceStatus
 from gateway.rules.access import is_address_allowed, key_refusal, missing_features
 from gateway.rules.charge import Charge, ChargeTemplate, Counts, Entry
@@ -292,12 +287,12 @@ def _reserve(reading: CostReading, question: Question) -> int:
         if reading.source is CostSource.HEADER:
             values = question.values(reading.header)
             if len(values) > 1:
-                raise UnreadableQuantity("expected a single value")  # noqa: TRY301
+                raise UnreadableValue("expected a single value")  # noqa: TRY301
             quantity = quantity_from_field(values[0]) if values else None
         elif reading.source is CostSource.JSON:
-            member = at_pointer(_document(question), reading.pointer)
-            quantity = None if member is None else quantity_from_json(member)
-    except UnreadableQuantity as error:
+            member = _member(question, reading.pointer)
+            quantity = None if member is None else quantity_of(member)
+    except UnreadableValue as error:
         raise Refusal(RefusalCode.COST_INVALID, detail=f"Invalid {where}: {error}.") from error
     if quantity is None:
         quantity = reading.default_micro
@@ -306,13 +301,22 @@ def _reserve(reading: CostReading, question: Question) -> int:
     return quantity
 
 
-def _document(question: Question) -> object:
+def _member(question: Question, pointer: tuple[str, ...]) -> object | None:
+    """Return a member of the body, None if it is not there.
+
+    Raises:
+        Refusal: the body can't be read.
+        UnreadableValue: the member can't.
+    """
     if not question.body:
         return None
+    refuse_coded(question.values(b"content-encoding"))
     try:
-        return parse_json(question.body)
-    except UnreadableQuantity as error:
+        require_charset(question.values(b"content-type"), question.body)
+        document = JsonBody(question.body)
+    except UnreadableValue as error:
         raise Refusal(RefusalCode.COST_INVALID, detail=f"Invalid request: {error}.") from error
+    return document.at(pointer)
 
 
 def _read_run_id(route: Route, question: Question) -> str | None:
@@ -322,7 +326,11 @@ def _read_run_id(route: Route, question: Question) -> str | None:
     if reading.source is RunIdSource.HEADER:
         value = run_id_of_fields(question.values(reading.header))
     else:
-        value = run_id_of_json(at_pointer(_document(question), reading.pointer))
+        try:
+            value = run_id_of_json(_member(question, reading.pointer))
+        except UnreadableValue as error:
+            where = "/" + "/".join(reading.pointer)
+            raise Refusal(RefusalCode.BAD_REQUEST, detail=f"Invalid {where}: {error}.") from error
     return checked_run_id(value, required=reading.required)
 
 

@@ -26,6 +26,8 @@ REDUCED_CAPACITY: Final = (
 CONTENT_TYPE: Final = "application/problem+json"
 RETRY_SOON: Final = b"Retry-After: 1\r\n"
 """While a store is away: its breaker probes again about then."""
+ACCEPTED_CODINGS: Final = b"Accept-Encoding: identity\r\n"
+"""RFC 9110 12.5.3: what a request's body may be coded with."""
 
 _MINUTE: Final = 60
 
@@ -75,12 +77,8 @@ def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one e
     match code:
         case RefusalCode.BAD_REQUEST | RefusalCode.KEY_AMBIGUOUS | RefusalCode.COST_INVALID:
             return 400
-        case (
-            RefusalCode.KEY_MISSING
-            | RefusalCode.KEY_INVALID
-            | RefusalCode.KEY_REVOKED
-            | RefusalCode.KEY_EXPIRED
-        ):
+        case (RefusalCode.KEY_MISSING | RefusalCode.KEY_INVALID
+              | RefusalCode.KEY_REVOKED | RefusalCode.KEY_EXPIRED):  # fmt: skip
             return 401
         case RefusalCode.PAYMENT_REQUIRED:
             return 402
@@ -101,6 +99,8 @@ def status_of(code: RefusalCode) -> int:  # noqa: C901, PLR0911, PLR0912 - one e
             return 413
         case RefusalCode.TARGET_TOO_LONG:
             return 414
+        case RefusalCode.CONTENT_CODING_UNSUPPORTED:
+            return 415
         case RefusalCode.EXPECTATION_FAILED:
             return 417
         case RefusalCode.QUOTA_EXCEEDED | RefusalCode.TOO_MANY_TUNNELS:
@@ -151,6 +151,10 @@ TITLES: Final[dict[RefusalCode, tuple[str, str]]] = {
     RefusalCode.REQUEST_TIMEOUT: ("Request Timeout", "The request did not arrive in time."),
     RefusalCode.BODY_TOO_LARGE: ("Content Too Large", "The body is larger than this route takes."),
     RefusalCode.TARGET_TOO_LONG: ("URI Too Long", "The request target is too long."),
+    RefusalCode.CONTENT_CODING_UNSUPPORTED: (
+        "Unsupported Media Type",
+        "The body has to be sent without a content coding.",
+    ),
     RefusalCode.EXPECTATION_FAILED: ("Expectation Failed", "Only 100-continue can be expected."),
     RefusalCode.QUOTA_EXCEEDED: (
         "Request cannot be satisfied as assigned quota has been exceeded",
@@ -260,8 +264,8 @@ def render(
             extensions = _lacking(refusal, tier, tiers)
         case _:
             detail = refusal.facts.get("detail", detail)
-    if status == 401:
-        fields += _challenge(code)
+    if status in {401, 415}:
+        fields += ACCEPTED_CODINGS if status == 415 else _challenge(code)
     body = {
         "type": type_uri,
         "title": title,

@@ -8,19 +8,14 @@ from typing import Final, assert_never
 
 from gateway.config.snapshot import CostReading, CostSource, RunIdReading, RunIdSource
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.json_bodies import JsonBody, quantity_of, refuse_coded, require_charset
 from gateway.http.run_ids import (
     RUN_ID_BYTES_MAX,
     checked_run_id,
     run_id_of_fields,
     run_id_of_json,
 )
-from gateway.http.usage import (
-    UnreadableQuantity,
-    at_pointer,
-    parse_json,
-    quantity_from_field,
-    quantity_from_json,
-)
+from gateway.http.usage import UnreadableValue, quantity_from_field
 from gateway.proxy.active import RoutePlan
 from gateway.proxy.answer import Answer
 from gateway.proxy.exchange import Exchange
@@ -37,23 +32,40 @@ async def read_cost(plan: RoutePlan, exchange: Exchange, json_bytes_max: int) ->
         Refusal: the cost can't be read, or the body that holds it is too large.
         ClientGone: the body never came.
     """
-    document: object = None
+    document: JsonBody | None = None
     if any(cost.reserve.source is CostSource.JSON for cost in plan.route.cost):
-        body = await exchange.read_body(json_bytes_max)
-        document = _document(body)
+        document = await _body(exchange, json_bytes_max)
     return {
         cost.meter: _reserve(cost.reserve, exchange.special, document) for cost in plan.route.cost
     }
 
 
-def _document(body: bytes) -> object:
+async def _body(exchange: Exchange, json_bytes_max: int) -> JsonBody | None:
+    """Return the JSON body, None if there is no body.
+
+    Raises:
+        Refusal: it can't be read, or is too large.
+        ClientGone: it never came.
+    """
+    if exchange.has_body:
+        refuse_coded(_values(exchange, b"content-encoding"))
+    raw = await exchange.read_body(json_bytes_max)
+    if not raw:
+        return None
     try:
-        return parse_json(body) if body else None
-    except UnreadableQuantity as error:
+        require_charset(_values(exchange, b"content-type"), raw)
+        return JsonBody(raw)
+    except UnreadableValue as error:
         raise Refusal(RefusalCode.COST_INVALID, detail=f"Invalid request: {error}.") from error
 
 
-def _reserve(reading: CostReading, special: Mapping[bytes, list[bytes]], document: object) -> int:
+def _values(exchange: Exchange, name: bytes) -> list[bytes]:
+    return [field.value for field in exchange.fields if field.key == name]
+
+
+def _reserve(
+    reading: CostReading, special: Mapping[bytes, list[bytes]], document: JsonBody | None
+) -> int:
     try:
         match reading.source:
             case CostSource.STATIC:
@@ -61,14 +73,14 @@ def _reserve(reading: CostReading, special: Mapping[bytes, list[bytes]], documen
             case CostSource.HEADER:
                 values = special.get(reading.header, [])
                 if len(values) > 1:
-                    raise UnreadableQuantity("expected a single value")  # noqa: TRY301
+                    raise UnreadableValue("expected a single value")  # noqa: TRY301
                 found = quantity_from_field(values[0]) if values else None
             case CostSource.JSON:
-                member = at_pointer(document, reading.pointer)
-                found = None if member is None else quantity_from_json(member)
+                member = None if document is None else document.at(reading.pointer)
+                found = None if member is None else quantity_of(member)
             case _:
                 assert_never(reading.source)
-    except UnreadableQuantity as error:
+    except UnreadableValue as error:
         where = reading.header.decode() or "/" + "/".join(reading.pointer)
         raise Refusal(RefusalCode.COST_INVALID, detail=f"Invalid {where}: {error}.") from error
     if found is not None:
@@ -93,11 +105,11 @@ def actual_cost(plan: RoutePlan, answer: Answer, captured: list[bytes] | None) -
             if cost.settle.source is CostSource.HEADER:
                 found = _from_fields(cost.settle.header, answer)
             elif captured:
-                member = at_pointer(parse_json(b"".join(captured)), cost.settle.pointer)
-                found = None if member is None else quantity_from_json(member)
+                member = JsonBody(b"".join(captured)).at(cost.settle.pointer)
+                found = None if member is None else quantity_of(member)
             else:
                 found = None
-        except UnreadableQuantity:
+        except UnreadableValue:
             continue
         if found is not None:
             actual[cost.meter] = found
@@ -134,7 +146,21 @@ async def read_run_id(reading: RunIdReading, exchange: Exchange, json_bytes_max:
     """
     if not is_in_body(reading):
         return run_id_of_head(reading, exchange)
-    member = at_pointer(_document(await exchange.read_body(json_bytes_max)), reading.pointer)
+    document = await _body(exchange, json_bytes_max)
+    return run_id_of_body(reading, document)
+
+
+def run_id_of_body(reading: RunIdReading, document: JsonBody | None) -> str | None:
+    """Return the run id that a JSON body names, None if it names none.
+
+    Raises:
+        Refusal: it is required and missing, or malformed, or there are two.
+    """
+    try:
+        member = None if document is None else document.at(reading.pointer)
+    except UnreadableValue as error:
+        where = "/" + "/".join(reading.pointer)
+        raise Refusal(RefusalCode.BAD_REQUEST, detail=f"Invalid {where}: {error}.") from error
     return checked_run_id(run_id_of_json(member), required=reading.required)
 
 

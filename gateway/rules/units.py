@@ -1,5 +1,6 @@
 """Fixed-point quantities and the type that means "no limit"."""
 
+import re
 from decimal import Decimal
 from enum import Enum
 from typing import Final, Literal
@@ -15,6 +16,16 @@ COUNT_MAX_MICRO: Final = 9_200_000_000_000_000_000
 """Largest count of a store: below 64 bits by more than Lua's doubles err there."""
 
 
+_NUMBER: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
+_DECIMALS: Final = 6
+_DIGITS_MAX: Final = 16
+"""Of the largest quantity in micro-units."""
+_EXPONENT_DIGITS_MAX: Final = 15
+"""Longer ones outweigh all digits that fit into memory."""
+_BEYOND: Final = 10**_EXPONENT_DIGITS_MAX
+_TOO_LARGE: Final = f"expected at most {QUANTITY_UNITS_MAX}"
+
+
 class Unlimited(Enum):
     """The absence of a limit. A type, never a number: no comparison can get it wrong."""
 
@@ -26,22 +37,43 @@ Cap = int | Literal[Unlimited.UNLIMITED]
 
 
 def micro_from_text(text: str) -> int:
-    """Return the micro-units that a decimal literal such as ``"2"`` or ``"0.25"`` means.
+    """Return the micro-units that a decimal number means; parts of one are rounded up.
+
+    The grammar is JSON's (RFC 8259 6), but that zeros may lead: ``2``, ``0.25``, ``1e-7``. No text
+    makes a large number on the way, however long it or its exponent is.
 
     Raises:
-        ValueError: not plain ASCII digits with at most one point, more than six decimals, or larger
-            than ``QUANTITY_UNITS_MAX``.
+        ValueError: not a number of this grammar, negative, or larger than ``QUANTITY_UNITS_MAX``.
     """
-    whole, point, fraction = text.partition(".")
-    digits_only = (whole + fraction).isdigit() and text.isascii()
-    if not digits_only or not whole or (point and not fraction) or len(fraction) > 6:
-        raise ValueError(f"not a plain decimal with at most six decimals: {text[:40]!r}")
-    if len(whole) > 10:
-        raise ValueError("larger than any quantity can be")
-    value = int(whole) * MICRO + int(fraction.ljust(6, "0") or "0")
-    if value > QUANTITY_UNITS_MAX * MICRO:
-        raise ValueError("larger than any quantity can be")
-    return value
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        raise ValueError("expected a non-negative decimal number")
+    sign, whole, fraction, exponent = found.groups("")
+    digits = (whole + fraction).lstrip("0")
+    if not digits:
+        return 0
+    if sign:
+        raise ValueError("expected a non-negative decimal number")
+    shift = _bounded(exponent) - len(fraction) + _DECIMALS
+    whole_digits = len(digits) + shift
+    if whole_digits > _DIGITS_MAX:
+        raise ValueError(_TOO_LARGE)
+    if whole_digits <= 0:
+        return 1
+    if shift >= 0:
+        value_micro = int(digits + "0" * shift)
+    else:
+        value_micro = int(digits[:shift]) + bool(digits[shift:].strip("0"))
+    if value_micro > QUANTITY_UNITS_MAX * MICRO:
+        raise ValueError(_TOO_LARGE)
+    return value_micro
+
+
+def _bounded(exponent: str) -> int:
+    """Return an exponent, or one as good where it is beyond every text's length."""
+    digits = exponent.lstrip("+-0")
+    size = int(digits or "0") if len(digits) <= _EXPONENT_DIGITS_MAX else _BEYOND
+    return -size if exponent[:1] == "-" else size
 
 
 def text_from_micro(value_micro: int) -> str:

@@ -169,6 +169,16 @@ async def test_a_plan_without_limits_is_not_limited() -> None:
         (Question("POST", "/v1/runs", body=b"x" * 1_001), 413, "body_too_large"),
         (Question("POST", "/v1/runs", body=b"{"), 400, "cost_invalid"),
         (Question("POST", "/v1/runs", body=b'{"estimated_dc": -1}'), 400, "cost_invalid"),
+        (
+            Question("POST", "/v1/runs", body=b'{"estimated_dc":1,"estimated_dc":1}'),
+            400,
+            "cost_invalid",
+        ),
+        (
+            Question("POST", "/v1/runs", body=b"\x1f", headers={"content-encoding": [b"gzip"]}),
+            415,
+            "content_coding_unsupported",
+        ),
     ],
 )
 async def test_what_is_wrong_with_the_request_is_said(

@@ -9,6 +9,7 @@ import pytest
 from gateway.config.snapshot import CostReading, CostSource, RunIdReading, RunIdSource
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.field_lines import Field
+from gateway.http.json_bodies import JsonBody
 from gateway.http.run_ids import RUN_ID_BYTES_MAX
 from gateway.proxy.answer import Answer
 from gateway.proxy.costs import _reserve, read_run_id, run_id_of_answer
@@ -67,7 +68,7 @@ async def test_a_body_tells_what_to_reserve(plane: DataPlane, body: bytes, micro
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"n":-1}', b'{"n":"7"}', b'{"n":true}', b'{"n":[]}', b'{"n":1e300}', b'{"n":1e-9}',
+        b'{"n":-1}', b'{"n":"7"}', b'{"n":true}', b'{"n":[]}', b'{"n":1e300}',
         b'{"n":99999999999999999999}', b'{"n":NaN}', b'{"n":', b"n=7", b"\xff",
     ],
 )  # fmt: skip
@@ -240,7 +241,7 @@ def test_what_must_be_told_is_refused_where_it_is_missing() -> None:
     reading = CostReading(CostSource.JSON, None, pointer=("a", "b"))
 
     with pytest.raises(Refusal) as refused:
-        _reserve(reading, {}, {"a": {}})
+        _reserve(reading, {}, JsonBody(b'{"a": {}}'))
 
     assert refused.value.facts["detail"] == "Missing /a/b."
 
