@@ -5,7 +5,9 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from gateway.rules.units import QUANTITY_UNITS_MAX
 
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
 _SECONDS: Final = {
@@ -100,6 +102,19 @@ def per_million_of(value: object) -> int:
     raise ValueError("expected a share between 0 and 1, such as 0.05")
 
 
+def units_of(value: object) -> int:
+    """Return a quantity in whole units, whatever its size.
+
+    Raises:
+        ValueError: it is not one; parts of a unit stand in requests and answers only.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"expected whole units from 0 to {QUANTITY_UNITS_MAX}")
+
+
+_Bounded = Annotated[int, Field(ge=0, le=QUANTITY_UNITS_MAX)]
+Quantity = Annotated[_Bounded, BeforeValidator(units_of, json_schema_input_type=_Bounded)]
 Seconds = Annotated[
     float,
     BeforeValidator(seconds_of),

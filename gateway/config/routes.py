@@ -15,6 +15,7 @@ from gateway.config.quantities import (
     Bytes,
     HeadBytes,
     PositiveSeconds,
+    Quantity,
     Seconds,
     Share,
     TargetBytes,
@@ -46,7 +47,6 @@ FORMS: Final = {
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 HeaderName = Annotated[str, Field(pattern=_HEADER)]
-Quantity = Annotated[int, Field(ge=0, le=9_000_000_000)]
 
 
 class MatchModel(Model):

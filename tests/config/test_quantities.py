@@ -4,7 +4,13 @@ from decimal import Decimal
 
 import pytest
 
-from gateway.config.quantities import bytes_of, per_million_of, positive_seconds_of, seconds_of
+from gateway.config.quantities import (
+    bytes_of,
+    per_million_of,
+    positive_seconds_of,
+    seconds_of,
+    units_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +52,14 @@ def test_shares() -> None:
     assert per_million_of(Decimal("0.05")) == 50_000
     with pytest.raises(ValueError, match="share"):
         per_million_of(2)
+
+
+@pytest.mark.parametrize("value", [-1, 0, 1, 9_000_000_001])
+def test_units_are_whole(value: int) -> None:
+    assert units_of(value) == value
+
+
+@pytest.mark.parametrize("value", [0.5, 1.0, "7", True, None, Decimal("1e2")])
+def test_what_is_no_number_of_whole_units_is_refused_in_words(value: object) -> None:
+    with pytest.raises(ValueError, match="whole units from 0 to 9000000000"):
+        units_of(value)
