@@ -44,6 +44,6 @@ EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
 # Asks where GATEWAY_ADMIN_LISTEN says; of an admin_listen in the route file it knows nothing.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-  CMD ["python", "-c", "import http.client, os; host, _, port = os.environ.get('GATEWAY_ADMIN_LISTEN', '127.0.0.1:9090').rpartition(':'); at = {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host); c = http.client.HTTPConnection(f'{at}:{port}', timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+  CMD ["python", "-c", "import http.client, os; host, _, port = os.environ.get('GATEWAY_ADMIN_LISTEN', '127.0.0.1:9090').partition(',')[0].strip().rpartition(':'); at = {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host); c = http.client.HTTPConnection(f'{at}:{port}', timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["gateway"]
 CMD ["serve"]

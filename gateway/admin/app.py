@@ -4,7 +4,7 @@ It asks for no password: bind it to loopback (the default) or to a network that 
 orchestrator and the scraper reach. It shows no key, no workspace and no configuration.
 """
 
-from ipaddress import ip_address
+from collections.abc import Sequence
 
 import structlog
 from aiohttp import web
@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from gateway.admin import health, metrics
 from gateway.admin.listener import AdminSite
 from gateway.errors import GatewayError
+from gateway.http.addresses import address_in
 
 SHUTDOWN_SECONDS = 1.0
 """A scrape in flight at shutdown is not worth waiting for longer."""
@@ -42,8 +43,7 @@ def create_app(
 
 
 async def start_admin(
-    host: str,
-    port: int,
+    addresses: Sequence[tuple[str, int]],
     readiness: health.Readiness,
     registry: CollectorRegistry,
     measure: metrics.Measure,
@@ -52,38 +52,38 @@ async def start_admin(
     """Listen and serve until the returned runner's ``cleanup()``.
 
     Args:
-        host: An address; loopback unless the network around it is trusted.
-        port: 0 takes a free one; ``runner.addresses`` tells which.
+        addresses: Hosts and ports; loopback unless the network around them is trusted. Port 0 takes
+            a free one; ``runner.addresses`` tells which.
         readiness: See ``create_app``.
         registry: See ``create_app``.
         measure: See ``create_app``.
         notices: See ``create_app``.
 
     Raises:
-        GatewayError: the address can't be bound.
+        GatewayError: an address can't be bound; then none is.
     """
     app = create_app(readiness, registry, measure, notices)
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
-    try:
-        await AdminSite(runner, host, port).start()
-    except OSError as error:
-        await runner.cleanup()
-        raise GatewayError(
-            "admin.cannot_listen",
-            f"the admin plane can't listen on {host}:{port}: {error.strerror or error}",
-            "choose another address with --admin-listen",
-        ) from error
-    if not _is_loopback(host):
-        _log.warning("admin.exposed", address=f"{host}:{port}")
+    for host, port in addresses:
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            await AdminSite(runner, host, port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise GatewayError(
+                "admin.cannot_listen",
+                f"the admin plane can't listen on {shown}: {error.strerror or error}",
+                "choose another address with --admin-listen",
+            ) from error
+        if not _is_loopback(host):
+            _log.warning("admin.exposed", address=shown)
     return runner
 
 
 def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    address = address_in(host)
+    return host == "localhost" if address is None else address.is_loopback
 
 
 async def _hide_server(_request: web.Request, response: web.StreamResponse) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from dataclasses import asdict
-from ipaddress import ip_address
 from typing import Annotated
 
 import typer
@@ -21,6 +20,7 @@ from gateway.control.explain import (
 from gateway.control.explanation import Explanation
 from gateway.control.keys import find_key
 from gateway.control.workspaces import find_workspace
+from gateway.http.addresses import address_in
 
 POLICY_COLUMNS = {
     "policy": "POLICY",
@@ -83,11 +83,11 @@ def _header(text: str) -> tuple[str, bytes]:
 
 
 def _address(text: str) -> str:
-    """Return an address as the gateway writes it in the names of counters."""
-    try:
-        return str(ip_address(text))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not an address; write 203.0.113.7") from error
+    """Return an address as the gateway reads it of a peer or a field."""
+    address = address_in(text)
+    if address is None:
+        raise typer.BadParameter(f"{text!r} is not an address; write 203.0.113.7")
+    return str(address)
 
 
 def _caller(desk: Desk, key: str | None, workspace: str | None) -> AskedCaller | None:

@@ -14,11 +14,14 @@ def run(
     *,
     config: Config = DEFAULT_CONFIG,
     listen: Annotated[
-        str | None, typer.Option(help="Address for clients [env: GATEWAY_LISTEN].")
+        list[str] | None,
+        typer.Option(
+            help="Address for clients; several times, or with commas [env: GATEWAY_LISTEN]."
+        ),
     ] = None,
     admin_listen: Annotated[
-        str | None,
-        typer.Option(help="Address for probes and metrics [env: GATEWAY_ADMIN_LISTEN]."),
+        list[str] | None,
+        typer.Option(help="The same for probes and metrics [env: GATEWAY_ADMIN_LISTEN]."),
     ] = None,
     data_dir: DataDir = None,
     counters: Counters = None,
@@ -52,8 +55,8 @@ def run(
     from gateway.process.loading import become_worker  # noqa: PLC0415 - no other command needs it
 
     overrides = given(
-        listen=listen,
-        admin_listen=admin_listen,
+        listen=_joined(listen),
+        admin_listen=_joined(admin_listen),
         data_dir=data_dir,
         counters=counters,
         ledger=ledger,
@@ -68,3 +71,7 @@ def run(
     except GatewayError as error:
         output.failure(error)
         raise typer.Exit(start_code(error.code)) from None
+
+
+def _joined(addresses: list[str] | None) -> str | None:
+    return ",".join(addresses) if addresses else None

@@ -7,7 +7,6 @@ Source: design section 11; requirements X3, A1, T40.
 
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from gateway.config.compile_checks import (
     TIER_LIMITS,
@@ -15,13 +14,12 @@ from gateway.config.compile_checks import (
     check_file,
     check_route,
 )
+from gateway.config.compile_policies import policy_of, trusted_networks
 from gateway.config.matcher import RouteMatcher, without_port
-from gateway.config.pricing_checks import POLICY_COUNTER
 from gateway.config.routes import (
     AuthModel,
     MeterCostModel,
     PathsModel,
-    PolicyModel,
     ReadingModel,
     RouteFile,
     RouteModel,
@@ -59,10 +57,9 @@ from gateway.http.hosts import canonical_host
 from gateway.http.paths import AmbiguousPath, canonical, require_spelling
 from gateway.rules.charging import REQUESTS_METER
 from gateway.rules.identifiers import suggestion
-from gateway.rules.limits import Action, Ladder, LimitKind, PolicyName, Scope
-from gateway.rules.plan import Aggregation, Pricing
+from gateway.rules.limits import Ladder, Scope
+from gateway.rules.plan import Pricing
 from gateway.rules.units import MICRO
-from gateway.rules.windows import Window, WindowKind
 
 GATEWAY_IDENTITY = frozenset(
     {b"x-gateway-workspace", b"x-gateway-key-id", b"x-gateway-plan", b"x-gateway-event-id"}
@@ -104,13 +101,13 @@ def compile_snapshot(
         name: _upstream(work, name, model, sources) for name, model in file.upstreams.items()
     }
     policies = {
-        model.name: _policy(work, index, model) for index, model in enumerate(file.policies)
+        model.name: policy_of(work, index, model) for index, model in enumerate(file.policies)
     }
     routes = tuple(
         _route(work, index, model, upstreams, policies) for index, model in enumerate(file.routes)
     )
     check_file(work, routes)
-    networks = _networks(work)
+    networks = trusted_networks(work)
     if warnings is not None:
         warnings += work.warnings
     if work.faults:
@@ -153,16 +150,6 @@ def _limits(file: RouteFile) -> ClientLimits:
         body_bytes_per_second_min=limits.body_rate,
         underscores=limits.underscores,
     )
-
-
-def _networks(work: Compilation) -> tuple[IPv4Network | IPv6Network, ...]:
-    networks = []
-    for index, text in enumerate(work.file.trusted_proxies):
-        try:
-            networks.append(ip_network(text))
-        except ValueError as error:
-            work.fault(("trusted_proxies", index), str(error), "a network such as 10.0.0.0/8")
-    return tuple(networks)
 
 
 def _upstream(
@@ -248,55 +235,6 @@ def _endpoint(work: Compilation, path: Path, text: str) -> Endpoint:
         tls=tls,
         authority=found[0].encode(),
     )
-
-
-def _policy(work: Compilation, index: int, model: PolicyModel) -> Ladder:
-    if not work.knows_meter(model.meter):
-        at: Path = ("policies", index, "meter")
-        work.fault(at, f"no meter is called {model.meter}", suggestion(model.meter, work.meters))
-    cap_micro = model.cap * MICRO
-    return Ladder(
-        id=model.name,
-        counter=f"{POLICY_COUNTER}{model.name}",
-        kind=LimitKind(model.kind),
-        meter=model.meter,
-        window=_window(work, ("policies", index, "window"), model),
-        scope=Scope(model.scope),
-        soft=PolicyName(model.name, cap_micro),
-        hard=None,
-        block_cap_micro=cap_micro,
-        grace_from_micro=None,
-        retention_seconds=0,
-        alerts=False,
-        counts_calls=_counts_calls(work, ("policies", index, "meter"), model),
-        action=Action(model.action),
-    )
-
-
-def _window(work: Compilation, at: Path, model: PolicyModel) -> Window:
-    if not isinstance(model.window, str):
-        if model.window < 1 or model.window != int(model.window):
-            work.fault(at, "a window is whole seconds, at least one")
-        return Window(WindowKind.SECONDS, max(1, int(model.window)))
-    # One policy is in force with every version: it can't follow several of their clocks.
-    zones = sorted({pricing.timezone for pricing in work.pricings})
-    if model.window != "none" and len(zones) > 1:
-        message = f"the versions of the pricing have several time zones: {', '.join(zones)}"
-        work.fault(at, message, "one timezone in all of them, or a window such as 60s")
-    return Window(WindowKind(model.window), timezone=zones[0] if zones else "UTC")
-
-
-def _counts_calls(work: Compilation, at: Path, model: PolicyModel) -> bool:
-    """Return whether every call counts as one unit of the billed meter, as in the plans' limits."""
-    found = {
-        pricing.meter.aggregation for pricing in work.pricings if pricing.meter.name == model.meter
-    }
-    if Aggregation.MAX in found:
-        work.fault(at, "a peak can't be limited (meter.aggregation is max)")
-    elif len(found) > 1:
-        message = f"the versions of the pricing add {model.meter} up in several ways"
-        work.fault(at, message, "one meter.aggregation in all of them")
-    return found == {Aggregation.COUNT}
 
 
 def _route(

@@ -19,7 +19,7 @@ from gateway.http.methods import method_refusal
 from gateway.http.problems import status_of
 from gateway.rules.charging import REQUESTS_METER
 from gateway.rules.identifiers import suggestion
-from gateway.rules.limits import Ladder
+from gateway.rules.limits import Ladder, Scope
 from gateway.rules.plan import Pricing
 
 TIER_LIMITS: Final = ("rpm", "monthly_dc", "hard_overage_cap")
@@ -169,6 +169,11 @@ def _check_limits(work: Compilation, at: Path, model: RouteModel, route: Route) 
     told = {ladder.soft.wire for name in route.limits for ladder in work.ladders_called(name)}
     for wire in sorted({ladder.soft.wire for ladder in route.own_limits} & told):
         work.fault((*at, "limits"), f"two limits of this route are told as {wire}")
+    by_address = [ladder for ladder in route.own_limits if ladder.scope is Scope.ADDRESS]
+    if model.auth == "none" and len({(each.ipv4_bits, each.ipv6_bits) for each in by_address}) > 1:
+        names = " and ".join(ladder.id for ladder in by_address)
+        message = f"{names} count by different prefixes, and the address stands for the workspace"
+        work.fault((*at, "limits"), message, "one address_prefix for the limits of an open route")
 
 
 def _check_prefix(work: Compilation, at: Path, model: RouteModel, route: Route) -> None:

@@ -48,8 +48,8 @@ class Settings:
         fsync_seconds: 0 syncs every write.
     """
 
-    listen: Address
-    admin_listen: Address
+    listen: tuple[Address, ...]
+    admin_listen: tuple[Address, ...]
     data_dir: Path
     counters: str
     ledger: str

@@ -14,6 +14,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core.core_schema import CoreSchema, no_info_before_validator_function
 
+from gateway.rules.identifiers import NAME_PATTERN
+
 
 class Model(BaseModel):
     """Strict: unknown keys, wrong types and keys without a value are mistakes."""
@@ -51,6 +53,7 @@ class _Listed:
 
 
 Listed: Final = _Listed()
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 FileName = Annotated[str, Field(min_length=1)]
 """A file, relative to the route file."""
 

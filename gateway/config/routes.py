@@ -6,11 +6,12 @@ Source: design section 11; requirement X3.
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import DictSchema, NullableSchema, WithDefaultSchema
 
-from gateway.config.model import FileName, Listed, Model, Version
+from gateway.config.model import FileName, Listed, Model, Name, Version
+from gateway.config.policies import PolicyModel
 from gateway.config.quantities import (
     Bytes,
     HeadBytes,
@@ -45,8 +46,20 @@ FORMS: Final = {
 }
 """Every pattern in words: faults tell what would be right."""
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 HeaderName = Annotated[str, Field(pattern=_HEADER)]
+
+
+def _addresses(value: object) -> object:
+    if not isinstance(value, str | list):
+        raise ValueError("input should be a valid string")  # noqa: TRY004 - pydantic's convention
+    return [value] if isinstance(value, str) else value
+
+
+Listeners = Annotated[
+    list[str],
+    BeforeValidator(_addresses, json_schema_input_type=list[str] | str),
+    Field(min_length=1),
+]
 
 
 class MatchModel(Model):
@@ -223,33 +236,6 @@ class RouteModel(Model):
     ] = ""
 
 
-class PolicyModel(Model):
-    """A limit of the route file itself, the same for all plans."""
-
-    name: Annotated[Name, Field(description="Its name on the wire and in routes.")]
-    kind: Annotated[
-        Literal["rate", "quota"],
-        Field(description="rate: never refunded; quota: refunded when not billable."),
-    ] = "rate"
-    meter: Annotated[Name, Field(description="What is counted; requests is one per call.")] = (
-        "requests"
-    )
-    window: Annotated[
-        Seconds | Literal["hour", "day", "calendar_month", "none"],
-        Field(description="A number of seconds such as 60s, or a calendar period."),
-    ]
-    cap: Annotated[int, Field(ge=1, le=9_000_000_000, description="Units allowed per window.")]
-    action: Annotated[
-        Literal["block", "warn"], Field(description="Refuse (429), or pass and flag the record.")
-    ] = "block"
-    scope: Annotated[
-        Literal["workspace", "key", "route", "address"],
-        Field(
-            description="Whose counter: workspace, key, workspace and route, workspace and address."
-        ),
-    ] = "workspace"
-
-
 class StoreModel(Model):
     """The counter store."""
 
@@ -346,8 +332,8 @@ class ClientLimitsModel(Model):
         Field(
             ge=0,
             le=1_000_000,
-            description="Of one client address, trusted proxies excepted; more are closed. 0 sets "
-            "no bound.",
+            description="Of one client address, or /64 of IPv6, trusted proxies excepted; more are "
+            "closed. 0 sets no bound.",
         ),
     ] = 0
     underscores: Annotated[
@@ -409,10 +395,17 @@ class RouteFile(Model):
     data_dir: Annotated[str, Field(min_length=1, description="Journal and other local state.")] = (
         "data"
     )
-    listen: Annotated[str, Field(description="Address for clients.")] = "127.0.0.1:8080"
-    admin_listen: Annotated[str, Field(description="Address for probes and metrics.")] = (
+    listen: Annotated[
+        Listeners,
+        Field(
+            description="Addresses for clients: host:port, [address]:port. A name means all of its "
+            "addresses; [::] takes IPv6 only, both families are 0.0.0.0 and [::]. Port 0 takes a "
+            "free one.",
+        ),
+    ] = ["127.0.0.1:8080"]
+    admin_listen: Annotated[Listeners, Field(description="The same for probes and metrics.")] = [
         "127.0.0.1:9090"
-    )
+    ]
     tls_certificate: Annotated[
         str | None,
         Field(
@@ -446,7 +439,11 @@ class RouteFile(Model):
     shipper: Annotated[ShipperModel, Field(description="Journal to ledger.")] = ShipperModel()
     access_log: Annotated[AccessLogModel, Field(description="The access log.")] = AccessLogModel()
     trusted_proxies: Annotated[
-        list[str], Field(description="Networks whose X-Forwarded-For is believed.")
+        list[str],
+        Field(
+            description="Networks whose X-Forwarded-For and X-Forwarded-Proto are believed; "
+            "::ffff:10.0.0.0/104 is 10.0.0.0/8."
+        ),
     ] = []
     identity_headers: Annotated[
         list[HeaderName],

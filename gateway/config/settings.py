@@ -4,7 +4,7 @@ Source: design section 11; requirement B11 (12-factor).
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from gateway.config.yaml_positions import NOT_UTF8, Document
 from gateway.counters.redis_url import parse_redis_url
 from gateway.database.url import parse_database_url
 from gateway.errors import ConfigError, Fault, GatewayError
+from gateway.http.addresses import address_in
 
 OVERRIDABLE = (
     "listen", "admin_listen", "data_dir", "counters", "ledger", "keys", "log_level",
@@ -218,9 +219,9 @@ def _settings(file: RouteFile, reading: _Reading) -> Settings:
         _check_keys(keys, reading)
     if level not in _LEVELS:
         reading.fault("log_level", f"no level is called {level}", f"one of {', '.join(_LEVELS)}")
-    listen = _address("listen", reading.text("listen", file.listen), reading)
-    admin = _address("admin_listen", reading.text("admin_listen", file.admin_listen), reading)
-    if listen == admin and listen.port:
+    listen = _addresses("listen", file.listen, reading)
+    admin = _addresses("admin_listen", file.admin_listen, reading)
+    if any(address in listen and address.port for address in admin):
         reading.fault("admin_listen", "is the address for clients", "a port of its own")
     fsync = file.journal.fsync
     return Settings(
@@ -276,13 +277,23 @@ def _key_file(keys: str, config: Path) -> str:
     return f"file:{config.parent / keys.removeprefix('file:')}"
 
 
+def _addresses(name: str, in_file: Sequence[str], reading: _Reading) -> tuple[Address, ...]:
+    """Return where to listen: one address, or several with commas between them."""
+    listed = reading.text(name, ",".join(in_file)).split(",")
+    found = [_address(name, text.strip(), reading) for text in listed]
+    if any(address.port and address in found[:place] for place, address in enumerate(found)):
+        reading.fault(name, "an address is given twice", "each address once")
+    return tuple(found)
+
+
 def _address(name: str, text: str, reading: _Reading) -> Address:
     host, _, port = text.rpartition(":")
     is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535
     if not is_port or not _HOST.fullmatch(host):
         reading.fault(name, f"{text!r} is not an address", "host:port, or [address]:port for IPv6")
         return Address("", 0)
-    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+    host = host.removeprefix("[").removesuffix("]")
+    return Address(str(address_in(host) or host), int(port))
 
 
 def _check_counters(text: str, reading: _Reading) -> None:

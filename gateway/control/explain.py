@@ -6,7 +6,6 @@ Source: requirements N6, C5, C17.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
 from typing import Any
 
 import orjson
@@ -16,6 +15,7 @@ from gateway.config.snapshot import CostReading, CostSource, Route, RunIdSource,
 from gateway.control.explanation import Explanation, PolicyStanding, Step
 from gateway.control.workspaces import find_workspace
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.addresses import address_in, network_in
 from gateway.http.hosts import canonical_host
 from gateway.http.json_bodies import JsonBody, quantity_of, refuse_coded, require_charset
 from gateway.http.methods import REFUSED, ROUTED, method_refusal
@@ -25,6 +25,7 @@ from gateway.http.run_ids import checked_run_id, run_id_of_fields, run_id_of_jso
 from gateway.http.usage import UnreadableValue, quantity_from_field
 from gateway.keys.port import KeyDescription, KeyRegistry, Workspace, WorkspaceStatus
 from gateway.rules.access import is_address_allowed, key_refusal, missing_features
+from gateway.rules.address_groups import group_on_open_route
 from gateway.rules.charge import Charge, ChargeTemplate, Counts, Entry
 from gateway.rules.charging import amounts, build_template
 from gateway.rules.decision import (
@@ -140,7 +141,9 @@ async def _walk(
         await _look_run_up(found, run_id, pricing, asked, now_micro, read_run)
     template = build_template(
         [*ladders, *route.own_limits],
-        asked.workspace.workspace_id if asked else f"address-{question.address}",
+        asked.workspace.workspace_id
+        if asked
+        else f"address-{group_on_open_route(question.address or '', route.own_limits)}",
         now_micro,
         key_id=asked.key.key_id if asked and asked.key else "",
         route=route.name,
@@ -242,8 +245,8 @@ def _check_access(
 ) -> None:
     key = asked.key if asked else None
     if key is not None and key.networks and question.address is not None:
-        networks = [ip_network(network) for network in key.networks]
-        if not is_address_allowed(ip_address(question.address), networks):
+        networks = [network_in(network) for network in key.networks]
+        if not is_address_allowed(address_in(question.address), networks):
             raise Refusal(RefusalCode.ADDRESS_NOT_ALLOWED)
         found.note("address", f"{question.address} lies in the key's networks")
     elif key is not None and key.networks:

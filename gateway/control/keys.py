@@ -5,11 +5,11 @@ Source: requirements B2, B17, C16, C18.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
 
 from gateway.clock import Clock
 from gateway.control.workspaces import find_workspace
 from gateway.errors import GatewayError
+from gateway.http.addresses import network_in
 from gateway.keys.format import PREFIX, generate
 from gateway.keys.port import KeyDescription, KeyRegistry, NewKey
 from gateway.rules.identifiers import suggestion
@@ -225,7 +225,7 @@ def _require_known_features(pricing: Pricing, features: Sequence[str]) -> None:
 
 def _canonical(networks: Sequence[str]) -> tuple[str, ...]:
     try:
-        return tuple(str(ip_network(network)) for network in networks)
+        return tuple(str(network_in(network)) for network in networks)
     except ValueError as error:
         raise GatewayError(
             "key.network_invalid",

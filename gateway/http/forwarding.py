@@ -5,15 +5,11 @@ and duplicates of end-to-end fields are kept.
 Source: RFC 9110 7.6 (Connection, Via), RFC 7239 (Forwarded), RFC 9112 6; requirement X1.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
 from gateway.http.field_lines import Field
-
-Network = IPv4Network | IPv6Network
 
 STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
@@ -28,69 +24,22 @@ class ClientOrigin:
     """Who is at the other end of a client connection, and what is said of it upstream.
 
     Attributes:
-        address: Address of the client as far as trusted proxies tell.
+        address: Address of the client as far as trusted proxies tell, canonical text.
         forwarded_for: Value of ``X-Forwarded-For`` to send upstream.
         node: The client in ``Forwarded`` syntax (RFC 7239 6).
         scheme: ``http`` or ``https``, of the client's connection as far as trusted proxies tell.
+        group: What the address is counted under where that is not a policy's to say.
     """
 
     address: str
     forwarded_for: bytes
     node: bytes
     scheme: bytes
+    group: str = ""
 
 
-def address_of(peername: object) -> str:
-    """Return the address of a socket's other end, ``unix`` if it has none."""
-    if isinstance(peername, tuple) and peername:
-        return str(peername[0]).removeprefix("::ffff:")
-    return "unix"
-
-
-def origin_of(
-    peer: str,
-    scheme: bytes,
-    forwarded_for: list[bytes],
-    trusted: Sequence[Network],
-    forwarded_proto: list[bytes] | None = None,
-) -> ClientOrigin:
-    """Return the client behind a connection; claims of untrusted peers are dropped.
-
-    The right-most address that is not a trusted proxy is the client (STANDARDS 4.1).
-    """
-    if not forwarded_for or not trusted or not is_trusted(peer, trusted):
-        return ClientOrigin(peer, peer.encode(), _node(peer), scheme)
-    if forwarded_proto is not None and forwarded_proto[-1].lower() in {b"http", b"https"}:
-        scheme = forwarded_proto[-1].lower()
-    hops = [hop.strip().decode("latin-1") for value in forwarded_for for hop in value.split(b",")]
-    client = peer
-    for hop in reversed(hops):
-        if not _is_address(hop):
-            break
-        client = hop
-        if not is_trusted(hop, trusted):
-            break
-    chain = b", ".join([*(value.strip() for value in forwarded_for), peer.encode()])
-    return ClientOrigin(client, chain, _node(client), scheme)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def is_trusted(text: str, trusted: Sequence[Network]) -> bool:
-    """Return whether an address lies in one of the networks."""
-    if not _is_address(text):
-        return False
-    address = ip_address(text)
-    return any(address in network for network in trusted)
-
-
-def _node(address: str) -> bytes:
+def node_of(address: str) -> bytes:
+    """Return an address as ``Forwarded`` names it (RFC 7239 6)."""
     return f'"[{address}]"'.encode() if ":" in address else address.encode()
 
 

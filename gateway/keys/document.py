@@ -24,10 +24,11 @@ import re
 import sys
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from gateway.errors import ConfigError, Fault
+from gateway.http.addresses import network_in
 from gateway.keys.port import KeyEntry, Workspace, WorkspaceStatus
 from gateway.keys.yaml_events import YamlEvents
 from gateway.rules.identifiers import (
@@ -306,7 +307,7 @@ class _DocumentReader:
             if value is None:
                 continue
             try:
-                networks.append(ip_network(value))
+                networks.append(network_in(value))
             except ValueError as error:
                 self.events.fault(item, f"not a network: {error}", "such as 10.0.0.0/8")
         return tuple(networks)

@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from ipaddress import ip_network
 from typing import Any, Final
 
 import structlog
@@ -21,6 +20,7 @@ from gateway.clock import Clock
 from gateway.database.engine import reading, writing
 from gateway.database.one_server import server_of
 from gateway.errors import DirectoryUnavailable, GatewayError
+from gateway.http.addresses import network_in
 from gateway.keys import queries
 from gateway.keys.format import is_same_hash
 from gateway.keys.port import (
@@ -73,7 +73,7 @@ class SqlKeyStore:
             expires_at_micro=row.expires_at_micro,
             revoked_at_micro=row.revoked_at_micro,
             features=None if row.features is None else frozenset(json.loads(row.features)),
-            networks=tuple(ip_network(network) for network in json.loads(row.networks)),
+            networks=tuple(network_in(network) for network in json.loads(row.networks)),
         )
 
     def changes_after(self, sequence: int) -> Sequence[Change]:

@@ -6,6 +6,7 @@ Source: design sections 8, 11 and 13; requirements B11, X6.
 import asyncio
 import gc
 import signal
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -16,7 +17,7 @@ from aiohttp import web
 
 from gateway import compiled
 from gateway.admin.app import start_admin
-from gateway.config.loaded import Loaded, Settings
+from gateway.config.loaded import Address, Loaded, Settings
 from gateway.config.snapshot import FailurePolicy, Snapshot
 from gateway.counters.port import CounterStore
 from gateway.errors import GatewayError
@@ -41,6 +42,7 @@ from gateway.process.draining import (
 )
 from gateway.process.files import FilesOnDisk
 from gateway.process.huge_pages import keep_joined
+from gateway.process.listeners import BACKLOG, Listening, bound_addresses, close, listen
 from gateway.process.open_files import clients_max, raise_bound
 from gateway.process.plans import Comparison, PlansInForce
 from gateway.process.recovery import rebuild_memory
@@ -62,7 +64,6 @@ from gateway.telemetry.version import VERSION
 GARBAGE_THRESHOLD = 50_000
 """Requests leave no cycles behind; looking for some every 700 allocations costs 5 % of all time."""
 KEY_USE_EVERY_SECONDS = 60.0
-LISTEN_BACKLOG = 4096
 READY_SECONDS = 0.5
 """Between readiness turning false and refusing connections: an orchestrator has to notice."""
 SHIP_AT_STOP_SECONDS = 5.0
@@ -90,7 +91,7 @@ class Worker:
     access_log: AccessLog
     certificate: ListenerCertificate | None
     comparison: Comparison
-    server: asyncio.Server | TlsListener | None = None
+    servers: list[Listening] = field(default_factory=list)
     admin: web.AppRunner | None = None
     background: list[asyncio.Task[None]] = field(default_factory=list)
     journal_is_open: bool = False
@@ -132,8 +133,8 @@ async def _live(loaded: Loaded, overrides: Mapping[str, str], courier: Courier) 
         return 0
     _log.info(
         "worker.started",
-        listen=str(worker.settings.listen),
-        admin_listen=str(worker.settings.admin_listen),
+        listen=", ".join(map(str, bound_addresses(worker.servers))),
+        admin_listen=", ".join(_admin_addresses(worker)),
         routes=len(worker.snapshot.routes),
         request_path="compiled" if compiled.is_used() else "sources",
     )
@@ -322,21 +323,20 @@ async def start(worker: Worker) -> None:
         worker.background.append(spawn(again, name="plans-in-use"))
     if worker.certificate is not None:
         worker.background.append(spawn(worker.certificate.watch(), name="tls"))
-    worker.server = await _listen(worker)
+    worker.servers = await _listen(worker)
     worker.admin = await _listen_admin(worker)
     if worker.settings.uses_huge_pages:
         worker.background.append(spawn(keep_joined(), name="huge-pages"))
 
 
-async def _listen(worker: Worker) -> asyncio.Server | TlsListener:
-    address = worker.settings.listen
+async def _listen(worker: Worker) -> list[Listening]:
     ports, certificate = worker.ports, worker.certificate
-    try:
+
+    async def serve(bound: socket.socket) -> Listening:
         server = await ports.loop.create_server(
             lambda: ClientConnection(ports),
-            address.host,
-            address.port,
-            backlog=LISTEN_BACKLOG,
+            sock=bound,
+            backlog=BACKLOG,
             start_serving=certificate is None,
         )
         if certificate is None:
@@ -346,26 +346,25 @@ async def _listen(worker: Worker) -> asyncio.Server | TlsListener:
             server,
             certificate.context,
             handshake_seconds=ports.active.snapshot.limits.head_seconds,
-            backlog=LISTEN_BACKLOG,
+            backlog=BACKLOG,
         )
-    except OSError as error:
-        raise GatewayError(
-            "worker.cannot_listen",
-            f"the gateway can't listen on {address}: {error.strerror or error}",
-            "stop what uses this address, or choose another with --listen",
-        ) from error
+
+    return await listen(worker.settings.listen, serve)
+
+
+def _admin_addresses(worker: Worker) -> list[str]:
+    names = [] if worker.admin is None else worker.admin.addresses
+    return [str(Address(name[0], name[1])) for name in names]
 
 
 async def _listen_admin(worker: Worker) -> web.AppRunner:
-    address = worker.settings.admin_listen
     registry = create_registry(
         worker.stats,
         lambda: [(r.name, r.counters) for r in worker.ports.active.snapshot.routes],
         version=VERSION,
     )
     return await start_admin(
-        address.host,
-        address.port,
+        [(address.host, address.port) for address in worker.settings.admin_listen],
         lambda: readiness(worker),
         registry,
         lambda: measure(worker),
@@ -434,8 +433,7 @@ async def drain(worker: Worker) -> None:
     ports.is_draining = True
     _log.info("worker.draining", in_flight=len(ports.exchanges))
     await asyncio.sleep(READY_SECONDS)
-    if worker.server is not None:
-        worker.server.close()
+    close(worker.servers)
     ends = ports.drain_ends_at = ports.loop.time() + worker.settings.drain_seconds
     for connection in clients_of(ports):
         connection.go_away(worker.settings.drain_seconds)
@@ -459,8 +457,7 @@ async def _flush(worker: Worker) -> None:
 
 async def stop(worker: Worker) -> None:
     """Close everything, the journal last: what is recorded is shipped if the ledger is there."""
-    if worker.server is not None:
-        worker.server.close()
+    close(worker.servers)
     for connection in clients_of(worker.ports):
         connection.cut()
     await asyncio.sleep(0)

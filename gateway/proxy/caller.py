@@ -5,10 +5,10 @@ Source: design section 3 (steps 3 to 5) and section 4; requirements A14, B2, C1.
 
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from ipaddress import ip_address
 
 from gateway.config.snapshot import Route
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.addresses import address_in
 from gateway.http.credentials import REMEMBERED_BYTES_MAX, only_place, read_key
 from gateway.http.problems import RepeatedProblem
 from gateway.http.ratelimit import RateLimitFields, prepare
@@ -17,6 +17,7 @@ from gateway.keys.port import KeyEntry, WorkspaceStatus
 from gateway.proxy.active import Active, RoutePlan
 from gateway.proxy.exchange import Exchange
 from gateway.rules.access import is_address_allowed, key_refusal, missing_features
+from gateway.rules.address_groups import group_on_open_route
 from gateway.rules.charge import Charge, ChargeTemplate, Counts
 from gateway.rules.charging import amounts, build_template
 from gateway.rules.limits import Ladder, Scope
@@ -138,20 +139,13 @@ def require_access(caller: Caller, route: Route, client_address: str) -> None:
         Refusal: ``FEATURE_UNAVAILABLE`` or ``ADDRESS_NOT_ALLOWED``.
     """
     entry = caller.entry
-    if entry.networks and not is_address_allowed(_address(client_address), entry.networks):
+    if entry.networks and not is_address_allowed(address_in(client_address), entry.networks):
         raise Refusal(RefusalCode.ADDRESS_NOT_ALLOWED)
     if route.requires:
         missing = missing_features(route.requires, caller.tier.features, entry.features)
         if missing:
             barred = entry.features is not None and not missing <= entry.features
             raise Refusal(RefusalCode.FEATURE_UNAVAILABLE, features=missing, barred=barred)
-
-
-def _address(text: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None
 
 
 def standing_of(caller: Caller, plan: RoutePlan, at_micro: int, client_address: str) -> Standing:
@@ -181,7 +175,7 @@ def open_standing(
     """Return the counters of a route without keys: limits by client address."""
     template = build_template(
         plan.route.own_limits,
-        f"address-{client_address}",
+        f"address-{group_on_open_route(client_address, plan.route.own_limits)}",
         at_micro,
         route=plan.route.name,
         address=client_address,

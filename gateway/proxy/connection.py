@@ -12,13 +12,15 @@ from gateway.clock import stopwatch_ns
 from gateway.config.snapshot import ClientLimits
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.chunks import Trailers
-from gateway.http.forwarding import ClientOrigin, address_of, is_trusted, origin_lines, origin_of
+from gateway.http.forwarding import ClientOrigin, origin_lines
+from gateway.http.origins import address_of
 from gateway.proxy.admission import BodyPace
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading, reset
 from gateway.proxy.head import read_head
 from gateway.proxy.incoming import IncomingHead
 from gateway.proxy.incoming_body import IncomingBody
+from gateway.proxy.origins import Peer
 from gateway.proxy.parting import DROPPED, LINGER_SECONDS, PartingClient
 from gateway.proxy.ports import Ports
 from gateway.proxy.repetition import repeat, same_as
@@ -58,9 +60,9 @@ class ClientConnection(PartingClient):
         worker.connections_accepted += 1
         connections = self._ports.connections
         self.touched_at = self.loop.time()
-        self._peer = address_of(transport.get_extra_info("peername"))
         self._scheme = b"https" if transport.get_extra_info("ssl_object") else b"http"
-        self._origin = origin_of(self._peer, self._scheme, [], ())
+        self._peer = Peer(address_of(transport.get_extra_info("peername")), self._scheme)
+        self._origin = self._peer.origin
         limits = self._ports.active.snapshot.limits
         clients_max = min(limits.connections_max, self._ports.clients_max)
         if len(connections) >= clients_max or not self._has_room(limits):
@@ -75,9 +77,9 @@ class ClientConnection(PartingClient):
     def _has_room(self, limits: ClientLimits) -> bool:
         """Count the connection under its address; return whether there is room for it."""
         bound = limits.connections_per_address_max
-        if not bound or is_trusted(self._peer, self._ports.active.snapshot.trusted_proxies):
+        if not bound or self._peer.is_trusted(self._ports.active.snapshot.trusted_proxies):
             return True
-        self._is_counted = self._ports.addresses.enter(self._peer, bound)
+        self._is_counted = self._ports.addresses.enter(self._origin.group, bound)
         return self._is_counted
 
     def data_received(self, data: bytes) -> None:
@@ -117,7 +119,7 @@ class ClientConnection(PartingClient):
         self._ports.connections.discard(self)
         if self._is_counted:
             self._is_counted = False
-            self._ports.addresses.leave(self._peer)
+            self._ports.addresses.leave(self._origin.group)
         if self._tunnel is not None:
             self._ports.stats.worker.tunnels_open -= 1
             self._tunnel.client_lost()
@@ -352,17 +354,9 @@ class ClientConnection(PartingClient):
         exchange.whole_head = whole_head
         self._head_since = 0.0
         snapshot = ports.active.snapshot
-        forwarded_for = special.get(b"x-forwarded-for")
+        proxies = snapshot.trusted_proxies
         exchange.origin = (
-            self._origin
-            if forwarded_for is None or not snapshot.trusted_proxies
-            else origin_of(
-                self._peer,
-                self._scheme,
-                forwarded_for,
-                snapshot.trusted_proxies,
-                special.get(b"x-forwarded-proto"),
-            )
+            self._peer.origin_of(special, proxies, ports.stats.worker) if proxies else self._origin
         )
         read_head(exchange, head.target, snapshot)
         if exchange.has_body:

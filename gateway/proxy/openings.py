@@ -73,7 +73,7 @@ def admit_tunnel(draft: Draft, plan: RoutePlan, rules: TunnelRules, ports: Ports
     """
     exchange, caller, place = draft.exchange, draft.caller, _NO_PLACE
     if rules.connections_max:
-        holder = exchange.origin.address if caller is None else caller.entry.workspace_id
+        holder = exchange.origin.group if caller is None else caller.entry.workspace_id
         place = f"{plan.route.name} {holder}"
         if not ports.tunnels.enter(place, rules.connections_max):
             raise Refusal(RefusalCode.TOO_MANY_TUNNELS)

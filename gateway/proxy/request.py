@@ -66,7 +66,7 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
         if plan.places:  # 3
             key_hash = key_hash_of(exchange, plan, ports.key_format)
             entry = ports.keys.known(key_hash) or await ports.keys.find(
-                key_hash, exchange.origin.address
+                key_hash, exchange.origin.group
             )
         is_known = find_caller(draft, plan, entry, ports)
         if is_known and not head_tells_cost(draft, plan):

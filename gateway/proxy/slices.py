@@ -88,9 +88,8 @@ class Slices:
         if not ports.journal.is_available:
             raise Refusal(RefusalCode.RECORDING_UNAVAILABLE)
         try:
-            address = draft.exchange.origin.address
             entry = ports.keys.known(self._key_hash)
-            entry = entry or await ports.keys.find(self._key_hash, address)
+            entry = entry or await ports.keys.find(self._key_hash, draft.exchange.origin.group)
             draft.caller = entered(entry, draft.active, draft.now_micro)
             require_access(draft.caller, plan.route, draft.exchange.origin.address)
             is_admitted = await charge(draft, plan, ports)

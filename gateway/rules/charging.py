@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, assert_never
 
+from gateway.rules.address_groups import group_of
 from gateway.rules.charge import Charge, ChargeTemplate, Entry
 from gateway.rules.limits import Action, Ladder, LimitKind, Scope
 from gateway.rules.units import MICRO, UNLIMITED
@@ -36,7 +37,7 @@ def counter_key(
         case Scope.ROUTE:
             middle = f"route:{route}:"
         case Scope.ADDRESS:
-            middle = f"address:{address}:"
+            middle = f"address:{group_of(address, ladder.ipv4_bits, ladder.ipv6_bits)}:"
         case _:
             assert_never(ladder.scope)
     return f"{ladder.counter}:{{{workspace_id}}}:{middle}{period.id}"

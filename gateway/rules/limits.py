@@ -39,7 +39,7 @@ class Scope(Enum):
     ROUTE = "route"
     """One counter per workspace and route."""
     ADDRESS = "address"
-    """One counter per workspace and client address."""
+    """One counter per workspace and client address, or network of addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ class Ladder:
         retention_seconds: How long the counter outlives its period.
         alerts: Whether crossing ``soft`` is reported (``safety.overage_alerts``).
         counts_calls: Every call counts as one unit whatever its quantity (aggregation ``count``).
+        ipv4_bits: With scope ``address``: the prefix that addresses of one counter share.
+        ipv6_bits: The same of IPv6.
     """
 
     id: str
@@ -81,3 +83,5 @@ class Ladder:
     alerts: bool
     counts_calls: bool = False
     action: Action = Action.BLOCK
+    ipv4_bits: int = 32
+    ipv6_bits: int = 64

@@ -276,6 +276,10 @@ NUMBERS: Final = (
            "Connections closed because of a head that is no HTTP, too large or too slow; such "
            "requests have no record and no access line.",
            read=lambda s: s.worker.parse_errors),
+    Number("gateway_forwarded_for_unreadable", "counter",
+           "Requests of trusted proxies whose X-Forwarded-For has an entry that is no address "
+           "before the client was found: who named it counts as the client.",
+           read=lambda s: s.worker.forwarded_for_unreadable),
     Number("gateway_config_reloads", "counter", "Configurations swapped in while running.",
            read=lambda s: s.worker.reloads),
     Number("gateway_config_reload_errors", "counter",

@@ -76,6 +76,7 @@ class WorkerStats:
     tunnel_slices: int = 0
     requests_in_flight: int = 0
     parse_errors: int = 0
+    forwarded_for_unreadable: int = 0
     unrouted: dict[int, int] = field(default_factory=dict)
     unrouted_refused: dict[str, int] = field(default_factory=dict)
     reloads: int = 0

@@ -52,7 +52,7 @@ async def test_no_software_is_named(aiohttp_client: Client) -> None:
 
 
 async def test_a_started_plane_answers_on_its_own_port() -> None:
-    runner = await start_admin("127.0.0.1", 0, ready, registry(), measured)
+    runner = await start_admin([("127.0.0.1", 0)], ready, registry(), measured)
     host, port = runner.addresses[0][:2]
 
     async with ClientSession() as session, session.get(f"http://{host}:{port}/readyz") as answer:
@@ -63,11 +63,11 @@ async def test_a_started_plane_answers_on_its_own_port() -> None:
 
 
 async def test_an_address_in_use_is_the_operators_error_not_a_traceback() -> None:
-    runner = await start_admin("127.0.0.1", 0, ready, registry(), measured)
+    runner = await start_admin([("127.0.0.1", 0)], ready, registry(), measured)
     port = runner.addresses[0][1]
 
     with pytest.raises(GatewayError) as caught:
-        await start_admin("127.0.0.1", port, ready, registry(), measured)
+        await start_admin([("127.0.0.1", port)], ready, registry(), measured)
     await runner.cleanup()
 
     assert caught.value.code == "admin.cannot_listen"
@@ -76,7 +76,7 @@ async def test_an_address_in_use_is_the_operators_error_not_a_traceback() -> Non
 
 async def test_an_exposed_plane_is_warned_about() -> None:
     with structlog.testing.capture_logs() as events:
-        runner = await start_admin("0.0.0.0", 0, ready, registry(), measured)
+        runner = await start_admin([("0.0.0.0", 0)], ready, registry(), measured)
         await runner.cleanup()
 
     assert [event["event"] for event in events] == ["admin.exposed"]

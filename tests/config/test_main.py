@@ -23,7 +23,7 @@ def test_a_configuration_comes_with_version_and_overrides() -> None:
 
     loaded = restore(text)
     assert loaded.snapshot.version == 3
-    assert loaded.settings.listen.port == 1234
+    assert [address.port for address in loaded.settings.listen] == [1234]
 
 
 def test_the_environment_is_this_process_s_own(

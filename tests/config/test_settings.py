@@ -46,7 +46,10 @@ def test_file_then_environment_then_command_line(tmp_path: Path) -> None:
         {"GATEWAY_LISTEN": "0.0.0.0:3", "GATEWAY_ADMIN_LISTEN": "[::1]:4"}, admin_listen="[::1]:5",
     ).settings  # fmt: skip
 
-    assert (str(settings.listen), str(settings.admin_listen)) == ("0.0.0.0:3", "[::1]:5")
+    assert [*map(str, settings.listen), *map(str, settings.admin_listen)] == [
+        "0.0.0.0:3",
+        "[::1]:5",
+    ]
     assert settings.log_level == "warning"
     assert settings.ledger == "sqlite:///data/ledger.db" == settings.keys
 

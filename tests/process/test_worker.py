@@ -23,6 +23,7 @@ from gateway.metering.courier import ThreadCourier
 from gateway.metering.journal_segments import SegmentWriter
 from gateway.process import wiring
 from gateway.process import worker as life
+from gateway.process.listeners import bound_addresses
 from gateway.process.worker import Worker
 from gateway.tasks import spawn
 from tests.process.configurations import loaded_in
@@ -43,8 +44,8 @@ async def running(tmp_path: Path) -> AsyncIterator[Worker]:
 
 
 def url_of(worker: Worker) -> str:
-    assert worker.server is not None
-    return f"http://127.0.0.1:{worker.server.sockets[0].getsockname()[1]}"
+    (address,) = bound_addresses(worker.servers)
+    return f"http://{address}"
 
 
 async def test_it_listens_and_stops_listening(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ async def test_an_address_in_use_is_told_and_nothing_is_left_open(tmp_path: Path
     loaded = loaded_in(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        settings = replace(loaded.settings, listen=Address("127.0.0.1", port))
+        settings = replace(loaded.settings, listen=(Address("127.0.0.1", port),))
         made = life.build(replace(loaded, settings=settings), {})
 
         with pytest.raises(GatewayError) as caught:
