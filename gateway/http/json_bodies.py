@@ -55,12 +55,6 @@ class _Repeated:
     members: dict[str, object]
 
 
-class _Written(str):
-    """A number's text, as the slow reader keeps it."""
-
-    __slots__ = ()
-
-
 def refuse_coded(codings: Sequence[bytes]) -> None:
     """Refuse a body that is compressed or otherwise coded: only what it says plainly is read.
 
@@ -145,7 +139,7 @@ class JsonBody:
     def _looked_at_closely(self, pointer: tuple[str, ...], found: object | None) -> object | None:
         """Return the same as ``at`` from a reader that keeps repeated names and numbers' texts."""
         try:
-            document = json.loads(self._raw, object_pairs_hook=_object, parse_float=_Written)
+            document = json.loads(self._raw, object_pairs_hook=_object, parse_float=str)
         except RecursionError as error:
             raise UnreadableValue("the body is nested too deeply") from error
         written = _at(document, pointer)
