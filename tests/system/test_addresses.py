@@ -63,7 +63,7 @@ def gateway(running: GatewayProcess, upstream: ScriptedUpstream) -> GatewayProce
 def asked(gateway: GatewayProcess, path: str, *named: str, **fields: str) -> httpx.Response:
     headers = [("X-Forwarded-For", each) for each in named]
     headers += [(name.replace("_", "-"), value) for name, value in fields.items()]
-    return httpx.get(gateway.url + path, headers=headers)
+    return httpx.get(gateway.url + path, headers=headers, timeout=60)
 
 
 def metric(gateway: GatewayProcess, name: str) -> float:
@@ -221,7 +221,7 @@ def test_a_port_of_its_own_choice_is_told(tmp_path: Path, upstream: ScriptedUpst
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         assert process.stderr is not None
         started: dict[str, Any] = {}
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 150
         while started.get("event") != "worker.started":
             assert time.monotonic() < ends
             started = json.loads(process.stderr.readline())
