@@ -9,20 +9,21 @@ from gateway.cli.arguments import DEFAULT_CONFIG, Config, Counters, DataDir, Key
 from gateway.cli.context import given
 from gateway.errors import GatewayError, start_code
 
+Listen = Annotated[
+    list[str] | None,
+    typer.Option(help="Address for clients; several times, or with commas [env: GATEWAY_LISTEN]."),
+]
+AdminListen = Annotated[
+    list[str] | None,
+    typer.Option(help="The same for probes and metrics [env: GATEWAY_ADMIN_LISTEN]."),
+]
+
 
 def run(
     *,
     config: Config = DEFAULT_CONFIG,
-    listen: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Address for clients; several times, or with commas [env: GATEWAY_LISTEN]."
-        ),
-    ] = None,
-    admin_listen: Annotated[
-        list[str] | None,
-        typer.Option(help="The same for probes and metrics [env: GATEWAY_ADMIN_LISTEN]."),
-    ] = None,
+    listen: Listen = None,
+    admin_listen: AdminListen = None,
     data_dir: DataDir = None,
     counters: Counters = None,
     ledger: LedgerUrl = None,
