@@ -32,8 +32,7 @@ async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
 @pytest.fixture
 async def client(worker: Worker) -> AsyncIterator[Wire]:
     """A client that was answered and keeps its connection."""
-    assert worker.server is not None
-    wire = await Wire.connect(worker.server.sockets[0].getsockname()[1])
+    wire = await Wire.connect(worker.servers[0].sockets[0].getsockname()[1])
     await wire.send(GET)
     await wire.until(b"}")
     yield wire

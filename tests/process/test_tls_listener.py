@@ -70,8 +70,9 @@ async def connect(worker: Worker) -> AsyncIterator[Connect]:
 
 
 def listener_of(worker: Worker) -> TlsListener:
-    assert isinstance(worker.server, TlsListener)
-    return worker.server
+    (server,) = worker.servers
+    assert isinstance(server, TlsListener)
+    return server
 
 
 def port_of(worker: Worker) -> int:
@@ -286,7 +287,7 @@ async def test_an_address_in_use_is_told(worker: Worker, tmp_path: Path) -> None
     settings = replace(
         loaded.settings,
         tls=worker.settings.tls,
-        listen=replace(loaded.settings.listen, port=port_of(worker)),
+        listen=(replace(loaded.settings.listen[0], port=port_of(worker)),),
     )
     second = life.build(replace(loaded, settings=settings), {})
 
