@@ -6,7 +6,7 @@ Source: design section 11; requirement X3.
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import DictSchema, NullableSchema, WithDefaultSchema
 
@@ -49,17 +49,7 @@ FORMS: Final = {
 HeaderName = Annotated[str, Field(pattern=_HEADER)]
 
 
-def _addresses(value: object) -> object:
-    if not isinstance(value, str | list):
-        raise ValueError("input should be a valid string")  # noqa: TRY004 - pydantic's convention
-    return [value] if isinstance(value, str) else value
-
-
-Listeners = Annotated[
-    list[str],
-    BeforeValidator(_addresses, json_schema_input_type=list[str] | str),
-    Field(min_length=1),
-]
+Listeners = Annotated[list[str], Listed, Field(min_length=1)]
 
 
 class MatchModel(Model):
