@@ -50,6 +50,7 @@ REASONS = (
     ("`refused`", "The gateway refused it."),
     ("`upstream_failed`", "No whole answer of the upstream: not billed."),
     ("`client_gone`", "The client left before there was an answer: not billed."),
+    ("`abandoned`", "The client left it to the upstream unanswered: its reserve is billed."),
     ("`stopped`", "The gateway cut it off when its drain was over: not billed."),
     ("`open_route`", "The route asks for no key: there is nobody to bill."),
     (f"`{USED}`, `{UNUSED}`", "A slice of a tunnel of which something, or nothing, was used."),

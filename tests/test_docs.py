@@ -223,10 +223,19 @@ def test_every_reason_flag_and_field_of_a_record_has_an_entry() -> None:
     sources = ("rules/settlement.py", "rules/decision.py", "proxy/books.py", "proxy/slices.py")
     text = "".join((ROOT / "gateway" / name).read_text(encoding="utf-8") for name in sources)
     reasons = re.findall(r'return False, "(\w+)"|reason="(\w+)"|else "(open_route)"', text)
+    reasons += re.findall(r'ABANDONED: Final = "(\w+)"()', text)
     flags = re.findall(r'flags\.append\("(\w+)"\)|flags = \["(\w+)"\]', text)
     told = {"".join(found) for found in (*reasons, *flags)}
 
-    assert told >= {"refused", "client_gone", "open_route", "overage", "grace", "unenforced"}
+    assert told >= {
+        "refused",
+        "client_gone",
+        "abandoned",
+        "open_route",
+        "overage",
+        "grace",
+        "unenforced",
+    }
     assert sorted(word for word in told if f"| `{word}` |" not in page) == []
     rows = [f"| `{field.name}` |" for field in fields(Record)]
     assert [row for row in rows if row not in page] == []

@@ -47,6 +47,9 @@ class _NoClient(ClientSide):
     def exchange_finished(self, exchange: Exchange) -> None:
         raise BrokenRuleError(f"{exchange} ended in its head")
 
+    def has_departed(self) -> bool:
+        return False
+
     def start_tunnel(self, upstream: object, opening: object) -> None:
         raise BrokenRuleError(f"a tunnel began in a head: {upstream}, {opening}")
 

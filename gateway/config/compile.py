@@ -35,6 +35,7 @@ from gateway.config.snapshot import (
     Ejection,
     Endpoint,
     FailurePolicy,
+    GonePolicy,
     HealthCheck,
     KeyPlace,
     LegacyFields,
@@ -149,6 +150,7 @@ def _limits(file: RouteFile) -> ClientLimits:
         connections_per_address_max=limits.connections_per_address,
         body_bytes_per_second_min=limits.body_rate,
         underscores=limits.underscores,
+        answers_half_closed=limits.half_close == "answer",
     )
 
 
@@ -277,6 +279,7 @@ def _route(
         body_bytes_max=model.max_body,
         strip_prefix=model.strip_prefix.rstrip("/").encode(),
         tunnel=None if model.tunnel is None else rules_of(model.tunnel),
+        client_gone=GonePolicy(model.client_gone),
         paths=_path_policy(model.paths or work.file.paths),
     )
     check_route(work, at, model, route)

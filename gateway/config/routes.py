@@ -217,6 +217,14 @@ class RouteModel(Model):
     paths: Annotated[
         PathsModel | None, Field(description="Ambiguous paths of this route. Default: the file's.")
     ] = None
+    client_gone: Annotated[
+        Literal["finish", "cancel"],
+        Field(
+            description="A client leaves after its request went on whole and before the answer "
+            "began, not with GET, HEAD, OPTIONS or TRACE: ask the upstream to the end and bill by "
+            "its status, or cancel it and bill what was reserved."
+        ),
+    ] = "finish"
     tunnel: Annotated[
         TunnelModel | None,
         Field(description="Limits on WebSocket tunnels, and what passes in them metered."),
@@ -333,6 +341,10 @@ class ClientLimitsModel(Model):
             "on. CGI and WSGI can't tell X_User from X-User."
         ),
     ] = "drop"
+    half_close: Annotated[
+        Literal["gone", "answer"],
+        Field(description="A client that closes its side has left, or is answered; not over TLS."),
+    ] = "gone"
     pipelined: Annotated[
         int,
         Field(

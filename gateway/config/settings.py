@@ -71,6 +71,8 @@ def load(
     reading = _Reading(route.document, _given(environ, overrides), route.faults)
     settings = None if file is None else _settings(file, reading)
     tls = _tls(route, reading)
+    if tls is not None and file is not None and file.limits.half_close == "answer":
+        reading.warnings.append(_half_close_without_effect(route.document))
     lists = read_pricings(pricing_paths)
     reading.faults += lists.faults
     reading.warnings += lists.warnings
@@ -87,6 +89,14 @@ def load(
         (path, *pricing_paths, *tls_paths),
         lists.places,
         tuple(_sorted(reading.warnings, path)),
+    )
+
+
+def _half_close_without_effect(document: Document) -> Fault:
+    return document.fault(
+        ("limits", "half_close"),
+        "no effect on this listener: over TLS a client that closes its side has left",
+        "gone; or TLS ended before the gateway",
     )
 
 

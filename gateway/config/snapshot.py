@@ -9,10 +9,13 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
-from typing import Literal
+from typing import Final, Literal
 
 from gateway.rules.limits import Ladder
 from gateway.rules.plan import Pricing
+
+HALF_CLOSE_SECONDS: Final = 30.0
+"""The direction of a tunnel that is still open is kept for so long, unless its route says more."""
 
 
 class FailurePolicy(Enum):
@@ -210,6 +213,15 @@ class RouteCounters:
     bytes_out: int = 0
 
 
+class GonePolicy(Enum):
+    """What becomes of a forwarded request that is not safe when its client leaves unanswered."""
+
+    FINISH = "finish"
+    """The upstream is asked to the end and its status decides what is billed."""
+    CANCEL = "cancel"
+    """The upstream is cancelled and the reserve is billed."""
+
+
 class LegacyFields(Enum):
     """Which ``X-RateLimit-*`` triple a route adds, beside the IETF fields."""
 
@@ -267,12 +279,15 @@ class TunnelRules:
         connections_max: Open tunnels of one workspace, or client address, in a worker.
         duration_seconds: A tunnel is closed after this.
         idle_seconds: A tunnel in which nothing passed for so long is closed.
+        half_close_seconds: So long the other direction is kept once one side has closed its own;
+            0 closes both at once.
     """
 
     connections_max: int = 0
     duration_seconds: float = 0.0
     idle_seconds: float = 0.0
     meter: TunnelMeter | None = None
+    half_close_seconds: float = HALF_CLOSE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +321,7 @@ class Route:
     strip_prefix: bytes = b""
     paths: PathPolicy = PathPolicy(normalise=False, merge_slashes=False)
     tunnel: TunnelRules | None = None
+    client_gone: GonePolicy = GonePolicy.FINISH
     counters: RouteCounters = field(default_factory=RouteCounters, compare=False)
 
 
@@ -355,6 +371,7 @@ class ClientLimits:
     connections_per_address_max: int = 0
     body_bytes_per_second_min: int = 0
     underscores: Underscores = "drop"
+    answers_half_closed: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gateway.config.model import Model
 from gateway.config.quantities import Seconds
-from gateway.config.snapshot import TunnelMeter, TunnelRules, TunnelUnit
+from gateway.config.snapshot import HALF_CLOSE_SECONDS, TunnelMeter, TunnelRules, TunnelUnit
 from gateway.rules.identifiers import NAME_PATTERN
 
 
@@ -69,6 +69,13 @@ class TunnelModel(Model):
         Seconds | None,
         Field(description="A tunnel in which nothing passed for so long is closed (1001)."),
     ] = None
+    half_close: Annotated[
+        Seconds,
+        Field(
+            description="Once one side has closed its own direction, the other is kept for so "
+            "long. 0 closes both at once, as TLS does."
+        ),
+    ] = HALF_CLOSE_SECONDS
     meter: Annotated[
         TunnelMeterModel | None,
         Field(description="Charge what passes; a tunnel over a limit is closed (1008)."),
@@ -82,6 +89,7 @@ def rules_of(model: TunnelModel) -> TunnelRules:
         connections_max=model.connections_per_workspace,
         duration_seconds=model.duration or 0.0,
         idle_seconds=model.idle or 0.0,
+        half_close_seconds=model.half_close,
         meter=(
             None
             if meter is None

@@ -8,6 +8,7 @@ from email.utils import formatdate
 
 from gateway.clock import Clock
 from gateway.proxy.connection import ClientConnection
+from gateway.proxy.departures import departed
 from gateway.proxy.patience import time_is_up
 from gateway.proxy.ports import Ports
 from gateway.telemetry.state_log import look_at_all
@@ -55,11 +56,16 @@ def _sweep_tunnels(ports: Ports, now: float) -> None:
 
 
 def _sweep_connections(ports: Ports, now: float) -> None:
+    unseen: list[ClientConnection] = []
     for connection in tuple(ports.connections):
         if not isinstance(connection, ClientConnection):
             continue
+        if connection.may_leave_unseen():
+            unseen.append(connection)
         if 0 < connection.closes_at <= now or connection.is_idle_at(now):
             connection.close_idle(now)
         elif connection.stalls_at(now):
             connection.stall()
+    for connection, by_reset in departed(unseen):
+        connection.left_unseen(by_reset=by_reset)
     ports.upstreams.close_expired(now)

@@ -52,6 +52,7 @@ from gateway.process.tls import ListenerCertificate
 from gateway.process.tls_listener import TlsListener
 from gateway.proxy.active import activate
 from gateway.proxy.connection import ClientConnection
+from gateway.proxy.leaving import stop_without_client
 from gateway.proxy.pool import Upstreams
 from gateway.proxy.ports import Ports
 from gateway.tasks import spawn
@@ -460,6 +461,8 @@ async def stop(worker: Worker) -> None:
     close(worker.servers)
     for connection in clients_of(worker.ports):
         connection.cut()
+    for exchange in tuple(worker.ports.exchanges):
+        stop_without_client(exchange)
     await asyncio.sleep(0)
     worker.reloader.close()
     for task in worker.background:

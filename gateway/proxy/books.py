@@ -74,7 +74,13 @@ class Draft(Charged):
         if pricing is None or (self.caller is None and self.charge is None):
             return self._unbilled([])
         status = self.answer.status if self.answer is not None else 0
-        billable, reason = billability(pricing.billing, status, self.outcome, repeat=repeat)
+        billable, reason = billability(
+            pricing.billing,
+            status,
+            self.outcome,
+            repeat=repeat,
+            abandoned=self.exchange.bills_reserve,
+        )
         admitted = counts is not None and (counts.admitted or self.unenforced)
         settlement = settle(
             self.charge if admitted else None,
@@ -89,9 +95,12 @@ class Draft(Charged):
 
     def _unbilled(self, deltas: list[CounterDelta]) -> Settlement:
         """Return what a request is that nobody pays for; its address may get a quota back."""
+        reason = "refused" if self.outcome is _REFUSED else "open_route"
+        if self.outcome is Outcome.CLIENT_GONE and self.plan is not None and self.plan.places:
+            reason = "client_gone"  # before its key was known
         return Settlement(
             billable=False,
-            reason="refused" if self.outcome is _REFUSED else "open_route",
+            reason=reason,
             quantities_micro=_NOTHING,
             charged_micro=_NOTHING,
             deltas=deltas,
@@ -144,6 +153,8 @@ def close_books(draft: Draft, ports: Ports) -> None:
         _count_unrouted(str(draft.refusal), ports)
         exchange.release(written=True)
         return
+    if exchange.client_gone and draft.outcome is _COMPLETED and not exchange.was_told_all:
+        draft.outcome = Outcome.CLIENT_GONE  # it was asked to its end all the same
     settlement = draft.settlement
     if settlement is None or draft.outcome is not _COMPLETED:
         if _is_summed(draft, elapsed_micro, ports):

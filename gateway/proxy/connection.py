@@ -9,17 +9,18 @@ import asyncio
 from typing import Final
 
 from gateway.clock import stopwatch_ns
-from gateway.config.snapshot import ClientLimits
-from gateway.errors import Refusal, RefusalCode
+from gateway.config.snapshot import HALF_CLOSE_SECONDS, ClientLimits
+from gateway.errors import Refusal
 from gateway.http.chunks import Trailers
 from gateway.http.forwarding import ClientOrigin, origin_lines
 from gateway.http.origins import address_of
-from gateway.proxy.admission import BodyPace
+from gateway.proxy.departures import has_departed
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading, reset
+from gateway.proxy.flow import WRITE_HIGH_WATER_BYTES, Reading
 from gateway.proxy.head import read_head
 from gateway.proxy.incoming import IncomingHead
 from gateway.proxy.incoming_body import IncomingBody
+from gateway.proxy.leaving import client_left
 from gateway.proxy.origins import Peer
 from gateway.proxy.parting import DROPPED, LINGER_SECONDS, PartingClient
 from gateway.proxy.ports import Ports
@@ -40,8 +41,7 @@ class ClientConnection(PartingClient):
     """One client; lives as long as its transport."""
 
     __slots__ = (
-        "_head", "_head_since", "_is_counted", "_origin", "_origin_lines", "_pace", "_peer",
-        "_scheme", "_time", "_unsent_bytes",
+        "_head", "_is_counted", "_origin", "_origin_lines", "_peer", "_scheme", "_time",
     )  # fmt: skip
 
     def __init__(self, ports: Ports) -> None:
@@ -49,10 +49,7 @@ class ClientConnection(PartingClient):
         self._time = ports.loop.time  # looked up once
         self._head = IncomingHead()
         self._origin_lines: tuple[ClientOrigin, bytes, bytes, bytes] | None = None
-        self._head_since = 0.0
-        self._unsent_bytes = 0
         self._is_counted = False
-        self._pace = BodyPace()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # uvloop's class is not a subclass
@@ -99,17 +96,65 @@ class ClientConnection(PartingClient):
             self._receiving.resume()
 
     def eof_received(self) -> bool:
-        """Keep the connection: a client may close its side and still read (STANDARDS 4.5)."""
+        """See whether the client has left; return whether the connection is kept."""
         self.had_eof = True
         if self._tunnel is not None:
-            self._tunnel.client_closed()
+            # Over TLS the connection ends with this.
+            return self._scheme != b"https" and self._tunnel.client_closed()
+        if self._parting is not None:
             return self._scheme != b"https"
+        if not self._answers_half_closed():
+            return self._lose_client()
         receiving = self._receiving
-        if receiving is not None and not receiving.body_complete:
-            self.transport.abort()
+        if receiving is not None and receiving in self._queue:
+            self._receiving = None
+            self._queue.remove(receiving)  # it never came whole; what was asked before it did
+        elif receiving is not None:
+            return self._lose_client()
+        return self._is_busy()
+
+    def _answers_half_closed(self) -> bool:
+        """Return whether a client may close its side and still be answered; never over TLS."""
+        return self._scheme != b"https" and self._ports.active.snapshot.limits.answers_half_closed
+
+    def _lose_client(self) -> bool:
+        """The client has left: what is under way has lost it, what waits is dropped.
+
+        Returns:
+            Whether the connection is kept: for an answer whose record waits for the disk.
+        """
+        self.had_eof = True
+        self._early = DROPPED
+        self._rest = b""
+        self._queue.clear()
+        self._next = self._receiving = self._body = None
+        current = self._current
+        if current is None:
             return False
-        # TLS has no half-closed connections.
-        return self._scheme != b"https" and (self._is_busy() or self._parting is not None)
+        if current not in self._ports.exchanges:
+            return True
+        self._current = None
+        current.keep_alive = False
+        client_left(current)
+        return False
+
+    def may_leave_unseen(self) -> bool:
+        """Return whether a request or tunnel is under way and nobody reads from its client."""
+        if not self.reading.is_paused or self.transport.is_closing():
+            return False
+        return self._tunnel is not None or self._current in self._ports.exchanges
+
+    def left_unseen(self, *, by_reset: bool) -> None:
+        """Learn that the client has left, of which only the kernel knew."""
+        if self._tunnel is not None:
+            if by_reset:  # what came before a FIN is still to be read
+                self.transport.abort()
+        elif (by_reset or not self._answers_half_closed()) and not self._lose_client():
+            self.transport.close()
+
+    def has_departed(self) -> bool:
+        """Return whether the client has left unnoticed; asks the kernel."""
+        return has_departed(self.transport, by_fin=not self._answers_half_closed())
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it
         if self.is_lost:
@@ -123,9 +168,8 @@ class ClientConnection(PartingClient):
         if self._tunnel is not None:
             self._ports.stats.worker.tunnels_open -= 1
             self._tunnel.client_lost()
-        for exchange in (self._current, self._next, *self._queue):
-            if exchange is not None:
-                exchange.client_left()
+        if self._current is not None:
+            client_left(self._current)
         self._queue.clear()
         self._tunnel = self._next = self._receiving = self.refused = None
 
@@ -175,7 +219,9 @@ class ClientConnection(PartingClient):
             return
         if exchange.has_body:
             self.reading.resume("body")
-        if (exchange.has_body and not exchange.body_complete) or exchange.lingers:
+        if self.had_eof and not (self._queue or self._rest):
+            self.transport.close()
+        elif (exchange.has_body and not exchange.body_complete) or exchange.lingers:
             self._linger(exchange)
         elif (not exchange.keep_alive and self._early) or (self.had_eof and not self._has_more()):
             self.transport.close()  # the client expected it
@@ -209,15 +255,22 @@ class ClientConnection(PartingClient):
         """Join both sides after a 101."""
         self._ports.stats.worker.tunnels_open += 1
         self._tunnel = tunnel = (
-            Tunnel(self.transport, self.reading, upstream)
+            Tunnel(
+                self.transport,
+                self.reading,
+                upstream,
+                self.loop,
+                self._ports.tunnels,
+                HALF_CLOSE_SECONDS,
+            )
             if opening is None
             else opening.tunnel(self.transport, self.reading, upstream)
         )
         self._current = None
         early, self._early = self._early, b""
         tunnel.begin(upstream.leftover(), early[1:])
-        if self.had_eof:
-            tunnel.client_closed()
+        if self.had_eof and not tunnel.client_closed():
+            self.transport.close()
         if self._ports.drain_ends_at:
             self.go_away(self._ports.drain_ends_at - self._time())
 
@@ -225,7 +278,7 @@ class ClientConnection(PartingClient):
         """Close at once: the worker stops."""
         if self._tunnel is not None:
             self._tunnel.cut()
-        if self._current is not None:
+        if self._current is not None and not self._current.client_gone:
             self._current.is_cut_off = True
         self.transport.abort()
 
@@ -239,75 +292,6 @@ class ClientConnection(PartingClient):
         if known is None or known[0] is not origin or known[1] != host or known[2] != via:
             known = self._origin_lines = (origin, host, via, origin_lines(origin, host, via))
         return known[3]
-
-    def is_idle_at(self, now: float) -> bool:
-        """Return whether nothing is under way and the keep-alive time is over."""
-        limits = self._ports.active.snapshot.limits
-        if self._current is not None or self._next is not None or self._tunnel is not None:
-            return False
-        if self._parting is not None:
-            return False
-        if self._head_since and not self.closes_at:
-            return now - self._head_since > limits.head_seconds
-        return now - self.touched_at > limits.keep_alive_seconds
-
-    def close_idle(self, now: float) -> None:
-        """Close a connection on which nothing goes on; whoever began a head is told (408).
-
-        A client that does not even read the rest of its answer is cut off the second time.
-        """
-        if self.transport.is_closing():
-            unsent_bytes = self.transport.get_write_buffer_size()
-            if unsent_bytes == self._unsent_bytes:
-                reset(self.transport)
-            self._unsent_bytes = unsent_bytes
-        elif self._head_since and not self.closes_at:
-            self._refuse_rest(Refusal(RefusalCode.REQUEST_TIMEOUT))
-            self._tell_next()
-        else:
-            self.transport.close()
-            self._unsent_bytes = self.transport.get_write_buffer_size()
-        self.closes_at = 0.0 if self.transport.is_closing() else self.closes_at
-        self.touched_at = now
-
-    def stalls_at(self, now: float) -> bool:
-        """Return whether a body that is being received has stalled; called time and again.
-
-        While the client waits for the gateway, its own time stands still. It does not while the
-        gateway waits for it to read what it was answered before.
-        """
-        receiving = self._receiving
-        if receiving is None or receiving.body_complete:
-            if self._current is not None:
-                self.touched_at = now
-            return False
-        limits = self._ports.active.snapshot.limits
-        is_unread = self.write_paused and self._current is None
-        if self.reading.is_paused and not is_unread:
-            self.touched_at = now
-            self._pace.stand_still(now)
-            return False
-        if now - self.touched_at > limits.body_idle_seconds:
-            return True
-        return self._pace.is_too_slow(
-            receiving.event_id,
-            receiving.body_bytes,
-            now,
-            bytes_per_second=limits.body_bytes_per_second_min,
-            grace_seconds=limits.body_idle_seconds,
-        )
-
-    def stall(self) -> None:
-        """Refuse a request whose body does not come (408)."""
-        receiving = self._receiving
-        if receiving is None or receiving is not self._current:
-            self.transport.abort()
-            return
-        receiving.keep_alive = False
-        receiving.refusal = Refusal(RefusalCode.REQUEST_TIMEOUT)
-        if receiving.upstream is not None:
-            receiving.upstream.fail("refused")
-        receiving.resume()
 
     def _read(self, data: bytes) -> None:
         """Read heads and bodies out of what has come; further requests wait while many do."""

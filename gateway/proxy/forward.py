@@ -14,6 +14,7 @@ from gateway.keys.port import KeyEntry
 from gateway.proxy.active import RoutePlan
 from gateway.proxy.answer import Answer
 from gateway.proxy.exchange import ClientGone, Exchange
+from gateway.proxy.leaving import go_on_without_client
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.ports import Ports
 from gateway.proxy.upstream import UpstreamConnection, UpstreamError
@@ -57,12 +58,8 @@ async def send(
         if connection is None:
             _set_total_deadline(exchange, pool, tier, exchange.client.loop.time())
             connection = await pool.acquire()
-        if exchange.client_gone:
-            pool.release(connection)
-            raise ClientGone
-        if exchange.refusal is not None:  # its body grew too long, broke or stalled meanwhile
-            pool.release(connection)
-            raise exchange.refusal
+        if exchange.client_gone or exchange.refusal is not None:
+            _require_wanted(exchange, connection, pool)
         is_reused = connection.uses > 0
         head = _head(exchange, plan, identity, connection.endpoint.endpoint)
         try:
@@ -72,23 +69,50 @@ async def send(
             while answer is None:
                 await pause()
                 answer = connection.answer_head()
+                if answer is None and exchange.client_gone:
+                    go_on_without_client(exchange, plan.route, connection)
         except UpstreamError as error:
             is_stale = is_reused and error.kind == "closed" and not error.answered
             exchange.let_upstream_go()
-            if is_repeated or not (is_stale and _may_repeat(exchange)) or exchange.client_gone:
+            if is_repeated or not (is_stale and _may_repeat(exchange)):
                 raise
             ports.stats.worker.upstream_retries += 1
             exchange.pool = pool
             is_repeated = True
             continue
         if connection.is_trial or connection.is_circuit_probe:
-            pool.answered(connection, answer.status)
+            _note_head(exchange, connection, answer, pool)
         if not answer.complete:
             exchange.deadline = exchange.client.loop.time() + exchange.idle_seconds
         return answer
 
 
+def _require_wanted(exchange: Exchange, connection: UpstreamConnection, pool: UpstreamPool) -> None:
+    """Give a connection back unused if the request is not to be sent any more.
+
+    Raises:
+        ClientGone: the client left while it was waited for.
+        Refusal: the body grew too long, broke or stalled meanwhile.
+    """
+    if exchange.refusal is not None:
+        pool.release(connection)
+        raise exchange.refusal
+    if not exchange.finishes:
+        pool.release(connection)
+        raise ClientGone
+
+
+def _note_head(
+    exchange: Exchange, connection: UpstreamConnection, answer: Answer, pool: UpstreamPool
+) -> None:
+    """Let the head of an answer decide a trial or a probe, unless the client had left."""
+    if not exchange.client_gone:
+        pool.answered(connection, answer.status)
+
+
 def _may_repeat(exchange: Exchange) -> bool:
+    if exchange.client_gone and not exchange.finishes:
+        return False
     return exchange.method in IDEMPOTENT and not exchange.has_body
 
 

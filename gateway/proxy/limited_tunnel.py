@@ -8,58 +8,21 @@ Source: RFC 6455 5.5.1, 7.1.1 and 7.1.2 (closing), 5.3 (masking); docs/semantics
 
 import asyncio
 import os
-from typing import Final
 
 from gateway.config.snapshot import TunnelRules
 from gateway.http.frames import UNBOUNDED, CloseCode, FrameReader, close_frame
-from gateway.proxy.admission import Addresses
 from gateway.proxy.flow import Reading
-from gateway.proxy.tunnel import Tunnel
+from gateway.proxy.tunnel import CLOSE_SECONDS, NEVER, Tunnel, Tunnels
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.telemetry.metrics import WorkerStats
 
-CLOSE_SECONDS: Final = 3.0
-"""Both sides have so long to take and answer a Close; then they are cut off."""
-_NEVER: Final = float("inf")
-
-
-class Tunnels:
-    """The limited tunnels of a worker, and the places that were given away.
-
-    Attributes:
-        open: Those of which a connection is open or a charge under way.
-    """
-
-    __slots__ = ("_places", "open")
-
-    def __init__(self) -> None:
-        self.open: set[LimitedTunnel] = set()
-        self._places = Addresses()
-
-    def enter(self, place: str, bound: int) -> bool:
-        """Take a place among ``bound`` of that name; return whether there was one."""
-        return self._places.enter(place, bound)
-
-    def leave(self, place: str) -> None:
-        """Give a place back; an empty name is none."""
-        if place:
-            self._places.leave(place)
-
-    def taken(self, place: str) -> int:
-        """Return how many places of that name are taken."""
-        return self._places.counts.get(place, 0)
-
 
 class LimitedTunnel(Tunnel):
-    """A tunnel under its route's rules.
-
-    Attributes:
-        due_at: When the sweep must look at it, by the loop's time.
-    """
+    """A tunnel under its route's rules."""
 
     __slots__ = (
-        "_closes_at", "_down", "_ends_at", "_idle_seconds", "_is_client_lost", "_loop", "_place",
-        "_stats", "_touched_at", "_tunnels", "_up", "due_at",
+        "_closes_at", "_down", "_ends_at", "_idle_seconds", "_is_client_lost", "_place", "_stats",
+        "_touched_at", "_up",
     )  # fmt: skip
 
     def __init__(
@@ -73,16 +36,14 @@ class LimitedTunnel(Tunnel):
         stats: WorkerStats,
         place: str,
     ) -> None:
-        super().__init__(client, client_reading, upstream)
-        self._loop = loop
-        self._tunnels = tunnels
+        super().__init__(client, client_reading, upstream, loop, tunnels, rules.half_close_seconds)
         self._stats = stats
         self._place = place
         self._up = FrameReader()
         self._down = FrameReader()
         self._touched_at = loop.time()
-        self._idle_seconds = rules.idle_seconds or _NEVER
-        self._ends_at = self._touched_at + (rules.duration_seconds or _NEVER)
+        self._idle_seconds = rules.idle_seconds or NEVER
+        self._ends_at = self._touched_at + (rules.duration_seconds or NEVER)
         self._closes_at = 0.0
         self._is_client_lost = False
         self.due_at = self._next_due()
@@ -124,17 +85,13 @@ class LimitedTunnel(Tunnel):
 
     # The end
 
-    def client_closed(self) -> None:
-        """The client sends no more: end the upstream's side, or what is left of both."""
-        if self._closes_at:
-            self._client.close()
-        else:
-            self._end_upstream()
+    def client_closed(self) -> bool:
+        """Pass the client's FIN on, or end what is left of both; return whether it is kept."""
+        return not self._closes_at and super().client_closed()
 
-    def _end_upstream(self) -> None:
-        """End the upstream's side, with what was still to be sent."""
-        if not self._upstream.is_closed:
-            self._upstream.transport.close()
+    def upstream_closed(self) -> bool:
+        """Do the same for the upstream."""
+        return not self._closes_at and super().upstream_closed()
 
     def client_lost(self) -> None:
         """The client's connection is gone; what the upstream takes from now on has its bound."""
@@ -143,6 +100,7 @@ class LimitedTunnel(Tunnel):
         self._stop_passing()
         if not self._closes_at:
             self._set_end()
+            self._half_closed_until = NEVER
             self._end_upstream()
         self._forget_if_over()
 
@@ -161,8 +119,9 @@ class LimitedTunnel(Tunnel):
             return
         ended = self._stats.tunnels_ended
         ended[why] = ended.get(why, 0) + 1
-        can_tell_client = self._down.is_between_frames and not self._down.saw_close
-        can_tell_upstream = self._up.is_between_frames and not self._up.saw_close
+        can_tell_client = self._may_tell(self._down) and not self._has_ended_client
+        can_tell_upstream = self._may_tell(self._up) and not self._has_ended_upstream
+        self._half_closed_until = NEVER
         self._set_end()
         self._stop_passing()
         for reason in ("tunnel", "meter"):  # to see their answers
@@ -170,17 +129,20 @@ class LimitedTunnel(Tunnel):
             self._upstream.reading.resume(reason)
         if can_tell_client and not self._client.is_closing():
             self._client.write(close_frame(code, why.encode()))
-        if not can_tell_client or self._up.saw_close:
+        if not can_tell_client or self._up.saw_close or self._client_has_ended:
             self._client.close()
         if can_tell_upstream and not self._upstream.is_closed:
             self._upstream.transport.write(close_frame(code, why.encode(), os.urandom(4)))
-        if not can_tell_upstream or self._down.saw_close:
+        if not can_tell_upstream or self._down.saw_close or self._upstream_has_ended:
             self._end_upstream()
+
+    def _may_tell(self, frames: FrameReader) -> bool:
+        return frames.is_between_frames and not frames.saw_close
 
     def cut(self) -> None:
         """End both sides at once."""
         self._set_end()
-        self.due_at = _NEVER
+        self.due_at = NEVER
         self._stop_passing()
         super().cut()
 
@@ -191,13 +153,16 @@ class LimitedTunnel(Tunnel):
                 self.cut()
         elif self._ends_at <= now:
             self.end(CloseCode.GOING_AWAY, "duration")
+        elif self._half_closed_until <= now:
+            self.end(CloseCode.GOING_AWAY, "half_close")
         elif self._touched_at + self._idle_seconds <= now:
             self.end(CloseCode.GOING_AWAY, "idle")
         else:
             self.due_at = self._next_due()
 
     def _next_due(self) -> float:
-        return min(self._ends_at, self._touched_at + self._idle_seconds)
+        idle_at = self._touched_at + self._idle_seconds
+        return min(self._ends_at, idle_at, self._half_closed_until)
 
     def _set_end(self) -> None:
         if not self._closes_at:

@@ -16,9 +16,10 @@ from gateway.errors import Refusal, RefusalCode
 from gateway.http.frames import UNBOUNDED, CloseCode, FrameReader
 from gateway.proxy.books import Draft
 from gateway.proxy.flow import Reading
-from gateway.proxy.limited_tunnel import LimitedTunnel, Tunnels
+from gateway.proxy.limited_tunnel import LimitedTunnel
 from gateway.proxy.ports import Ports
 from gateway.proxy.slices import Slices
+from gateway.proxy.tunnel import Tunnels
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.rules.charging import usable_until_micro
 from gateway.rules.units import MICRO
@@ -222,6 +223,8 @@ class MeteredTunnel(LimitedTunnel):
             if way.has_ended and not self._is_finished:
                 if way is self._upward:
                     super()._end_upstream()
+                elif self._is_half_closed():
+                    super()._end_client()
                 else:
                     self._finish_down()
         return is_empty or self._is_finished
@@ -267,6 +270,12 @@ class MeteredTunnel(LimitedTunnel):
         self._upward.has_ended = True
         if not self._upward.held:
             super()._end_upstream()
+
+    def _end_client(self) -> None:
+        """End the client's side when what waits for it has passed."""
+        self._downward.has_ended = True
+        if not self._downward.held:
+            super()._end_client()
 
     def _upstream_ended(self) -> None:
         self._downward.has_ended = True

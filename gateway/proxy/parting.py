@@ -11,11 +11,11 @@ from collections import deque
 from typing import Final
 
 from gateway.http.frames import CloseCode
-from gateway.proxy.exchange import ClientSide, Exchange
+from gateway.proxy.client_times import TimedClient
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.flow import reset, undelivered_bytes
 from gateway.proxy.incoming_body import IncomingBody
 from gateway.proxy.ports import Ports
-from gateway.proxy.tunnel import Tunnel
 
 LINGER_BYTES_MAX: Final = 256 * 1024
 """Unread body that is taken and dropped after an early answer, so that the client can read it."""
@@ -70,36 +70,30 @@ class Parting:
             self._loop.call_later(LOOK_SECONDS, self.look)
 
 
-class PartingClient(ClientSide):
+class PartingClient(TimedClient):
     """A client connection as far as its end is concerned.
 
     Attributes:
-        closes_at: When a connection that is closed from this side is closed altogether.
         had_eof: Whether the client has closed its side.
         is_lost: Whether the connection is gone.
-        touched_at: When something came over it last.
     """
 
     __slots__ = (
-        "_body", "_current", "_early", "_next", "_parting", "_ports", "_queue", "_receiving",
-        "_rest", "_tunnel", "closes_at", "had_eof", "is_lost", "touched_at",
+        "_body", "_early", "_parting", "_queue", "_rest", "had_eof", "is_lost",
     )  # fmt: skip
 
     def __init__(self, ports: Ports) -> None:
-        super().__init__(ports.loop)
-        self._ports = ports
+        super().__init__(ports)
         self._body: IncomingBody | None = None
-        self._current: Exchange | None = None
-        self._next: Exchange | None = None
-        self._receiving: Exchange | None = None
         self._queue: deque[Exchange] = deque()
-        self._tunnel: Tunnel | None = None
         self._parting: Parting | None = None
         self._early = b""
         self._rest = b""
         self.is_lost = self.had_eof = False
-        self.touched_at = 0.0
-        self.closes_at = 0.0
+
+    def is_idle_at(self, now: float) -> bool:
+        """Return whether nothing is under way, nothing is on its way out, and its time is over."""
+        return self._parting is None and super().is_idle_at(now)
 
     def _is_busy(self) -> bool:
         """Return whether a request is told or waits to be."""

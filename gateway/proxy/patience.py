@@ -8,13 +8,16 @@ Source: design sections 4 and 10; STANDARDS 4.5.
 from gateway.errors import Refusal, RefusalCode
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.flow import reset
+from gateway.proxy.leaving import time_is_up_without_client
 
 
 def time_is_up(exchange: Exchange) -> None:
     """Give up whom a request waits for, upstream or client, unless something moves."""
     is_total = exchange.deadline_kind == "total"
     exchange.deadline = 0.0
-    if exchange.answer_begun and exchange.client.write_paused:
+    if exchange.client_gone:
+        time_is_up_without_client(exchange, is_total=is_total)
+    elif exchange.answer_begun and exchange.client.write_paused:
         _wait_for_client(exchange, is_total=is_total)
     elif not is_total and _is_sending(exchange) and _moves(exchange):
         exchange.wait_for_answer()

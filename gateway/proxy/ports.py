@@ -20,9 +20,9 @@ from gateway.metering.recorder import Recorder
 from gateway.proxy.active import Active, activate
 from gateway.proxy.admission import Addresses
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.limited_tunnel import Tunnels
 from gateway.proxy.pool import Upstreams
 from gateway.proxy.refusal_sums import RefusalSums
+from gateway.proxy.tunnel import Tunnels
 from gateway.rules.record import Record
 from gateway.telemetry.metrics import Stats
 from gateway.telemetry.state_log import StateLog, kind_of

@@ -65,9 +65,7 @@ async def serve(exchange: Exchange, ports: Ports) -> None:
         entry = None
         if plan.places:  # 3
             key_hash = key_hash_of(exchange, plan, ports.key_format)
-            entry = ports.keys.known(key_hash) or await ports.keys.find(
-                key_hash, exchange.origin.group
-            )
+            entry = ports.keys.known(key_hash) or await find_key(draft, key_hash, ports)
         is_known = find_caller(draft, plan, entry, ports)
         if is_known and not head_tells_cost(draft, plan):
             await find_cost(draft, plan)  # 4
@@ -145,6 +143,21 @@ def answer_options(draft: Draft) -> None:
     path = exchange.path
     allowed = USUAL if path == b"*" else draft.active.matcher.allowed_methods(exchange.host, path)
     exchange.answer_options(b", ".join(sorted(allowed)), exchange.id_line)
+
+
+async def find_key(draft: Draft, key_hash: bytes, ports: Ports) -> KeyEntry | None:
+    """Ask the directory for a key that the worker has not seen lately.
+
+    Raises:
+        ClientGone: the client left meanwhile; nothing has been charged.
+        Refusal: it left, and its key would not have let it in.
+    """
+    exchange = draft.exchange
+    entry = await ports.keys.find(key_hash, exchange.origin.group)
+    if exchange.client_gone:
+        draft.caller = entered(entry, draft.active, draft.now_micro)
+        raise ClientGone
+    return entry
 
 
 def find_caller(draft: Draft, plan: RoutePlan, entry: KeyEntry | None, ports: Ports) -> bool:
@@ -251,6 +264,9 @@ def standing_lines(draft: Draft) -> bytes:
 def refuse(draft: Draft, refusal: Refusal, outcome: Outcome) -> None:
     """Answer with a problem, in the place of the upstream."""
     exchange, standing = draft.exchange, draft.standing
+    if exchange.client_gone:
+        client_gone(draft)
+        return
     draft.refusal = refusal
     draft.outcome = outcome
     lines = exchange.id_line
@@ -338,6 +354,7 @@ def cut_short(draft: Draft, error: UpstreamError | ClientGone) -> None:
 def client_gone(draft: Draft) -> None:
     """Note that nobody is there to be answered; what was delivered is still settled."""
     is_cut_off = draft.exchange.is_cut_off
+    draft.refusal = None
     draft.outcome = Outcome.STOPPED if is_cut_off else Outcome.CLIENT_GONE
     draft.settlement = None
     if draft.status == 0:

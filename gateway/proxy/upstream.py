@@ -36,6 +36,7 @@ _REASON: Final = re.compile(rb"[\t -~\x80-\xff]*")
 """The parser lets control characters through (RFC 9112 4)."""
 _BEGINNING: Final = b"HTTP/1."
 """The parser would take other versions, protocols and empty lines as well."""
+_SERVER_ERROR: Final = 500
 _FAILURES: Final = frozenset({"closed", "timeout", "protocol"})
 """What is the endpoint's fault and not the client's or the plan's."""
 
@@ -93,7 +94,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_trailers", "_usual", "address", "answered", "body_done", "endpoint", "expires_at",
         "is_circuit_probe", "is_closed", "is_retired", "is_streaming", "is_trial",
         "keep_alive", "reading", "request_chunked", "request_sent", "sink", "touched_at",
-        "transport", "tunnel", "uses", "write_paused", "write_resumed",
+        "transport", "tunnel", "tunnel_half_closed", "uses", "write_paused", "write_resumed",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -118,6 +119,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.expires_at = 0.0
         self.touched_at = 0.0
         self.tunnel: Callable[[bytes], None] | None = None
+        self.tunnel_half_closed: Callable[[], bool] | None = None
         self.write_paused = False
         self.write_resumed: Callable[[], None] | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -224,6 +226,23 @@ class UpstreamConnection(asyncio.Protocol):
             self.is_closed = True
             self.transport.abort()
 
+    def has_sent_all(self) -> bool:
+        """Return whether the request is with the upstream as a whole."""
+        return self.body_done and not self.transport.get_write_buffer_size()
+
+    def end_here(self) -> None:
+        """Take what has come of the answer for all of it: nobody waits for more."""
+        if self._answer is not None:
+            self._answer.complete = True
+        self.abort()
+        self._wake()
+
+    def excuse(self) -> None:
+        """Let nothing that went wrong count as the endpoint's failure: its client had left."""
+        answer = self._answer
+        if self._error is not None or (answer is not None and answer.status >= _SERVER_ERROR):
+            self._error = UpstreamError("client_gone", answered=self.answered)
+
     def may_be_reused(self) -> bool:
         """Return whether another request may follow on this connection."""
         answer = self._answer
@@ -312,6 +331,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.fail("protocol")
 
     def eof_received(self) -> bool:
+        closed = self.tunnel_half_closed
+        if closed is not None and self.transport.get_extra_info("ssl_object") is None and closed():
+            return True
         if not self.request_sent:
             self.is_closed = True  # the loop closes it; until then nobody may take it
         self._ended(clean=True)
@@ -331,7 +353,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_closed(self)
         # What refers back would be found by the garbage collector only.
         self._parser = _NO_PARSER
-        self.tunnel = self.write_resumed = self.sink = None
+        self.tunnel = self.tunnel_half_closed = self.write_resumed = self.sink = None
 
     def _ended(self, *, clean: bool) -> None:
         self.keep_alive = False

@@ -49,8 +49,8 @@ class Record:
         outcome: How it ended.
         code: The refusal's code, or None.
         billable: Whether the status bills by the pricing file and the run was not billed before.
-        reason: The rule that decided: ``success``, ``http_5xx``, ``repeat``, ``client_gone`` ...;
-            of a tunnel's slice ``tunnel``, or ``unused``.
+        reason: The rule that decided: ``success``, ``http_5xx``, ``repeat``, ``client_gone``,
+            ``abandoned`` ...; of a tunnel's slice ``tunnel``, or ``unused``.
         repeat: The run id had been charged before (CSV: ``deduplication_status`` is ``duplicate``).
         quantities_micro: Per meter what the request used, settled; of several what each of them
             asked for, 0 where they differ.

@@ -14,6 +14,8 @@ from gateway.rules.record import Outcome, Record
 
 REPEAT: Final = "repeat"
 """The ``reason`` of what is not billed because another try of its run is, or may be."""
+ABANDONED: Final = "abandoned"
+"""The ``reason`` of what is billed at its reserve: the client left while it was worked on."""
 
 _REFUSED: Final = Outcome.REFUSED
 _UPSTREAM_FAILED: Final = Outcome.UPSTREAM_FAILED
@@ -59,7 +61,7 @@ class Settlement:
 
 
 def billability(
-    rules: BillingRules, status: int, outcome: Outcome, *, repeat: bool
+    rules: BillingRules, status: int, outcome: Outcome, *, repeat: bool, abandoned: bool = False
 ) -> tuple[bool, str]:
     """Return whether a request is billed and the rule that decided.
 
@@ -69,6 +71,8 @@ def billability(
         outcome: How the request ended.
         repeat: Its run id had been charged before. If it is billable all the same, it claims its
             run: whether another try is billed for it, only the ledger knows.
+        abandoned: Its client left what it had asked for before there was an answer, and does not
+            get it for free.
     """
     if outcome is _REFUSED:
         return False, "refused"
@@ -77,6 +81,8 @@ def billability(
     if outcome is _STOPPED:
         return False, "stopped"
     if outcome is _CLIENT_GONE and status == 0:
+        if abandoned:
+            return True, ABANDONED
         return False, "client_gone"
     if repeat and not rules.is_billable(status):
         return False, REPEAT

@@ -155,7 +155,7 @@ ENDPOINTS_UNWELL: Final = Family(
 TUNNELS_ENDED: Final = Family(
     "gateway_tunnels_ended",
     "counter",
-    "Tunnels that the gateway ended: duration, idle, drain, or a refusal's code.",
+    "Tunnels that the gateway ended: duration, idle, half_close, drain, or a refusal's code.",
     ("reason",),
 )
 CIRCUITS_OPEN: Final = Family(

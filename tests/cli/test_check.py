@@ -47,6 +47,20 @@ def test_faults_are_told_to_programs_too(desk: OperatorDesk) -> None:
     assert {"file", "line", "column", "path", "message", "expected"} <= set(found["faults"][0])
 
 
+def test_what_has_no_effect_is_a_warning(desk: OperatorDesk) -> None:
+    make_certificate(desk.folder)
+    text = desk.config.read_text()
+    desk.config.write_text(
+        f"{text}\nlimits: {{half_close: answer}}\n"
+        "tls_certificate: certificate.pem\ntls_key: key.pem\n"
+    )
+
+    desk.run("check")
+    assert "warning: " in desk.told
+    warnings = {each["path"]: each["message"] for each in desk.json("check")["warnings"]}
+    assert warnings["limits.half_close"].startswith("no effect on this listener")
+
+
 def test_a_missing_file_is_a_fault(desk: OperatorDesk) -> None:
     assert desk.json("check", "--config", "no-such.yaml", expect=1)["valid"] is False
     desk.run("check", "--config", "no-such.yaml", expect=1)

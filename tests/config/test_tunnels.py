@@ -13,17 +13,18 @@ def test_every_field_arrives() -> None:
             "connections_per_workspace": 3,
             "duration": "1h",
             "idle": "90s",
+            "half_close": "5s",
             "meter": {"meter": "dc", "by": "bytes", "per_unit": 1_000_000, "slice": 5},
         }
     )
 
     assert rules_of(model) == TunnelRules(
-        3, 3600.0, 90.0, TunnelMeter("dc", TunnelUnit.BYTES, 1_000_000, 5)
+        3, 3600.0, 90.0, TunnelMeter("dc", TunnelUnit.BYTES, 1_000_000, 5), 5.0
     )
 
 
 def test_what_is_not_said_bounds_nothing() -> None:
-    assert rules_of(TunnelModel()) == TunnelRules(0, 0.0, 0.0, None)
+    assert rules_of(TunnelModel()) == TunnelRules(0, 0.0, 0.0, None, 30.0)
 
 
 @pytest.mark.parametrize("by", list(TunnelUnit))

@@ -49,7 +49,7 @@ class Transport(asyncio.Transport):
 class Exchanged:
     """What the sweep needs of an exchange: two deadlines, and an upstream to blame."""
 
-    answer_begun = False
+    answer_begun = client_gone = False
     body_sink = None
 
     def __init__(self, *, total: float = 0.0, deadline: float = 0.0) -> None:

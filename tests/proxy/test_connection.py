@@ -1,8 +1,18 @@
 """What a client does wrong is refused before anything else is looked at; pipelines keep order."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.support.data_plane import DATE, HEAD_BYTES, KEY, DataPlane, answered, judged
+from tests.support.data_plane import (
+    DATE,
+    HEAD_BYTES,
+    KEY,
+    DataPlane,
+    answer_half_closed,
+    answered,
+    judged,
+)
 from tests.support.http_judge import requests_in
 from tests.support.wire import Wire
 
@@ -189,37 +199,6 @@ async def test_a_head_without_end_is_refused(plane: DataPlane, field: bytes) -> 
     await ends(plane, client)
 
 
-async def test_a_head_that_comes_too_slowly_is_refused(plane: DataPlane) -> None:
-    client = await plane.client()
-    await plane.until(lambda: plane.ports.connections)
-    for byte in GET[:4]:
-        await client.send(bytes([byte]))
-        await plane.turns(20)
-        await plane.advance(3)
-        assert client.silent() or byte == GET[3]
-
-    answer = await answered(client)
-
-    assert (answer.status, answer.values(b"connection")) == (408, [b"close"])
-    await ends(plane, client)
-
-
-async def test_a_connection_on_which_nothing_goes_on_is_closed(plane: DataPlane) -> None:
-    fresh = await plane.client()
-    used, upstream, _ = await plane.asked(GET)
-    await plane.advance(14)
-    await upstream.send(OK)
-    await answered(used)
-    await plane.record()
-    await plane.advance(62)
-    assert await fresh.rest() == b""
-    assert used.silent()
-    await plane.advance(14)
-
-    assert await used.rest() == b""
-    await plane.deserted()
-
-
 async def test_empty_lines_before_a_request_are_skipped(plane: DataPlane) -> None:
     client, upstream, _ = await plane.asked(b"\r\n\r\n" + GET)
     await upstream.send(OK)
@@ -344,8 +323,10 @@ async def test_pipelining_holds_back_who_sends_too_much(plane: DataPlane) -> Non
 @pytest.mark.parametrize("tail", [b"", b"GET /v1/x HTTP/1.1\r\nHo", b"nonsense\r\n\r\n"])
 @pytest.mark.parametrize("half_closes", [False, True])
 async def test_a_pipeline_that_comes_at_once_is_read_piece_by_piece(
-    plane: DataPlane, tail: bytes, half_closes: bool
+    plane: DataPlane, tmp_path: Path, tail: bytes, half_closes: bool
 ) -> None:
+    if half_closes:
+        answer_half_closed(plane, tmp_path)
     number = 60
     client, upstream, _ = await plane.asked(b"".join(map(numbered, range(number))) + tail)
     if half_closes:
@@ -413,19 +394,6 @@ async def test_a_broken_body_in_the_queue_waits_for_its_turn(plane: DataPlane) -
     assert [answer.status for answer in judged(client, b"GET", b"POST")] == [200, 400]
     await plane.records(2)
     await ends(plane, client)
-
-
-async def test_who_sends_all_and_closes_its_side_gets_every_answer(plane: DataPlane) -> None:
-    client, upstream, _ = await plane.asked(numbered(0) + numbered(1))
-    client.half_close()
-    await upstream.send(OK)
-    await upstream.head()
-    await upstream.send(OK)
-
-    await client.rest()
-
-    assert [answer.status for answer in judged(client, b"GET", b"GET")] == [200, 200]
-    await plane.records(2)
 
 
 async def test_who_leaves_with_requests_in_the_queue_is_charged_for_none_of_them(

@@ -5,8 +5,19 @@ from pathlib import Path
 import pytest
 
 from gateway.proxy.connection import ClientConnection
-from gateway.proxy.limited_tunnel import CLOSE_SECONDS, Tunnels
-from tests.proxy.tunnels import REQUEST, SWITCHING, Ends, close, limited, opened, ping, text, told
+from gateway.proxy.tunnel import CLOSE_SECONDS, Tunnels
+from tests.proxy.tunnels import (
+    REQUEST,
+    SWITCHING,
+    Ends,
+    close,
+    closing,
+    limited,
+    opened,
+    ping,
+    text,
+    told,
+)
 from tests.support.data_plane import DataPlane
 
 RULES = "{duration: 1h, idle: 60s}"
@@ -193,13 +204,48 @@ async def test_whoever_ends_it_ends_both(ends: Ends, side: str, how: str) -> Non
     await ends.over()
 
 
+@pytest.mark.parametrize("side", ["client", "upstream"])
+async def test_the_other_direction_is_kept_for_as_long_as_the_route_says(
+    plane: DataPlane, tmp_path: Path, side: str
+) -> None:
+    limited(plane, tmp_path, "{idle: 60s, half_close: 5s}")
+    ends = await opened(plane)
+    await ends.up(text(b"hello"))
+    mine, other = (ends.client, ends.upstream)[:: 1 if side == "client" else -1]
+    mine.half_close()
+    assert await other.rest() == b""
+    await plane.advance(4)
+    frame = text(b"still here")
+    await other.send(frame)
+    assert await mine.exactly(len(frame)) == frame
+
+    await plane.advance(1.5)
+
+    assert closing(await mine.rest()) == (1001, "half_close", side == "upstream")
+    other.close()
+    await ends.over()
+    assert plane.ports.stats.worker.tunnels_ended == {"half_close": 1}
+
+
+@pytest.mark.parametrize("side", ["client", "upstream"])
+async def test_a_route_may_close_both_at_once(plane: DataPlane, tmp_path: Path, side: str) -> None:
+    limited(plane, tmp_path, "{half_close: 0s}")
+    ends = await opened(plane)
+    mine, other = (ends.client, ends.upstream)[:: 1 if side == "client" else -1]
+    mine.half_close()
+
+    assert await other.rest() == b""
+    assert await mine.rest() == b""
+    await ends.over()
+
+
 async def test_an_upstream_that_takes_nothing_does_not_keep_it(ends: Ends) -> None:
     plane = ends.plane
     (connection,) = plane.pool._open
     while not connection.write_paused:
         await ends.client.send(text(b"x" * 60_000))
         await plane.turns()
-    ends.client.reset()  # not seen: it is not read from
+    ends.client.reset()  # seen by the sweep: it is not read from
     await plane.advance(61)
     assert plane.ports.tunnels.open
 

@@ -345,6 +345,28 @@ async def test_whoever_ends_it_gets_the_rest_back(
     assert await plane.counted() == (2, 2)
 
 
+@pytest.mark.parametrize("side", ["client", "upstream"])
+async def test_the_direction_that_is_kept_is_charged_as_before(
+    plane: DataPlane, tmp_path: Path, side: str
+) -> None:
+    ends = await metered(plane, tmp_path, "messages", 1, 1)
+    await ends.up(text(b"one"))
+    await plane.records(1)
+    mine, other = (ends.client, ends.upstream)[:: 1 if side == "client" else -1]
+    mine.half_close()
+    assert await other.rest() == b""
+    both = text(b"two") + text(b"three")
+    await other.send(both)
+
+    assert await mine.exactly(len(both)) == both
+
+    other.half_close()
+    assert await mine.rest() == b""
+    await ends.over()
+    assert dc_of(await plane.records(2)) == [1, 1]
+    assert (await plane.counted())[1] == 3
+
+
 async def test_the_idle_time_ends_the_slice_too(plane: DataPlane, tmp_path: Path) -> None:
     ends = await metered(plane, tmp_path, "messages", 1, 100, ", idle: 30s")
     await ends.up(text(b"one"))

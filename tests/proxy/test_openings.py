@@ -45,12 +45,13 @@ async def test_more_than_the_bound_are_refused(plane: DataPlane, tmp_path: Path)
     await refused(plane, REQUEST)
     await refused(plane, OTHERS)
 
-    first.client.close()
+    first.client.reset()
     await plane.until(lambda: plane.ports.stats.worker.tunnels_open == 1)
     first.upstream.close()
     third = await opened(plane)
     second.client.close()
     await second.upstream.rest()
+    assert plane.ports.tunnels.taken("ws acme") == 2  # its other direction is still kept
     second.upstream.close()
     await plane.until(lambda: plane.ports.stats.worker.tunnels_open == 1)
     await third.up(text(b"hello"))
@@ -67,7 +68,7 @@ async def test_on_an_open_route_an_address_has_places(plane: DataPlane, tmp_path
     elsewhere = await opened(plane)  # another route has its own
     assert plane.ports.tunnels.taken("free 127.0.0.1") == 1
     assert plane.ports.tunnels.taken("ws acme") == 1
-    first.client.close()
+    first.client.reset()
     await plane.until(lambda: plane.ports.stats.worker.tunnels_open == 1)
     first.upstream.close()
     await elsewhere.leave()

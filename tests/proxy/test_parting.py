@@ -1,6 +1,7 @@
 """What a client was sent arrives before its connection ends, and no accident resets it."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from gateway.proxy.parting import (
     STALLED_SECONDS,
 )
 from gateway.proxy.upstream import UpstreamConnection
-from tests.support.data_plane import DATE, KEY, DataPlane, answered
+from tests.support.data_plane import DATE, KEY, DataPlane, answer_half_closed, answered
 from tests.support.wire import Wire
 
 AUTH = b"Host: a\r\nX-API-Key: %b\r\n" % KEY.encode()
@@ -268,7 +269,10 @@ async def test_an_idle_connection_is_closed_and_resets_nothing(plane: DataPlane)
     assert not plane.ports.exchanges
 
 
-async def test_who_has_closed_its_side_gets_its_last_answer_marked(plane: DataPlane) -> None:
+async def test_who_has_closed_its_side_gets_its_last_answer_marked(
+    plane: DataPlane, tmp_path: Path
+) -> None:
+    answer_half_closed(plane, tmp_path)
     client, upstream, _ = await plane.asked(b"GET /open/a HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
     await plane.turns()
     assert isinstance(plane.pool._open.copy().pop(), UpstreamConnection)

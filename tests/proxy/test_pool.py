@@ -347,7 +347,11 @@ async def test_a_tunnel_is_under_way_until_it_ends(plane: DataPlane, ends: str) 
     await plane.record()
     assert [state.pending for state in plane.pool._states] == [1]
 
-    (client if ends == "client" else upstream).close()
+    one, other = (client, upstream) if ends == "client" else (upstream, client)
+    one.close()
+    assert await other.rest() == b""
+    assert [state.pending for state in plane.pool._states] == [1]
+    other.close()
 
     await plane.until(lambda: not plane.pool._open)
     await plane.settled(idle=0)

@@ -58,6 +58,21 @@ def test_outcome_counts_too(
     assert billability(BILLING, status, outcome, repeat=repeat) == expected
 
 
+@pytest.mark.parametrize(
+    ("status", "outcome", "expected"),
+    [
+        (0, Outcome.CLIENT_GONE, (True, "abandoned")),
+        (404, Outcome.CLIENT_GONE, (False, "http_404")),
+        (0, Outcome.STOPPED, (False, "stopped")),
+        (0, Outcome.UPSTREAM_FAILED, (False, "upstream_failed")),
+    ],
+)
+def test_what_is_left_to_the_upstream_unanswered_is_not_free(
+    status: int, outcome: Outcome, expected: tuple[bool, str]
+) -> None:
+    assert billability(BILLING, status, outcome, repeat=False, abandoned=True) == expected
+
+
 def test_billed_request_needs_no_correction() -> None:
     result = settled(charge_of(rpm(5), monthly(50), dc_micro=10 * MICRO), billable=True)
 

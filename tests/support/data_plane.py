@@ -307,6 +307,15 @@ def point_to(
     plane.ports.swap(snapshot_in(other, port, changed))
 
 
+def answer_half_closed(plane: DataPlane, folder: Path) -> None:
+    """Reload a data plane so that clients may close their side and still be answered."""
+    port = plane.ports.active.snapshot.upstreams[0].endpoints[0].port
+    other = folder / "half-close"
+    other.mkdir()
+    old, new = "limits: {head:", "limits: {half_close: answer, head:"
+    plane.ports.swap(snapshot_in(other, port, lambda text: text.replace(old, new)))
+
+
 def judged(wire: Wire, *methods: bytes) -> list[Message]:
     """Return every answer that a client got, read by h11; a cut one raises."""
     return answers_in(wire.received, methods or (b"GET",), ended=bool(wire.ended))
