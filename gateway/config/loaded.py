@@ -46,6 +46,8 @@ class Settings:
         ledger: Database URL.
         keys: ``file:``, ``env:`` or a database URL.
         fsync_seconds: 0 syncs every write.
+        keep_shipped_seconds: 0 keeps no shipped segment.
+        reserve_bytes: Set aside for a ledger on the journal's disk.
     """
 
     listen: tuple[Address, ...]
@@ -63,6 +65,9 @@ class Settings:
     fsync_seconds: float
     segment_bytes: int
     journal_bytes_max: int
+    keep_shipped_seconds: float
+    keep_shipped_bytes_max: int
+    reserve_bytes: int
     ship_interval_seconds: float
     ship_batch: int
     tls: ListenerTls | None
@@ -96,6 +101,9 @@ OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "fsync_seconds": ("journal.fsync",),
     "segment_bytes": ("journal.segment_bytes",),
     "journal_bytes_max": ("journal.max_bytes",),
+    "keep_shipped_seconds": ("journal.keep_shipped",),
+    "keep_shipped_bytes_max": ("journal.keep_shipped_bytes",),
+    "reserve_bytes": ("journal.reserve_bytes",),
     "ship_interval_seconds": ("shipper.interval",),
     "ship_batch": ("shipper.batch",),
     "tls": ("tls_certificate", "tls_key", "tls_client_ca"),

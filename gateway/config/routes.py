@@ -267,6 +267,16 @@ class JournalModel(Model):
         Bytes,
         Field(description="Bound of what waits for the ledger; then requests are refused (503)."),
     ] = 4_000_000_000
+    keep_shipped: Annotated[
+        Seconds,
+        Field(description="How long a shipped file is kept for a ledger that loses it; 0: none."),
+    ] = 3600.0
+    keep_shipped_bytes: Annotated[
+        Bytes | None, Field(description="Most of them, by default a quarter of max_bytes.")
+    ] = None
+    reserve_bytes: Annotated[
+        Bytes, Field(description="Set aside for a ledger on the journal's disk; 0: nothing.")
+    ] = 16_000_000
 
 
 class ShipperModel(Model):

@@ -233,7 +233,7 @@ def _settings(file: RouteFile, reading: _Reading) -> Settings:
     admin = _addresses("admin_listen", file.admin_listen, reading)
     if any(address in listen and address.port for address in admin):
         reading.fault("admin_listen", "is the address for clients", "a port of its own")
-    fsync = file.journal.fsync
+    fsync, kept_bytes = file.journal.fsync, file.journal.keep_shipped_bytes
     return Settings(
         listen=listen,
         admin_listen=admin,
@@ -250,6 +250,9 @@ def _settings(file: RouteFile, reading: _Reading) -> Settings:
         fsync_seconds=0.0 if isinstance(fsync, str) else fsync,
         segment_bytes=file.journal.segment_bytes,
         journal_bytes_max=file.journal.max_bytes,
+        keep_shipped_seconds=file.journal.keep_shipped,
+        keep_shipped_bytes_max=file.journal.max_bytes // 4 if kept_bytes is None else kept_bytes,
+        reserve_bytes=file.journal.reserve_bytes,
         ship_interval_seconds=file.shipper.interval,
         ship_batch=file.shipper.batch,
         tls=None,

@@ -67,6 +67,13 @@ class Ledger(Protocol):
         """Return which of these events the ledger has."""
         ...
 
+    def epoch(self) -> str:
+        """Return what changes when this may be another ledger, or an older one, than before.
+
+        A connection that is made anew, say: to a standby, or to a file that was put in its place.
+        """
+        ...
+
     def charged_between(
         self, start_micro: int, end_micro: int, *, meter: str
     ) -> Iterator[ChargedTotal]:

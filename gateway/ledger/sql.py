@@ -14,9 +14,10 @@ Source: design section 8; requirements A7, A22, D1.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
+from pathlib import Path
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 
 from gateway.database.engine import reading, writing
 from gateway.errors import LedgerUnavailable
@@ -63,6 +64,9 @@ class SqlLedger:
         self, engine: Engine, *, run_retention_seconds: int = RUN_RETENTION_SECONDS
     ) -> None:
         self._engine = engine
+        self._connects = 0
+        self._file = ""
+        event.listen(engine, "connect", self._note_connect)
         self._retention_micro = run_retention_seconds * MICRO
         dialect = engine.dialect.name
         claim_runs = queries.claim_runs(dialect, self._retention_micro)
@@ -166,6 +170,20 @@ class SqlLedger:
             row = connection.execute(asked).one_or_none()
         return None if row is None else (row.event_id, row.occurred_at_micro)
 
+    def epoch(self) -> str:
+        """Return what changes when this may be another ledger. See ``Ledger``."""
+        if self._engine.dialect.name == "sqlite":
+            file = _identity(self._engine.url.database or "")
+            if file != self._file:
+                # What was open goes on writing to a file that has no name any more.
+                if self._file:
+                    self._engine.dispose()
+                self._file = file
+        return f"{self._connects}/{self._file}"
+
+    def _note_connect(self, *_connection: object) -> None:
+        self._connects += 1
+
     def close(self) -> None:
         """Close idle connections."""
         self._engine.dispose()
@@ -244,6 +262,14 @@ class SqlLedger:
         if tallies:
             sums = [rollup_row(key, tallies[key]) for key in sorted(tallies)]
             self._add_to_rollups.run(connection, sums)
+
+
+def _identity(file: str) -> str:
+    try:
+        status = Path(file).stat()
+    except OSError:
+        return ""  # being replaced: asked again with the next batch
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 def _claimed_run(record: Record) -> Run | None:

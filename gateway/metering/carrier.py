@@ -18,10 +18,11 @@ import structlog
 from gateway.clock import Clock
 from gateway.errors import LedgerUnavailable
 from gateway.ledger.port import Ledger
-from gateway.metering.journal_folder import write_checkpoint
-from gateway.metering.journal_format import Position
-from gateway.metering.journal_reader import read_records
+from gateway.metering.checkpoint import Checkpoint, write_checkpoint
+from gateway.metering.journal_format import Position, checksum
+from gateway.metering.journal_reader import Unshipped, read_records
 from gateway.metering.journal_segments import Segment
+from gateway.metering.ledger_watch import WentBack, compare
 from gateway.metering.quarantine import set_aside
 from gateway.rules.record import Record
 from gateway.telemetry.state_log import StateLog
@@ -46,12 +47,18 @@ class Load:
         segments: Oldest first.
         position: Behind what is shipped.
         limit: Most records to take.
+        journal_id: The folder's.
+        kept: Segments that the ledger has, older than ``segments``, where it is to be compared.
+        compare_at: Whether the ledger still has what was shipped is asked first, back from here.
     """
 
     folder: Path
     segments: Sequence[Segment]
     position: Position
     limit: int
+    journal_id: str = ""
+    kept: Sequence[Segment] = ()
+    compare_at: Position | None = None
 
 
 @dataclass(slots=True)
@@ -62,15 +69,25 @@ class Carried:
         position: Behind it.
         count: Records, those that were set aside included.
         set_aside: Records that the ledger refused, and lines that can't be read.
+        went_back: The ledger lacks what it had: nothing was carried.
+        is_reconnected: It may be another ledger than before this batch: to be compared.
     """
 
     position: Position
     count: int
     set_aside: int
+    went_back: WentBack | None = None
+    is_reconnected: bool = False
 
 
 class Carrier(Protocol):
-    """One batch at a time from a journal to a ledger. Blocking; one thread at a time."""
+    """One batch at a time from a journal to a ledger. Blocking; one thread at a time.
+
+    Attributes:
+        steps: Counts what is asked of the ledger: while it grows, the carrier gets on.
+    """
+
+    steps: int
 
     def carry(self, load: Load) -> Carried:
         """Bring the oldest batch to the ledger and note durably that it is there.
@@ -96,9 +113,17 @@ class LedgerCarrier:
         now_micro = clock.monotonic_micro
         self._aside = StateLog(_log, "shipper.record_set_aside", now_micro, level="critical")
         self._unnoted = StateLog(_log, "journal.checkpoint_failed", now_micro)
+        self._epoch: str | None = None
+        self.steps = 0
 
     def carry(self, load: Load) -> Carried:
         """See ``Carrier``."""
+        if load.compare_at is not None:
+            went_back = self._compare(load, load.compare_at)
+            if went_back is not None:
+                return Carried(load.position, 0, 0, went_back)
+        elif self._is_reconnected():
+            return Carried(load.position, 0, 0, is_reconnected=True)
         batch = read_records(load.segments, load.position, load.limit * self._widening)
         refused = self._deliver(load.folder, batch.records) if batch.records else 0
         if batch.unreadable:
@@ -107,11 +132,29 @@ class LedgerCarrier:
             set_aside(load.folder, entries)
         self._widening = 1
         if batch.position != load.position:
-            self._note(load.folder, batch.position)
-        return Carried(batch.position, batch.count, refused + len(batch.unreadable))
+            self._note(load, batch)
+        return Carried(
+            batch.position,
+            batch.count,
+            refused + len(batch.unreadable),
+            is_reconnected=self._is_reconnected(),
+        )
 
     def close(self) -> None:
         """Do nothing: the ledger belongs to somebody else."""
+
+    def _compare(self, load: Load, position: Position) -> WentBack | None:
+        self.steps += 1
+        held = {one.number: one for one in (*load.kept, *load.segments)}
+        segments = [held[number] for number in sorted(held)]
+        went_back = compare(self._ledger, load.folder, segments, position)
+        self._epoch = self._ledger.epoch()
+        return went_back
+
+    def _is_reconnected(self) -> bool:
+        """Return, once for each time, whether it may be another ledger than the last time."""
+        before, self._epoch = self._epoch, self._ledger.epoch()
+        return before is not None and before != self._epoch
 
     def _deliver(self, folder: Path, records: Sequence[Record]) -> int:
         refused: list[tuple[Record, Exception]] = []
@@ -131,6 +174,7 @@ class LedgerCarrier:
 
     def _append(self, records: Sequence[Record], refused: list[tuple[Record, Exception]]) -> None:
         """Append all, or halve until those that are refused stand alone."""
+        self.steps += 1
         try:
             self._ledger.append(records)
         except LedgerUnavailable:
@@ -143,9 +187,13 @@ class LedgerCarrier:
             self._append(records[:middle], refused)
             self._append(records[middle:], refused)
 
-    def _note(self, folder: Path, position: Position) -> None:
+    def _note(self, load: Load, batch: Unshipped) -> None:
+        newest = load.segments[-1]
+        checkpoint = Checkpoint(
+            batch.position, load.journal_id, checksum(batch.last_line), newest.number, newest.end
+        )
         try:
-            write_checkpoint(folder, position)
+            write_checkpoint(load.folder, checkpoint)
         except OSError as error:
             # A full disk refuses the note; deleting is what helps it, and the ledger has it all.
             self._unnoted.note(error=error.strerror)

@@ -225,7 +225,8 @@ class Corrections:
             _log.error("corrections.journal_unreadable", error=error.strerror)
             await asyncio.sleep(_BACK_OFF_MAX_SECONDS)
             return position
-        owed = [record for record in found.records if self._journal.is_owed(record.event_id)]
+        unacknowledged = self._journal.reader.unacknowledged
+        owed = [record for record in found.records if record.event_id in unacknowledged]
         if owed:
             await self._send_until_taken([correction_of(record) for record in owed])
         elif found.position == position:

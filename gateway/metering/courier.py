@@ -7,7 +7,13 @@ from gateway.metering.carrier import Carried, Carrier, Load
 
 
 class Courier(Protocol):
-    """Has one batch at a time carried; whoever asks waits for the answer before asking again."""
+    """Has one batch at a time carried; whoever asks waits for the answer before asking again.
+
+    Attributes:
+        replaced: How often what carries had to be replaced.
+    """
+
+    replaced: int
 
     async def carry(self, load: Load) -> Carried:
         """See ``Carrier``. Whoever cancels it may only close afterwards.
@@ -27,6 +33,7 @@ class ThreadCourier:
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
+        self.replaced = 0
 
     async def carry(self, load: Load) -> Carried:
         """See ``Courier``."""

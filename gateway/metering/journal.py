@@ -11,8 +11,10 @@ Source: design sections 3 (step 9), 8 and 13; requirement X6.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from errno import ENOSPC
 from functools import partial
+from os import strerror
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.metering.carrier import Load
+from gateway.metering.journal_damage import Damages
 from gateway.metering.journal_folder import JournalFolder
 from gateway.metering.journal_format import (
     Position,
@@ -27,7 +30,9 @@ from gateway.metering.journal_format import (
     encode_record,
     owes_correction,
 )
+from gateway.metering.journal_kept import KeptSegments
 from gateway.metering.journal_reader import JournalReader, Unshipped
+from gateway.metering.journal_room import Room
 from gateway.metering.journal_segments import SegmentWriter
 from gateway.metering.journal_sync import Batch, Syncer
 from gateway.metering.recorder import Recorder, Waiter
@@ -69,10 +74,16 @@ class Journal(Recorder):
         segment_bytes_max: A new file is begun at this size, or at a quarter of the bound.
         bytes_max: Most that is held for a ledger or store that is away.
         probe_seconds: How often a disk that refused is tried again.
+        keep_seconds: How long a shipped segment is kept for a ledger that loses it.
+        keep_bytes_max: Most that is kept for it.
+        reserve_bytes: Set aside for a ledger on the same disk.
 
     Attributes:
         on_written: Told, before their requests are released, of written records that owe the
             counter store a correction.
+        damages: Where damage is noted that is found after the start.
+        reader: The side of the journal that is read and emptied.
+        room: What is set aside for the ledger.
     """
 
     def __init__(
@@ -85,20 +96,29 @@ class Journal(Recorder):
         segment_bytes_max: int,
         bytes_max: int,
         probe_seconds: float = 1.0,
+        keep_seconds: float = 0.0,
+        keep_bytes_max: int = 0,
+        reserve_bytes: int = 0,
     ) -> None:
         self.on_written: Callable[[Sequence[Record]], None] = _nobody
+        self.damages = Damages(str(directory), stats.damage)
         self._clock = clock
         self._stats = stats
         self._unwritable = StateLog(_log, "journal.record_unwritable", clock.monotonic_micro)
-        self._segment_bytes_max = min(segment_bytes_max, bytes_max // _SEGMENTS_MIN)
-        self._bytes_max = bytes_max
-        self._bytes_open_max = bytes_max - bytes_max // _RESERVE_PART
+        self._bounds = (segment_bytes_max, bytes_max)
         self._probe_seconds = probe_seconds
         self._folder = JournalFolder(directory)
-        self._reader = JournalReader(self._folder)
+        kept = KeptSegments(clock, seconds=keep_seconds, bytes_max=keep_bytes_max)
+        self.reader = JournalReader(self._folder, kept, bytes_max)
         self._syncer = Syncer(
-            self._folder, fsync_seconds, on_synced=self._commit_all, on_failed=self._sync_failed
+            self._folder,
+            fsync_seconds,
+            on_synced=self._commit_all,
+            on_failed=self._sync_failed,
+            on_retired=self.reader.note,
         )
+        self.room = Room(self.reader, directory, reserve_bytes)
+        self._bound()
         self._writer: SegmentWriter | None = None
         self._next_number = 1
         self._bytes_written = 0
@@ -119,17 +139,17 @@ class Journal(Recorder):
     @property
     def bytes_held(self) -> int:
         """Size of all segments."""
-        return self._bytes_written - self._reader.bytes_freed
+        return self._bytes_written - self.reader.bytes_freed
 
     @property
     def unshipped_records(self) -> int:
         """How many records the ledger has not been given yet."""
-        return self._records_written - self._reader.records_shipped
+        return self._records_written - self.reader.records_shipped
 
     @property
     def unacknowledged_count(self) -> int:
         """How many corrections the counter store has not acknowledged."""
-        return len(self._reader.unacknowledged)
+        return len(self.reader.unacknowledged)
 
     @property
     def clock(self) -> Clock:
@@ -148,13 +168,16 @@ class Journal(Recorder):
             GatewayError: ``journal.locked``, ``journal.unwritable``, ``journal.format_unknown``.
         """
         scan = self._folder.open()
-        self._reader.load(scan)
+        self.reader.load(scan)
+        self._stats.damage.update(scan.damages)
         self._stats.torn_lines += scan.damaged_lines
         self._records_written = scan.unshipped_records
         self._bytes_written = sum(segment.written for segment in scan.segments)
         self._next_number = scan.next_number
-        self._reader.free()
         self._adopt(self._folder.begin_segment(self._next_number))
+        self.reader.begin(scan.checkpoint)
+        self.room.set_aside()
+        self._bound()
         self._refresh()
         _log.info(
             "journal.opened",
@@ -185,7 +208,7 @@ class Journal(Recorder):
 
     def acknowledge(self, hold_ids: Iterable[str]) -> None:
         """Note that the counter store has these corrections: they need no replay."""
-        unacknowledged = self._reader.unacknowledged
+        unacknowledged = self.reader.unacknowledged
         for hold_id in hold_ids:
             segment = unacknowledged.pop(hold_id, None)
             if segment is not None:
@@ -197,7 +220,7 @@ class Journal(Recorder):
 
     def acknowledge_all(self) -> None:
         """Note that nothing is owed: a memory store was rebuilt from the settled records."""
-        self.acknowledge(list(self._reader.unacknowledged))
+        self.acknowledge(list(self.reader.unacknowledged))
 
     async def flush(self) -> None:
         """Bring everything that was appended to the disk, and release it."""
@@ -214,38 +237,33 @@ class Journal(Recorder):
             self._writer.close()
             self._writer.segment.is_sealed = True
             self._writer = None
+            await self._syncer.run(self.reader.note)
         self._syncer.close()
         self._folder.close()
 
-    def read_unshipped(self, limit: int) -> Unshipped:
-        """Return up to ``limit`` of the oldest unshipped records. Blocking. Raises ``OSError``."""
-        return self._reader.read_unshipped(limit)
+    def load(self, limit: int, *, compare_at: Position | None = None) -> Load:
+        """Return where the oldest unshipped records are to be found.
 
-    def oldest_unshipped_micro(self) -> int:
-        """Return when the oldest unshipped record occurred, 0 if there is none. Blocking."""
-        return self._reader.oldest_unshipped_micro()
-
-    def mark_carried(self, position: Position, count: int) -> None:
-        """Learn that the ledger has all up to a position; whoever brought it there noted it."""
-        self._reader.mark_carried(position, count)
-
-    def load(self, limit: int) -> Load:
-        """Return where the oldest unshipped records are to be found."""
-        return Load(self.directory, tuple(self._reader.segments), self._reader.shipped, limit)
-
-    @property
-    def is_freeable(self) -> bool:
-        """Whether ``free`` would find something to delete."""
-        return self._reader.is_freeable
+        Args:
+            limit: Most records to take.
+            compare_at: See ``Load``.
+        """
+        reader = self.reader
+        kept = () if compare_at is None else tuple(reader.kept.segments)
+        where = (self.directory, reader.needed(), reader.shipped)
+        return Load(*where, limit, reader.journal_id, kept, compare_at)
 
     def free(self) -> None:
-        """Delete segments that are shipped and whose corrections are acknowledged. Blocking."""
-        self._reader.free()
+        """Let go of segments that are shipped and owe nothing; see ``JournalReader``. Blocking."""
+        self.reader.free()
+        if self.room.is_tight and not self.room.is_given:
+            self.room.set_aside()
+            self._bound()
         self._refresh()
 
-    def replay(self) -> Iterator[Record]:
-        """Yield every record that is held, shipped or not, oldest first. Blocking."""
-        return self._reader.replay()
+    async def make_room(self) -> bool:
+        """Help a ledger that fails on a full disk. See ``Room.make``."""
+        return await self.room.make(self._syncer.run, self._stop_writing)
 
     def read_unacknowledged(self, position: Position | None, limit: int) -> Unshipped:
         """Return up to ``limit`` records whose corrections are owed. Blocking.
@@ -254,12 +272,13 @@ class Journal(Recorder):
             position: Where the last batch ended; None for the oldest.
             limit: At least 1.
         """
-        start = self._reader.first_owing() if position is None else position
-        return self._reader.read_unacknowledged(start, limit)
+        start = self.reader.first_owing() if position is None else position
+        return self.reader.read_unacknowledged(start, limit)
 
-    def is_owed(self, hold_id: str) -> bool:
-        """Return whether a correction is not acknowledged yet."""
-        return hold_id in self._reader.unacknowledged
+    def _bound(self) -> None:
+        bytes_max = self._bytes_max = self.room.bound_of(self._bounds[1])
+        self._bytes_open_max = bytes_max - bytes_max // _RESERVE_PART
+        self._segment_bytes_max = min(self._bounds[0], bytes_max // _SEGMENTS_MIN)
 
     def _schedule(self) -> None:
         self._is_scheduled = True
@@ -358,7 +377,7 @@ class Journal(Recorder):
         try:
             if owing:
                 for record in owing:
-                    self._reader.unacknowledged[record.event_id] = segment
+                    self.reader.unacknowledged[record.event_id] = segment
                 segment.unacknowledged += len(owing)
                 self._stats.corrections_pending = self.unacknowledged_count
                 self.on_written(owing)
@@ -378,7 +397,7 @@ class Journal(Recorder):
     def _adopt(self, writer: SegmentWriter) -> None:
         self._writer = writer
         self._next_number = writer.segment.number + 1
-        self._reader.segments.append(writer.segment)
+        self.reader.segments.append(writer.segment)
 
     def _rotate(self, full: SegmentWriter) -> None:
         try:
@@ -394,6 +413,11 @@ class Journal(Recorder):
         """Leave the file; go on in a new one when the disk takes it."""
         self._leave(writer)
         self._lose_disk("journal.write_failed", error)
+
+    def _stop_writing(self) -> None:
+        if self._writer is not None:
+            self._leave(self._writer)
+        self._lose_disk("journal.reserve_given", OSError(ENOSPC, strerror(ENOSPC)))
 
     def _leave(self, writer: SegmentWriter) -> None:
         """Seal a file behind its last good line; what is released in it still goes to the disk."""
@@ -440,19 +464,22 @@ class Journal(Recorder):
             await asyncio.sleep(self._probe_seconds)
             try:
                 self._adopt(await self._syncer.run(self._try_disk))
+                await self._syncer.run(self.reader.note)
             except OSError:
                 self._next_number += 1  # a file that could not be deleted again has that name
         self._recovery = None
         _log.warning("journal.recovered", away_micro=self._clock.monotonic_micro() - lost_at_micro)
 
     def _try_disk(self) -> SegmentWriter:
+        self.room.regain(is_all_shipped=not self.unshipped_records)
+        self._bound()
         self._folder.probe()
         return self._folder.create_durable_segment(self._next_number)
 
     def _refresh(self) -> None:
         stats = self._stats
         stats.bytes_held = self.bytes_held
-        stats.segments = len(self._reader.segments)
+        stats.segments = len(self.reader.segments)
         is_full = stats.bytes_held >= self._bytes_open_max
         if is_full == self._is_full:
             return

@@ -20,6 +20,9 @@ try:
 except ImportError:  # not built for this kind of machine
     from zlib import crc32
 
+checksum: Final = crc32
+"""CRC-32 of what belongs to the journal."""
+
 FORMAT_VERSION: Final = 1
 """Stands in every segment's name; a journal of a later format is refused, not guessed at."""
 
@@ -48,6 +51,8 @@ _SETTLED_FIELDS: Final = (
 _CLAIM_FIELDS: Final = ("claimed_reason", "claimed_until_seconds")
 _FIELDS: Final = (*_SETTLED_FIELDS, "deltas", "run_key", *_CLAIM_FIELDS, "count")
 
+_HEX_DIGITS: Final = b"0123456789abcdef"
+
 _dumps: Final = orjson.dumps
 _crc32: Final = crc32
 # Compiled, names of our own are spared a look-up.
@@ -62,17 +67,23 @@ class Position(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line of a segment; ``kind`` is None if its checksum or shape is wrong."""
+    """One line of a segment; ``kind`` is None if its checksum or shape is wrong.
+
+    ``is_whole`` is False if it is right but for its line feed.
+    """
 
     start: int
     end: int
     kind: bytes | None
     payload: bytes
+    is_whole: bool = True
 
     @property
     def is_torn(self) -> bool:
-        """Whether its write never came to the line's end."""
-        return self.kind is None and not self.payload.endswith(b"\n")
+        """Whether its write never came to the line's end, if it is the last of its file."""
+        if self.kind is None:
+            return not self.payload.endswith(b"\n")
+        return self.end - self.start == _PAYLOAD_AT + len(self.payload)
 
 
 def owes_correction(record: Record) -> bool:
@@ -219,8 +230,16 @@ def decode_acknowledgement(payload: bytes) -> list[str]:
 
 
 def may_be_record(damaged: bytes) -> bool:
-    """Return whether a damaged line was a record, as far as its first byte can be believed."""
-    return not damaged.startswith(ACKNOWLEDGED)
+    """Return whether a damaged line was a record, as far as its beginning can be believed.
+
+    The rear part of a record into which a flipped bit brought a line feed is none.
+    """
+    if len(damaged) <= _PAYLOAD_AT or damaged.startswith(ACKNOWLEDGED):
+        return False
+    right = sum(byte in _HEX_DIGITS for byte in damaged[1 : _PAYLOAD_AT - 1])
+    right += damaged[:1] in _SEEDS
+    right += damaged[_PAYLOAD_AT - 1 : _PAYLOAD_AT] == b" "
+    return right >= _PAYLOAD_AT - 2
 
 
 def parse_line(line: bytes) -> tuple[bytes | None, bytes]:

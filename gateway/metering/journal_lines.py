@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.metering.journal_format import Line, parse_line
+from gateway.metering.salvage import salvage
 
 CHUNK_BYTES: Final = 256 * 1024
 """Read at once: some hundred records."""
@@ -43,6 +44,8 @@ def read_whole_lines(path: Path, start: int, end: int) -> list[bytes]:
 def read_lines(path: Path, start: int, end: int) -> Iterator[Line]:
     """Yield the lines between two offsets; a file that is gone has none.
 
+    What is whole in a damaged line comes as lines of its own.
+
     Args:
         path: A segment.
         start: Where a line begins.
@@ -61,5 +64,8 @@ def read_lines(path: Path, start: int, end: int) -> Iterator[Line]:
             if not line:
                 return
             kind, payload = parse_line(line)
-            yield Line(start, start + len(line), kind, payload)
+            if kind is None:
+                yield from salvage(line, start)
+            else:
+                yield Line(start, start + len(line), kind, payload)
             start += len(line)

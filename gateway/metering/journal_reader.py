@@ -1,8 +1,8 @@
 """The journal as those read it who empty it: in a thread, behind the writer.
 
 The writer appends segments and moves their readable ends; this side reads up to there, remembers
-what is shipped, and deletes what nobody needs any more. The two share a deque and integers, each of
-them changed by one side only, so no lock is needed.
+what is shipped, and lets go of what nobody needs any more. The two share a deque and integers, each
+of them changed by one side only; the lock is between the threads of this side.
 
 Source: design section 8; requirement X6.
 """
@@ -10,11 +10,13 @@ Source: design section 8; requirement X6.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from threading import Lock
 
 import structlog
 
-from gateway.metering.journal_folder import JournalFolder, Scan
+from gateway.metering.checkpoint import START, Checkpoint, write_checkpoint
+from gateway.metering.journal_folder import JournalFolder
 from gateway.metering.journal_format import (
     ACKNOWLEDGED,
     CORRECTED,
@@ -25,8 +27,12 @@ from gateway.metering.journal_format import (
     may_be_record,
     parse_line,
 )
+from gateway.metering.journal_kept import KeptSegments
 from gateway.metering.journal_lines import read_lines, read_whole_lines
+from gateway.metering.journal_scan import Scan, count_records
 from gateway.metering.journal_segments import Segment
+from gateway.metering.manifest import Entry, Manifest, entries_of, write_manifest
+from gateway.metering.salvage import salvage
 from gateway.rules.record import Record
 
 _log = structlog.get_logger("journal")
@@ -39,43 +45,114 @@ class Unshipped:
     Attributes:
         unreadable: Lines among them that hold no record any more, as they are to be set aside.
         count: How many records were written there, unreadable ones included.
+        last_line: The line that ends at the position; empty if nothing was read.
     """
 
     records: list[Record]
     position: Position
     unreadable: list[dict[str, object]] = field(default_factory=list)
     count: int = 0
+    last_line: bytes = b""
 
 
 class JournalReader:
     """What is held, what is shipped, what is still owed.
 
+    Args:
+        folder: Whose segments.
+        kept: Where those go that nobody needs any more.
+        bytes_max: Bound of both together, as far as what is kept goes.
+
     Attributes:
         segments: Oldest first; the writer appends, ``free`` takes away.
+        kept: Older ones, which the ledger has.
         unacknowledged: Segment by hold id; changed by the writer's side (the event loop) only.
         shipped: Everything before it is in the ledger.
-        bytes_freed: Sum of what ``free`` deleted.
+        bytes_freed: Sum of what ``free`` took away.
         records_shipped: Sum of what ``mark_carried`` was told.
     """
 
-    def __init__(self, folder: JournalFolder) -> None:
+    def __init__(self, folder: JournalFolder, kept: KeptSegments, bytes_max: int) -> None:
         self._folder = folder
+        self._bytes_max = bytes_max
+        self._manifest = Manifest("")
+        self._unread: dict[int, Entry] = {}
+        self._lock = Lock()  # the shipper's thread and the one that forces to the disk
         self.segments: deque[Segment] = deque()
+        self.kept = kept
         self.unacknowledged: dict[str, Segment] = {}
         self.shipped = Position(0, 0)
         self.bytes_freed = 0
         self.records_shipped = 0
-        self._undeleted = 0
+
+    @property
+    def journal_id(self) -> str:
+        """The folder's."""
+        return self._manifest.journal_id
 
     def load(self, scan: Scan) -> None:
         """Begin with what a folder held."""
+        self._manifest.journal_id = scan.journal_id
+        self._unread = scan.unread
+        self.kept.load(scan.kept)
         self.segments.extend(scan.segments)
         self.unacknowledged.update(scan.unacknowledged)
         self.shipped = scan.shipped
 
+    def begin(self, checkpoint: Checkpoint | None) -> None:
+        """Note what there is, once the first segment of this run is begun. Blocking.
+
+        Args:
+            checkpoint: What was believed; None to begin a new one.
+        """
+        newest = self.segments[-1].number
+        begun = Checkpoint(START) if checkpoint is None else checkpoint
+        begun = replace(begun, journal_id=self.journal_id, newest=newest, newest_end=0)
+        try:
+            write_checkpoint(self._folder.path, begun)
+        except OSError as error:
+            _log.error("journal.checkpoint_failed", error=error.strerror)
+        self.note()
+        self.free()
+
+    def note(self) -> None:
+        """Bring the manifest up to date. Blocking.
+
+        A disk that is full refuses it: then a missing segment may not be noticed at the next start.
+        """
+        with self._lock:
+            self._note()
+
+    def _note(self) -> None:
+        held = (*self.kept.segments, *self.segments)
+        self._manifest.entries = {**self._unread, **entries_of(held, self.shipped)}
+        try:
+            write_manifest(self._folder.path, self._manifest)
+        except OSError as error:
+            _log.error("journal.manifest_not_written", error=error.strerror)
+
+    def go_back(self) -> None:
+        """Ship again all that is kept and held. Blocking: it is counted.
+
+        Raises:
+            OSError: nothing is changed.
+        """
+        with self._lock:
+            self.records_shipped -= sum(
+                count_records(one, START, self.shipped)
+                for one in (*self.kept.segments, *self.segments)
+            )
+            self.shipped = START
+            self._note()
+
     def read_unshipped(self, limit: int) -> Unshipped:
         """Return up to ``limit`` of the oldest records that are not marked as shipped."""
-        return read_records(tuple(self.segments), self.shipped, limit)
+        return read_records(self.needed(), self.shipped, limit)
+
+    def needed(self) -> tuple[Segment, ...]:
+        """Return the segments that are not shipped, oldest first, whether kept or held."""
+        kept = [one for one in tuple(self.kept.segments) if not one.is_behind(self.shipped)]
+        return (*kept, *self.segments)
 
     def read_unacknowledged(self, position: Position, limit: int) -> Unshipped:
         """Return up to ``limit`` records from a position on whose corrections are still owed."""
@@ -92,31 +169,35 @@ class JournalReader:
 
     @property
     def is_freeable(self) -> bool:
-        """Whether ``free`` would find something to delete."""
-        return bool(self.segments) and self._is_spent(self.segments[0])
+        """Whether ``free`` would find something to do."""
+        if self.segments and self._is_spent(self.segments[0]):
+            return True
+        return self.kept.is_due(self.shipped, self._room_bytes())
 
-    def free(self) -> None:
-        """Delete the oldest segments that are shipped and whose corrections are acknowledged.
+    def free(self, *, all_kept: bool = False) -> None:
+        """Let go of the oldest segments that are shipped and whose corrections are acknowledged.
 
-        Only ever the oldest: acknowledgements stand behind what they acknowledge.
+        Only ever the oldest: acknowledgements stand behind what they acknowledge. They are kept for
+        a while, then deleted.
+
+        Args:
+            all_kept: Keep none: room is needed.
         """
-        while self.segments:
-            segment = self.segments[0]
-            if not self._is_spent(segment):
-                return
-            try:
-                segment.path.unlink(missing_ok=True)
-            except OSError as error:
-                if self._undeleted != segment.number:  # it is tried again after each batch
-                    self._undeleted = segment.number
-                    _log.error(
-                        "journal.segment_not_deleted",
-                        segment=segment.path.name,
-                        error=error.strerror,
-                    )
-                return
-            self.bytes_freed += segment.written
-            self.segments.popleft()
+        with self._lock:
+            is_changed = False
+            while self.segments and self._is_spent(self.segments[0]):
+                segment = self.segments.popleft()
+                self.bytes_freed += segment.written
+                if not segment.is_stray:
+                    self.kept.add(segment)
+                    is_changed = True
+            if is_changed:
+                self._note()  # first: what is missing and not noted as shipped is an alarm
+            if self.kept.trim(self.shipped, 0 if all_kept else self._room_bytes()):
+                self._note()
+
+    def _room_bytes(self) -> int:
+        return self._bytes_max - sum(one.written for one in tuple(self.segments))
 
     def _is_spent(self, segment: Segment) -> bool:
         return not segment.unacknowledged and segment.is_behind(self.shipped)
@@ -144,7 +225,7 @@ class JournalReader:
         return Position(0, 0)
 
     def _lines(self, position: Position) -> Iterable[tuple[Segment, Line]]:
-        for segment in tuple(self.segments):
+        for segment in self.needed():
             if segment.number < position.segment:
                 continue
             is_complete = segment.is_complete  # asked first: afterwards ``end`` can't grow
@@ -202,31 +283,40 @@ def _read_segment(
             kind, payload = parse_line(line)
             if kind is None:
                 _log.error("journal.line_skipped", segment=segment.path.name, offset=start)
-                _keep_unreadable(batch, "damaged", segment, start, line)
-                batch.count += may_be_record(line)
+                for piece in salvage(line, start):
+                    _take(batch, segment, piece, is_wanted)
             elif is_wanted(kind, payload):
-                try:
-                    batch.records.append(decode_record(payload))
-                except ValueError as error:
-                    _log.error(
-                        "journal.record_unreadable", error=str(error), size_bytes=len(payload)
-                    )
-                    _keep_unreadable(batch, "unreadable", segment, start, payload)
-                batch.count += 1
+                _take(batch, segment, Line(start, end, kind, payload), is_wanted)
             if len(batch.records) + len(batch.unreadable) >= limit:
+                batch.last_line = line
                 return True
             start = end
+        batch.last_line = lines[-1]
     return False
 
 
-def _keep_unreadable(
-    batch: Unshipped, reason: str, segment: Segment, offset: int, line: bytes
+def _take(
+    batch: Unshipped, segment: Segment, line: Line, is_wanted: Callable[[bytes, bytes], bool]
 ) -> None:
+    if line.kind is None:
+        _keep_unreadable(batch, "damaged", segment, line)
+        batch.count += may_be_record(line.payload)
+    elif is_wanted(line.kind, line.payload):
+        try:
+            batch.records.append(decode_record(line.payload))
+        except ValueError as error:
+            size_bytes = len(line.payload)
+            _log.error("journal.record_unreadable", error=str(error), size_bytes=size_bytes)
+            _keep_unreadable(batch, "unreadable", segment, line)
+        batch.count += 1
+
+
+def _keep_unreadable(batch: Unshipped, reason: str, segment: Segment, line: Line) -> None:
     batch.unreadable.append(
         {
             "reason": reason,
             "segment": segment.path.name,
-            "offset": offset,
-            "line": line.decode("utf-8", "backslashreplace"),
+            "offset": line.start,
+            "line": line.payload.decode("utf-8", "backslashreplace"),
         }
     )

@@ -19,6 +19,10 @@ class Segment:
         end: Bytes that readers may read: less than ``written`` while an fsync is awaited.
         is_sealed: Nothing will be written to it any more.
         unacknowledged: Records in it whose corrections the counter store still owes an answer to.
+        is_stray: It is read and shipped, but no part of this journal: its file is left alone.
+        crc: CRC-32 of the whole file, of shipped ones that are kept.
+        spent_at_micro: Since when nobody needs it, by the monotonic clock; negative while it is
+            needed.
     """
 
     number: int
@@ -27,6 +31,9 @@ class Segment:
     end: int = 0
     is_sealed: bool = False
     unacknowledged: int = 0
+    is_stray: bool = False
+    crc: int | None = None
+    spent_at_micro: int = -1
 
     @property
     def is_complete(self) -> bool:

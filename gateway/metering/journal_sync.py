@@ -43,6 +43,7 @@ class Syncer:
         fsync_seconds: 0 syncs at once; whatever is written meanwhile shares the next pass.
         on_synced: Given the batches that waited for a pass that succeeded.
         on_failed: Given the error, the files of which nothing more is known, and the batches.
+        on_retired: Called on the journal's thread when files were closed for good.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class Syncer:
         *,
         on_synced: Callable[[Sequence[Batch]], None],
         on_failed: Callable[[OSError, Sequence[SegmentWriter], Sequence[Batch]], None],
+        on_retired: Callable[[], None],
     ) -> None:
         self._folder = folder
         self._fsync_seconds = fsync_seconds
         self._on_synced = on_synced
         self._on_failed = on_failed
+        self._on_retired = on_retired
         self._dirty: dict[SegmentWriter, None] = {}
         self._retired: list[SegmentWriter] = []
         self._awaiting: list[Batch] = []
@@ -129,6 +132,8 @@ class Syncer:
             for writer in writers:
                 writer.sync()
             self._folder.sync()
+            if retired:
+                self._on_retired()
 
         try:
             await self.run(force)

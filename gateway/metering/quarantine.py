@@ -27,6 +27,14 @@ def set_aside(directory: Path, entries: Iterable[Mapping[str, object]]) -> None:
         directory / QUARANTINE_NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
     )
     with os.fdopen(descriptor, "ab") as file:
-        file.write(lines)
+        file.write(_line_feed(directory / QUARANTINE_NAME) + lines)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _line_feed(path: Path) -> bytes:
+    """Return what ends a last line that a crash cut, so that the next one stands for itself."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        return b"" if file.read(1) in {b"", b"\n"} else b"\n"

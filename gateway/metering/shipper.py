@@ -19,6 +19,9 @@ from gateway.errors import GatewayError
 from gateway.metering.carrier import Carried
 from gateway.metering.courier import Courier
 from gateway.metering.journal import Journal
+from gateway.metering.journal_damage import Damage
+from gateway.metering.journal_format import Position
+from gateway.metering.ledger_watch import WentBack
 from gateway.tasks import spawn
 from gateway.telemetry.metrics import ShipperStats
 from gateway.telemetry.state_log import StateLog, kind_of
@@ -30,6 +33,9 @@ _BACK_OFF_MAX_SECONDS: Final = 5.0
 
 CLOSE_SECONDS: Final = 5.0
 """How long the end waits for a batch: many times as long as one takes."""
+
+_SMALL_BATCH: Final = 200
+"""Where a disk is full: a transaction must fit in what is set aside."""
 
 
 class Shipper:
@@ -64,6 +70,8 @@ class Shipper:
         self._aways = StateLog(_log, "shipper.ledger_away", clock.monotonic_micro)
         self._bugs = StateLog(_log, "shipper.failed", clock.monotonic_micro)
         self._is_away_told = False
+        self._is_comparing = True
+        self._compare_at: Position | None = None
 
     @property
     def is_ledger_available(self) -> bool:
@@ -119,7 +127,8 @@ class Shipper:
     async def measure(self) -> None:
         """Bring up to date how far the ledger is behind, whatever a batch waits for."""
         self._stats.lag_records = self._journal.unshipped_records
-        oldest = asyncio.to_thread(self._journal.oldest_unshipped_micro)
+        self._stats.processes_replaced = self._courier.replaced
+        oldest = asyncio.to_thread(self._journal.reader.oldest_unshipped_micro)
         with suppress(OSError):  # a journal that can't be read is told of by its batches
             self._stats.oldest_unshipped_micro = await oldest
 
@@ -149,21 +158,61 @@ class Shipper:
             except Exception as error:  # noqa: BLE001 - else nothing were shipped until a restart
                 self._bugs.note(kind_of(error), exc_info=error)
                 self._note_away("shipper.failed", f"{type(error).__name__}: {error}")
+            if await self._journal.make_room():
+                self._failures = 1  # it is worth another try soon
             return 0
 
     async def _ship_oldest(self) -> int:
         try:
-            carried = await self._courier.carry(self._journal.load(self._batch))
+            carried = await self._carry()
+            if carried.is_reconnected and not carried.count:
+                carried = await self._carry()
+            if carried.went_back is not None:
+                await self._go_back(carried.went_back)
+                carried = await self._carry()
             self._note_carried(carried)
         finally:
             # The ledger may be away for long: corrections are acknowledged meanwhile.
-            if self._journal.is_freeable:
+            if self._journal.reader.is_freeable:
                 await asyncio.to_thread(self._journal.free)
         self._note_back()
         return carried.count
 
+    async def _carry(self) -> Carried:
+        """Have a batch carried; first, after each connect, have the ledger compared."""
+        shipped = self._journal.reader.shipped
+        compare_at = (self._compare_at or shipped) if self._is_comparing else None
+        carried = await self._courier.carry(self._journal.load(self._batch, compare_at=compare_at))
+        self._is_comparing, self._compare_at = carried.is_reconnected, shipped
+        return carried
+
+    async def _go_back(self, found: WentBack) -> None:
+        self._stats.ledger_went_back += 1
+        self._stats.ledger_gaps += found.is_older_lost
+        _log.error(
+            "ledger.went_back",
+            missing=found.missing,
+            asked=found.asked,
+            oldest_kept_micro=found.oldest_kept_micro,
+            is_older_lost=found.is_older_lost,
+            hint="what the journal keeps is shipped again; events from before oldest_kept_micro "
+            "are lost: compare with another copy of the ledger"
+            if found.is_older_lost
+            else "nothing to do: what the journal keeps is shipped again",
+        )
+        await asyncio.to_thread(self._journal.reader.go_back)
+
+    async def verify_kept(self) -> None:
+        """Look whether shipped segments that are kept are as they were, else ship all again."""
+        altered = await asyncio.to_thread(self._journal.reader.kept.altered)
+        for segment in altered:
+            self._journal.damages.tell(Damage.SEGMENT_ALTERED, segment=segment.number)
+        if altered:
+            async with self._turn:
+                await asyncio.to_thread(self._journal.reader.go_back)
+
     def _note_carried(self, carried: Carried) -> None:
-        self._journal.mark_carried(carried.position, carried.count)
+        self._journal.reader.mark_carried(carried.position, carried.count)
         self._stats.errors += carried.set_aside
         self._stats.shipped += carried.count
         self._stats.batches += bool(carried.count)
@@ -174,6 +223,8 @@ class Shipper:
     def _note_away(self, code: str, message: str, hint: str = "") -> None:
         """Count every failure, log the change of state."""
         self._stats.errors += 1
+        if not self._is_comparing:
+            self._is_comparing, self._compare_at = True, self._journal.reader.shipped
         self._failures = min(self._failures + 1, 10)
         if self._away_since_micro is None:
             self._away_since_micro = self._clock.monotonic_micro()

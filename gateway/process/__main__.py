@@ -37,16 +37,21 @@ def main(arguments: list[str]) -> int:
     from gateway.config.transfer import json_value, restore  # noqa: PLC0415
     from gateway.errors import GatewayError, start_code  # noqa: PLC0415
     from gateway.process import shipping  # noqa: PLC0415
+    from gateway.process.shipping_child import spawn  # noqa: PLC0415
     from gateway.process.wiring import open_carrier  # noqa: PLC0415
     from gateway.telemetry import logs  # noqa: PLC0415
     from gateway.telemetry.failures import failure_text  # noqa: PLC0415
 
-    with os.fdopen(int(arguments[0]), "rb") as handed:
+    configuration = int(arguments[0])
+    os.set_inheritable(configuration, False)  # noqa: FBT003 - it has no name
+    with os.fdopen(configuration, "rb", closefd=False) as handed:
         told = json_value(handed.read())
     loaded = restore(told["configuration"].encode())
     as_json = told.get("as_json", False)
     logs.configure(loaded.settings.log_level, console=sys.stderr.isatty() and not as_json)
-    courier = shipping.start(lambda: open_carrier(loaded))
+    courier = shipping.start(
+        lambda: open_carrier(loaded), lambda channel: spawn(channel, configuration)
+    )
     from gateway.process import worker  # noqa: PLC0415 - the shipping process does without
 
     try:

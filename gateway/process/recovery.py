@@ -142,7 +142,7 @@ def compute(ledger: Ledger, journal: Journal, snapshot: Snapshot, now_micro: int
     retention_seconds = pricing.meter.run_retention_seconds
     left_behind = _with_claims(
         ledger,
-        _not_in(ledger, journal.read_unshipped(_LEFT_BEHIND_MAX).records),
+        _not_in(ledger, journal.reader.read_unshipped(_LEFT_BEHIND_MAX).records),
         retention_seconds * MICRO,
     )
     asked: dict[tuple[Period, str], list[ChargedTotal]] = {}
@@ -166,9 +166,13 @@ def compute(ledger: Ledger, journal: Journal, snapshot: Snapshot, now_micro: int
 
 
 def _not_in(ledger: Ledger, records: Sequence[Record]) -> list[Record]:
-    """Return the records that the ledger lacks: of a batch it may have taken the half."""
-    known = ledger.known_events([record.event_id for record in records])
-    return [record for record in records if record.event_id not in known]
+    """Return the records that the ledger lacks, each once, however often the journal has it.
+
+    Of a batch it may have taken the half.
+    """
+    by_id = {record.event_id: record for record in records}
+    known = ledger.known_events(list(by_id))
+    return [record for event_id, record in by_id.items() if event_id not in known]
 
 
 def _with_claims(ledger: Ledger, records: Sequence[Record], retention_micro: int) -> list[Record]:

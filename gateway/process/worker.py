@@ -29,6 +29,7 @@ from gateway.metering.corrections import Corrections
 from gateway.metering.courier import Courier, ThreadCourier
 from gateway.metering.event_ids import EventIds
 from gateway.metering.journal import Journal
+from gateway.metering.journal_damage import notices
 from gateway.metering.shipper import Shipper
 from gateway.process import wiring
 from gateway.process.access_log import SampledAccessLog
@@ -191,6 +192,9 @@ def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None 
         fsync_seconds=settings.fsync_seconds,
         segment_bytes_max=settings.segment_bytes,
         bytes_max=settings.journal_bytes_max,
+        keep_seconds=settings.keep_shipped_seconds,
+        keep_bytes_max=settings.keep_shipped_bytes_max,
+        reserve_bytes=settings.reserve_bytes,
     )
     key_use, access_log = LastUsed(), AccessLog(stats.worker)
     sampled = SampledAccessLog(access_log, snapshot.access_log.sample_per_million, Random())  # noqa: S311
@@ -318,6 +322,7 @@ async def start(worker: Worker) -> None:
         spawn(sweep(worker.ports, worker.ports.clock), name="sweep"),
         spawn(worker.reloader.watch(), name="reload"),
         spawn(_write_key_use(worker), name="key-use"),
+        spawn(worker.shipper.verify_kept(), name="journal-kept"),
     ]
     if not is_compared:
         again = worker.comparison.repeat(lambda: worker.reloader.loaded)
@@ -369,13 +374,14 @@ async def _listen_admin(worker: Worker) -> web.AppRunner:
         lambda: readiness(worker),
         registry,
         lambda: measure(worker),
-        worker.files.notices,
+        lambda: [*worker.files.notices(), *notices(worker.stats)],
     )
 
 
 async def measure(worker: Worker) -> None:
     """Bring those numbers up to date that are looked at, not counted, when they are asked for."""
     await worker.shipper.measure()
+    worker.stats.journal.bytes_kept = worker.journal.reader.kept.size_bytes
     worker.stats.directory.feed_age_micro = wiring.feed_age_micro(worker.directory)
     worker.stats.worker.connections_open = len(worker.ports.connections)
     worker.stats.worker.requests_in_flight = len(worker.ports.exchanges)

@@ -158,6 +158,12 @@ TUNNELS_ENDED: Final = Family(
     "Tunnels that the gateway ended: duration, idle, half_close, drain, or a refusal's code.",
     ("reason",),
 )
+JOURNAL_DAMAGE: Final = Family(
+    "gateway_journal_damage",
+    "counter",
+    "What was found damaged in the journal's folder, by kind; each has an event in the log.",
+    ("kind",),
+)
 CIRCUITS_OPEN: Final = Family(
     "gateway_upstream_circuit_open",
     "gauge",
@@ -213,8 +219,12 @@ NUMBERS: Final = (
     Number("gateway_journal_torn_lines", "counter",
            "Torn or unreadable lines skipped when the journal was read.",
            read=lambda s: s.journal.torn_lines),
-    Number("gateway_journal_size_bytes", "gauge", "Bytes that the journal holds on disk.",
+    Number("gateway_journal_size_bytes", "gauge",
+           "Bytes that the journal holds on disk, without what is kept though it is shipped.",
            read=lambda s: s.journal.bytes_held),
+    Number("gateway_journal_kept_bytes", "gauge",
+           "Bytes of shipped segment files that are kept for a ledger that loses them.",
+           read=lambda s: s.journal.bytes_kept),
     Number("gateway_journal_segments", "gauge", "Segment files that the journal holds.",
            read=lambda s: s.journal.segments),
     Number("gateway_corrections_pending", "gauge",
@@ -237,6 +247,15 @@ NUMBERS: Final = (
     Number("gateway_shipper_oldest_unshipped_timestamp_seconds", "gauge",
            "Unix time of the oldest record not in the ledger yet, 0 if there is none.",
            read=lambda s: s.shipper.oldest_unshipped_micro / MICRO),
+    Number("gateway_ledger_went_back", "counter",
+           "Times the ledger was found to lack events that it had acknowledged.",
+           read=lambda s: s.shipper.ledger_went_back),
+    Number("gateway_ledger_gaps", "counter",
+           "Times it lacked even the oldest that the journal keeps: older events are lost.",
+           read=lambda s: s.shipper.ledger_gaps),
+    Number("gateway_shipper_processes_replaced", "counter",
+           "Shipping processes that died or hung and were replaced.",
+           read=lambda s: s.shipper.processes_replaced),
     Number("gateway_directory_hits", "counter", "Keys found in the worker's cache.",
            read=lambda s: s.directory.hits),
     Number("gateway_directory_misses", "counter", "Keys looked up in the directory's source.",
@@ -319,7 +338,7 @@ NUMBERS: Final = (
 
 def families() -> tuple[Family, ...]:
     """Return every family of the gateway's own, in the order in which they are rendered."""
-    by_label = (TUNNELS_ENDED, ENDPOINTS_EJECTED, ENDPOINTS_UNWELL, CIRCUITS_OPEN)
+    by_label = (JOURNAL_DAMAGE, TUNNELS_ENDED, ENDPOINTS_EJECTED, ENDPOINTS_UNWELL, CIRCUITS_OPEN)
     return (BUILD, *ROUTE_FAMILIES, UNROUTED, *NUMBERS, *by_label)
 
 
@@ -344,6 +363,12 @@ class WorkerCollector(Collector):
         for number in NUMBERS:
             made = CounterMetricFamily if number.kind == "counter" else GaugeMetricFamily
             yield made(number.name, number.help, value=number.read(self._stats))
+        damage = CounterMetricFamily(
+            JOURNAL_DAMAGE.name, JOURNAL_DAMAGE.help, labels=JOURNAL_DAMAGE.labels
+        )
+        for kind, count in sorted(self._stats.journal.damage.items()):
+            damage.add_metric((kind,), count)
+        yield damage
         worker = self._stats.worker
         ended = CounterMetricFamily(
             TUNNELS_ENDED.name, TUNNELS_ENDED.help, labels=TUNNELS_ENDED.labels

@@ -31,7 +31,9 @@ class JournalStats:
     writes: int = 0
     write_errors: int = 0
     torn_lines: int = 0
+    damage: dict[str, int] = field(default_factory=dict)
     bytes_held: int = 0
+    bytes_kept: int = 0
     segments: int = 0
     corrections_pending: int = 0
     refusals_summed: int = 0
@@ -47,6 +49,9 @@ class ShipperStats:
     errors: int = 0
     lag_records: int = 0
     oldest_unshipped_micro: int = 0
+    ledger_went_back: int = 0
+    ledger_gaps: int = 0
+    processes_replaced: int = 0
 
 
 @dataclass(slots=True)

@@ -64,6 +64,22 @@ def test_it_says_what_it_has(ledger: SqlLedger) -> None:
     assert ledger.known_events([]) == set()
 
 
+def test_its_epoch_changes_with_each_connect(ledger: SqlLedger, database: Engine) -> None:
+    """Design 13: a standby that took over is noticed, though no call failed."""
+    ledger.append([record(1)])
+    epoch = ledger.epoch()
+    ledger.append([record(2)])
+    assert ledger.epoch() == epoch
+
+    database.dispose()
+    ledger.append([record(3)])
+
+    assert ledger.epoch() != epoch
+    assert ledger.known_events([record(each).event_id for each in range(5)]) == {
+        record(each).event_id for each in (1, 2, 3)
+    }
+
+
 def test_run_is_billed_once(ledger: SqlLedger) -> None:
     """A7: also when the store forgot it; a failed run may be billed by its next try."""
     failed = record(

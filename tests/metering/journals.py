@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.clock import Clock
+from gateway.metering.checkpoint import Checkpoint, write_checkpoint
 from gateway.metering.journal import Journal
-from gateway.metering.journal_folder import write_checkpoint
+from gateway.metering.journal_format import checksum
 from gateway.metering.journal_reader import Unshipped
 from gateway.metering.recorder import Callback
 from gateway.rules.record import Outcome, Record
@@ -66,6 +67,9 @@ def journal_in(
     probe_seconds: float = 0.005,
     stats: JournalStats | None = None,
     clock: FixedClock | None = None,
+    keep_seconds: float = 0.0,
+    keep_bytes_max: int = 0,
+    reserve_bytes: int = 0,
 ) -> Journal:
     """Return an opened journal."""
     journal = Journal(
@@ -76,6 +80,9 @@ def journal_in(
         segment_bytes_max=segment_bytes_max,
         bytes_max=bytes_max,
         probe_seconds=probe_seconds,
+        keep_seconds=keep_seconds,
+        keep_bytes_max=keep_bytes_max,
+        reserve_bytes=reserve_bytes,
     )
     journal.open()
     return journal
@@ -106,12 +113,14 @@ def ids(records: Sequence[Record]) -> list[str]:
 
 def ship(journal: Journal) -> list[Record]:
     """Take everything that is unshipped and mark it as shipped."""
-    return mark(journal, journal.read_unshipped(1_000_000))
+    return mark(journal, journal.reader.read_unshipped(1_000_000))
 
 
 def mark(journal: Journal, batch: Unshipped) -> list[Record]:
     """Do with a batch what is done with one that was carried."""
-    write_checkpoint(journal.directory, batch.position)
-    journal.mark_carried(batch.position, batch.count)
+    load = journal.load(1)
+    noted = Checkpoint(batch.position, load.journal_id, checksum(batch.last_line))
+    write_checkpoint(journal.directory, noted)
+    journal.reader.mark_carried(batch.position, batch.count)
     journal.free()
     return batch.records

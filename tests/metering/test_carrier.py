@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from gateway.errors import LedgerUnavailable
 from gateway.metering.carrier import Carried, LedgerCarrier, LedgerRefusesAll, Load
-from gateway.metering.journal_folder import JournalFolder
+from gateway.metering.checkpoint import is_proven, read_checkpoint
 from gateway.metering.journal_format import Position, encode_acknowledgement, encode_record
 from gateway.metering.journal_segments import Segment
 from gateway.metering.quarantine import QUARANTINE_NAME
@@ -32,6 +32,9 @@ class Shelf:
             raise ValueError("no such column")
         self.kept += records
         return len(records)
+
+    def epoch(self) -> str:
+        return "the same"
 
 
 def carrier_to(shelf: Shelf) -> LedgerCarrier:
@@ -147,9 +150,11 @@ def test_how_far_the_ledger_is_is_noted_once_it_has_the_batch(tmp_path: Path) ->
     assert not checkpoint.exists()
     shelf.is_away = False
     carried = carrier.carry(Load(tmp_path, [found], Position(0, 0), limit=9))
-    folder = JournalFolder(tmp_path)
-    assert folder.open().shipped == carried.position == Position(1, found.end)
-    folder.close()
+    noted = read_checkpoint(tmp_path)
+    assert noted is not None
+    assert noted.position == carried.position == Position(1, found.end)
+    assert (noted.newest, noted.newest_end) == (1, found.end)
+    assert is_proven(noted, found.path)
     checkpoint.unlink()
     assert carrier.carry(Load(tmp_path, [found], carried.position, limit=9)).count == 0
     assert not checkpoint.exists()

@@ -145,7 +145,7 @@ async def test_what_is_written_at_once_is_in_the_file_too(tmp_path: Path) -> Non
     assert sizes[0] > 0
     await journal.close()
     again = journal_in(tmp_path)
-    assert len(again.read_unshipped(9).records) == 1
+    assert len(again.reader.read_unshipped(9).records) == 1
     await again.close()
 
 
@@ -181,7 +181,7 @@ async def test_everything_held_is_replayed_after_a_restart(tmp_path: Path) -> No
     first.acknowledge([records[1].event_id])
     await first.close()
     second = journal_in(tmp_path)
-    assert list(second.replay()) == records
+    assert list(second.reader.replay()) == records
     assert second.unshipped_records == 20
     owed = second.read_unacknowledged(None, 100).records
     assert ids(owed) == ids([one for one in records[2:] if one.deltas])
@@ -199,7 +199,7 @@ def test_batches_are_shipped_once_in_order_over_any_restarts(
     async def one_life(numbers: range) -> list[Record]:
         journal = journal_in(folder, segment_bytes_max=2000)
         await keep(journal, [record(number) for number in numbers])
-        batch = journal.read_unshipped(limit)
+        batch = journal.reader.read_unshipped(limit)
         mark(journal, batch)
         await journal.close()
         return batch.records
@@ -235,7 +235,7 @@ async def test_records_that_are_not_shipped_are_never_deleted(tmp_path: Path) ->
     journal = journal_in(tmp_path, segment_bytes_max=1)
     for number in range(5):
         await keep(journal, [record(number)])
-    mark(journal, journal.read_unshipped(3))
+    mark(journal, journal.reader.read_unshipped(3))
     assert ids(ship(journal)) == ids([record(3), record(4)])
     await journal.close()
 
@@ -246,14 +246,14 @@ async def test_a_crash_before_the_checkpoint_ships_again_and_after_it_does_not(
     """D1: whichever step a crash hits, no record is skipped."""
     journal = journal_in(tmp_path)
     await keep(journal, [record(1), record(2)])
-    batch = journal.read_unshipped(1)
+    batch = journal.reader.read_unshipped(1)
     await journal.close()  # the ledger has the first, the checkpoint was never written
     journal = journal_in(tmp_path)
-    assert journal.read_unshipped(1).records == batch.records
-    mark(journal, journal.read_unshipped(1))
+    assert journal.reader.read_unshipped(1).records == batch.records
+    mark(journal, journal.reader.read_unshipped(1))
     await journal.close()
     journal = journal_in(tmp_path)
-    assert ids(journal.read_unshipped(9).records) == [record(2).event_id]
+    assert ids(journal.reader.read_unshipped(9).records) == [record(2).event_id]
     await journal.close()
 
 
@@ -307,7 +307,7 @@ async def test_readers_do_not_see_what_awaits_its_fsync(tmp_path: Path) -> None:
     journal.append(record(1), Callback(told.append))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert (journal.read_unshipped(9).records, told) == ([], [])
+    assert (journal.reader.read_unshipped(9).records, told) == ([], [])
     await until(lambda: told)
     assert ids(ship(journal)) == [record(1).event_id]
     await journal.close()
@@ -334,7 +334,7 @@ async def test_a_failed_fsync_releases_nobody_and_keeps_nothing_of_theirs(
     await journal.close()
     assert stats.write_errors == 1
     again = journal_in(tmp_path)
-    assert ids(list(again.replay())) == ids([record(1), record(5)])
+    assert ids(list(again.reader.replay())) == ids([record(1), record(5)])
     await again.close()
 
 

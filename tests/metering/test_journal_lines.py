@@ -22,16 +22,23 @@ def test_lines_are_read_up_to_the_end_that_is_given(tmp_path: Path) -> None:
     assert found == [
         Line(len(lines[0]), len(lines[0]) + len(lines[1]), RECORD, lines[1][10:-1]),
     ]
-    assert not found[0].is_torn
     assert list(read_lines(path, 9_999_999, 10_000_000)) == []
     assert list(read_lines(tmp_path / "gone", 0, 100)) == []
 
 
-def test_a_line_without_its_end_is_torn(tmp_path: Path) -> None:
+def test_a_line_without_its_end_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "segment"
-    path.write_bytes(encode_record(record(1))[:-1])
-    (line,) = read_lines(path, 0, 10_000)
-    assert line.is_torn
+    torn = encode_record(record(1))[:-2]
+    path.write_bytes(torn)
+    assert list(read_lines(path, 0, 10_000)) == [Line(0, len(torn), None, torn, is_whole=False)]
+
+
+def test_what_is_whole_in_a_damaged_line_comes_as_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "segment"
+    first, second = (encode_record(record(number)) for number in range(2))
+    path.write_bytes(first[:-1] + b"J" + second)
+    found = list(read_lines(path, 0, 10_000))
+    assert [(line.start, line.kind) for line in found] == [(0, RECORD), (len(first), RECORD)]
 
 
 @given(st.lists(st.binary(max_size=40).map(lambda text: text.replace(b"\n", b"\r")), max_size=30))

@@ -31,6 +31,10 @@ class Told:
         self.synced: list[int] = []
         self.failed: list[int] = []
         self.lost: list[int] = []
+        self.retired = 0
+
+    def on_retired(self) -> None:
+        self.retired += 1
 
     def on_synced(self, batches: Sequence[Batch]) -> None:
         self.synced += [batch.end for batch in batches]
@@ -47,7 +51,13 @@ def made(folder: Path, fsync_seconds: float) -> tuple[GatedFolder, Told, Syncer]
     gated = GatedFolder(folder)
     gated.open()
     told = Told()
-    syncer = Syncer(gated, fsync_seconds, on_synced=told.on_synced, on_failed=told.on_failed)
+    syncer = Syncer(
+        gated,
+        fsync_seconds,
+        on_synced=told.on_synced,
+        on_failed=told.on_failed,
+        on_retired=told.on_retired,
+    )
     return gated, told, syncer
 
 

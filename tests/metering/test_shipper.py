@@ -174,7 +174,7 @@ async def test_a_batch_that_was_appended_but_not_noted_counts_once(
     """D1: killed between the ledger's commit and the checkpoint: shipped again, counted once."""
     journal, shipper = made(tmp_path, ledger)
     await keep(journal, [record(number) for number in range(5)])
-    ledger.append(journal.read_unshipped(3).records)
+    ledger.append(journal.reader.read_unshipped(3).records)
     await journal.close()
     journal, shipper = made(tmp_path, ledger)
     assert await shipper.flush(5)

@@ -1,5 +1,6 @@
 """After a restart a memory store holds what was charged: no quota comes back for free."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from gateway.rules.record import Record
 from gateway.rules.units import MICRO
 from gateway.rules.windows import Window, WindowKind
 from gateway.telemetry.metrics import ShipperStats, StoreStats
-from tests.metering.journals import NOW_MICRO, FixedClock, journal_in, keep, record
+from tests.metering.journals import NOW_MICRO, FixedClock, journal_in, keep, record, ship
 from tests.support.control_fakes import RUNS, pricing, route, snapshot
 from tests.support.plans import extra, monthly
 
@@ -312,4 +313,33 @@ async def test_with_no_pricing_in_force_nothing_was_charged(tmp_path: Path, engi
     journal = journal_in(tmp_path / "journal")
     later = pricing(effective_from_micro=NOW_MICRO + HOUR_MICRO)
     assert compute(SqlLedger(engine), journal, snapshot(pricings=(later,)), NOW_MICRO) == Rebuilt()
+    await journal.close()
+
+
+@pytest.mark.parametrize("shipped", [0, 5])
+async def test_what_is_kept_though_it_is_shipped_counts_once(
+    tmp_path: Path, engine: Engine, shipped: int
+) -> None:
+    """Also where the ledger lacks it again, or a segment is there twice."""
+    records = [record(number) for number in range(6)]
+    ledger = SqlLedger(engine)
+    journal = journal_in(
+        tmp_path / "journal", segment_bytes_max=500, keep_seconds=3600, keep_bytes_max=1 << 20
+    )
+    for one in records:
+        await keep(journal, [one])
+        await journal.flush()
+    ship(journal)
+    await journal.close()
+    ledger.append(records[:shipped])
+    (double,) = (tmp_path / "journal").glob("*2.v1.journal")
+    shutil.copy(double, tmp_path / "journal" / "000000000040.v1.journal")
+    journal = journal_in(
+        tmp_path / "journal", segment_bytes_max=500, keep_seconds=3600, keep_bytes_max=1 << 20
+    )
+    store = memory()
+    await rebuild_memory(
+        store, ledger, journal, shipper_of(journal, ledger), snapshot(), NOW_MICRO + HOUR_MICRO
+    )
+    assert await store.read("ws_acme", [MONTH_KEY]) == (6 * MICRO,)
     await journal.close()

@@ -6,23 +6,27 @@ import gc
 import os
 import signal
 import socket
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.errors import GatewayError, LedgerUnavailable
 from gateway.metering.carrier import Carried, Carrier, LedgerCarrier, LedgerRefusesAll, Load
 from gateway.metering.journal_format import Position
 from gateway.metering.journal_segments import Segment
 from gateway.metering.shipper import Shipper
-from gateway.process import shipping
+from gateway.process import shipping, shipping_child
 from gateway.process.shipping import ProcessCourier
+from gateway.process.shipping_child import serve
+from gateway.process.shipping_wire import framed
 from gateway.rules.record import Record
 from gateway.telemetry.metrics import ShipperStats
-from tests.metering.journals import FixedClock, journal_in, keep, record, until
+from tests.metering.journals import FixedClock, ids, journal_in, keep, record, until
 from tests.support.gateway_process import wait_until
 
 WORKER = os.getpid()
@@ -40,6 +44,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.left: list[weakref.ref[Circle]] = []
+        self.steps = 0
 
     def carry(self, load: Load) -> Carried:
         match load.folder.name:
@@ -61,16 +66,30 @@ class Scripted:
                 signal.pause()
             case "deadly" if os.getpid() != WORKER:
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "slow":
+                self._take_steps()
         (segment,) = load.segments
         assert segment.is_complete
         return Carried(Position(segment.number, segment.end), load.limit, os.getpid())
 
+    def _take_steps(self) -> None:
+        for _ in range(30):
+            time.sleep(0.02)
+            self.steps += 1
+
     def close(self) -> None:
-        closed_in.append(os.getpid())
+        """Nothing to do."""
 
 
-closed_in: list[int] = []
-"""Processes in which a carrier was closed, as far as this one sees."""
+def forked(channel: socket.socket) -> int:
+    """Start another shipping process; nothing in these tests minds a fork beside threads."""
+    process = os.fork()
+    if process == 0:
+        os.closerange(3, channel.fileno())
+        os.closerange(channel.fileno() + 1, 1024)
+        serve(channel, Scripted)
+        os._exit(0)
+    return process
 
 
 class Taker:
@@ -79,10 +98,39 @@ class Taker:
     def append(self, records: Sequence[Record]) -> int:
         return len(records)
 
+    def epoch(self) -> str:
+        return ""
+
+    def known_events(self, event_ids: Sequence[str]) -> set[str]:
+        return set(event_ids)
+
+
+class Filer(Taker):
+    """A ledger that writes down the ids of what it takes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, records: Sequence[Record]) -> int:
+        with self.path.open("a") as file:
+            file.write("".join(f"{one.event_id}\n" for one in records))
+        return len(records)
+
+
+def forked_with(channel: socket.socket, ledger: Path) -> int:
+    """See ``forked``."""
+    process = os.fork()
+    if process == 0:
+        os.closerange(3, channel.fileno())
+        os.closerange(channel.fileno() + 1, 1024)
+        serve(channel, lambda: LedgerCarrier(Filer(ledger), FixedClock()))  # type: ignore[arg-type]
+        os._exit(0)
+    return process
+
 
 @pytest.fixture
 async def courier() -> AsyncIterator[ProcessCourier]:
-    made = shipping.start(Scripted)
+    made = shipping.start(Scripted, forked)
     yield made
     await made.close()
 
@@ -135,11 +183,11 @@ async def test_what_goes_wrong_there_is_said_here(
 async def test_an_answer_may_come_in_pieces() -> None:
     """A socket is a stream; an error's words may be longer than what is read at once."""
     ours, theirs = socket.socketpair()
-    courier = ProcessCourier(ours, 0, Scripted)
+    courier = ProcessCourier(ours, 0, forked)
     told = {"error": {"kind": "ledger", "code": "c", "message": "x" * 10_000, "hint": ""}}
     asked = asyncio.ensure_future(courier.carry(load()))
     await asyncio.sleep(0)
-    answer = shipping.framed(told)
+    answer = framed(told)
     for part in (answer[:2], answer[2:700], answer[700:]):
         theirs.sendall(part)
         await asyncio.sleep(0)
@@ -149,40 +197,91 @@ async def test_an_answer_may_come_in_pieces() -> None:
     await courier.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("in_a_batch", [True, False])
-async def test_if_the_process_dies_the_worker_ships_itself(
+async def test_a_process_that_dies_is_replaced(
     courier: ProcessCourier, *, in_a_batch: bool
 ) -> None:
-    """X6: killed in the middle of a batch, or while it waits."""
+    """X6: killed in the middle of a batch, or while it waits; the worker never ships itself."""
     shipper = await shipper_of(courier)
     if not in_a_batch:
         os.kill(shipper, signal.SIGKILL)
-    assert (await courier.carry(load("deadly"))).set_aside == os.getpid()
-    assert await shipper_of(courier) == os.getpid()
+    with capture_logs() as lines, pytest.raises(LedgerUnavailable, match="lost: it died"):
+        await courier.carry(load("deadly"))
+    (lost,) = [line for line in lines if line["event"] == "shipper.process_lost"]
+    assert (lost["process"], lost["status"], lost["is_hung"]) == (shipper, -9, False)
+    other = await shipper_of(courier)
+    assert other not in {shipper, os.getpid()}
+    assert await shipper_of(courier) == other
+    assert courier.replaced == 1
     with pytest.raises(ProcessLookupError):
         os.kill(shipper, 0)
-    closed_in.clear()
-    await courier.close()
-    assert closed_in == [os.getpid()]
 
 
-async def test_a_process_that_hangs_is_killed_and_the_worker_ships_itself(
-    courier: ProcessCourier, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("in_a_batch", [True, False])
+async def test_a_process_that_is_stopped_is_killed_and_replaced(
+    courier: ProcessCourier, monkeypatch: pytest.MonkeyPatch, *, in_a_batch: bool
 ) -> None:
-    """X6: whatever it waits for says nothing, not even that it fails."""
+    """X6: SIGSTOP: it gives no sign any more, nor does it heed any but SIGKILL."""
     shipper = await shipper_of(courier)
-    monkeypatch.setattr(shipping, "ANSWER_SECONDS", 0.05)
-    with pytest.raises(LedgerUnavailable, match="did not answer"):
-        await courier.carry(load("hung"))
-    assert (await courier.carry(load("hung"))).set_aside == os.getpid()
+    monkeypatch.setattr(shipping, "SILENCE_SECONDS", 0.1)
+    if not in_a_batch:
+        os.kill(shipper, signal.SIGSTOP)
+    with pytest.raises(LedgerUnavailable, match="gave no sign for"):
+        await courier.carry(load("hung"))  # its first beat would come after a second
+    assert await shipper_of(courier) != shipper
     with pytest.raises(ProcessLookupError):
         os.kill(shipper, 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+async def test_a_process_whose_ledger_hangs_is_replaced_though_it_gives_signs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shipping_child, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(shipping, "STEP_SECONDS", 0.2)
+    courier = shipping.start(Scripted, forked)
+    with pytest.raises(LedgerUnavailable, match="kept it waiting"):
+        await courier.carry(load("hung"))
+    assert await shipper_of(courier) != os.getpid()
+    await courier.close()
+
+
+async def test_a_batch_that_gets_on_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither silent nor stuck: longer than both bounds, and still not given up."""
+    monkeypatch.setattr(shipping_child, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(shipping, "SILENCE_SECONDS", 0.4)
+    monkeypatch.setattr(shipping, "STEP_SECONDS", 0.4)
+    courier = shipping.start(Scripted, forked)
+    assert (await courier.carry(load("slow"))).count == 5
+    assert courier.replaced == 0
+    await courier.close()
+
+
+async def test_if_none_can_be_started_it_is_tried_again(courier: ProcessCourier) -> None:
+    shipper = await shipper_of(courier)
+    os.kill(shipper, signal.SIGKILL)
+    tries: list[int] = []
+
+    def refused(channel: socket.socket) -> int:
+        tries.append(channel.fileno())
+        if len(tries) == 1:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return forked(channel)
+
+    courier._spawn = refused
+    for words in ("it died", "can be started"):
+        with pytest.raises(LedgerUnavailable, match=words):
+            await courier.carry(load())
+    assert await shipper_of(courier) != os.getpid()
+    assert len(tries) == 2
 
 
 async def test_the_end_does_not_wait_for_a_process_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    courier = shipping.start(Scripted)
+    courier = shipping.start(Scripted, forked)
     shipper = await shipper_of(courier)
     asked = asyncio.ensure_future(courier.carry(load("hung")))
     await asyncio.sleep(0.01)
@@ -194,42 +293,31 @@ async def test_the_end_does_not_wait_for_a_process_that_hangs(
         os.kill(shipper, 0)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [GatewayError("database.unavailable", "away", "start it"), RuntimeError("a bug")],
-    ids=["away", "a bug"],
-)
-async def test_if_the_process_dies_while_the_ledger_is_away_the_worker_ships_later(
-    tmp_path: Path, error: Exception
-) -> None:
-    """X6: the worker opens the ledger anew until that succeeds."""
-    is_away = True
-
-    def opened() -> Carrier:
-        if is_away:
-            raise error
-        return LedgerCarrier(Taker(), FixedClock())  # type: ignore[arg-type]
-
-    courier = shipping.start(opened)
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+async def test_what_was_under_way_is_shipped_by_the_next(tmp_path: Path) -> None:
+    """X6: nothing is lost and nothing doubled, however often it is killed."""
+    courier = shipping.start(
+        lambda: LedgerCarrier(Filer(tmp_path / "ledger"), FixedClock()),  # type: ignore[arg-type]
+        lambda channel: forked_with(channel, tmp_path / "ledger"),
+    )
     stats = ShipperStats()
-    journal = journal_in(tmp_path)
-    await keep(journal, [record(1)])
+    journal = journal_in(tmp_path / "journal", segment_bytes_max=2000)
     shipper = Shipper(
-        journal, courier, clock=FixedClock(), stats=stats, interval_seconds=0.002, batch=10
+        journal, courier, clock=FixedClock(), stats=stats, interval_seconds=0.002, batch=3
     )
     shipper.start()
-    await until(lambda: stats.errors)
-    process = courier._process
-    os.kill(process, signal.SIGKILL)
-    await until(lambda: not courier._process)
-    failed = stats.errors
-    await until(lambda: stats.errors > failed + 1)
-    with pytest.raises(ProcessLookupError):
-        os.kill(process, 0)
-    assert journal.unshipped_records == 1
-    is_away = False
-    await until(lambda: shipper.is_ledger_available)
-    assert journal.unshipped_records == 0
+    for number in range(60):
+        await keep(journal, [record(number)])
+        if number % 20 == 10:
+            process = courier._process
+            os.kill(process, signal.SIGKILL)
+            await until(lambda: courier._process not in {0, process})  # noqa: B023
+    await until(lambda: not journal.unshipped_records)
+    await shipper.measure()
+    assert stats.processes_replaced == 3
+    assert set((tmp_path / "ledger").read_text().split()) == set(
+        ids([record(number) for number in range(60)])
+    )
     await shipper.close()
     await journal.close()
 
@@ -246,7 +334,7 @@ def test_it_ends_when_the_worker_is_killed() -> None:
     reading, writing = socket.socketpair()
     worker = os.fork()
     if worker == 0:
-        made = shipping.start(Scripted)
+        made = shipping.start(Scripted, forked)
         writing.send(b"%d" % asyncio.run(shipper_of(made)))
         signal.pause()
         os._exit(1)
@@ -271,7 +359,7 @@ async def test_the_ledger_is_opened_when_it_is_needed_and_again_if_that_failed(
         return Scripted()
 
     open_carrier: Callable[[], Carrier] = opened
-    courier = shipping.start(open_carrier)
+    courier = shipping.start(open_carrier, forked)
     assert not tries.exists()
     with pytest.raises(LedgerUnavailable, match="not yet"):
         await courier.carry(load())

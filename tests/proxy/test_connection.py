@@ -144,7 +144,7 @@ async def test_what_could_mean_two_things_gets_400_and_the_end(
     assert (answer.status, answer.values(b"connection")) == (400, [b"close"])
     await ends(plane, client)
     assert plane.ports.stats.worker.parse_errors <= 1
-    for record in plane.journal.read_unshipped(9).records:
+    for record in plane.journal.reader.read_unshipped(9).records:
         assert (record.outcome, record.code) == ("refused", "bad_request")
 
 

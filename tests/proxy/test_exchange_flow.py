@@ -269,9 +269,9 @@ async def test_a_client_that_leaves_the_queue_for_a_connection_is_not_sent_on(
     wire = plane.upstream.wires[0]
     await wire.send(OK)
 
-    await plane.until(lambda: len(plane.journal.read_unshipped(9).records) == 2)
+    await plane.until(lambda: len(plane.journal.reader.read_unshipped(9).records) == 2)
 
-    outcomes = {record.outcome for record in plane.journal.read_unshipped(9).records}
+    outcomes = {record.outcome for record in plane.journal.reader.read_unshipped(9).records}
     assert outcomes == {"completed", "client_gone"}
     assert plane.upstream.is_quiet()
     assert len(requests_in(wire.received)) == 1

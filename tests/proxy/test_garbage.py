@@ -153,7 +153,7 @@ async def nothing_is_left(
         await plane.until(lambda: not plane.ports.exchanges)
     await plane.turns(50)
     assert garbage() == []
-    plane._records_seen = len(plane.journal.read_unshipped(100).records)
+    plane._records_seen = len(plane.journal.reader.read_unshipped(100).records)
 
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)

@@ -201,7 +201,7 @@ async def test_any_talk_in_any_pieces_is_counted_to_the_last(
 
     used = messages if by == "messages" else len(ways[0]) + len(ways[1])
     await plane.counted()
-    records = plane.journal.read_unshipped(10_000).records[1:]
+    records = plane.journal.reader.read_unshipped(10_000).records[1:]
     expected_micro = -(-used * MICRO // per_unit)
     assert sum(record.charged_micro["dc"] for record in records) == expected_micro
     assert await counted_micro(plane) == expected_micro

@@ -349,5 +349,5 @@ async def test_a_body_is_never_taken_for_the_request_that_was_refused(plane: Dat
 
     assert await client.rest() == b""
     await plane.turns()
-    assert len(plane.journal.read_unshipped(100).records) == 3
+    assert len(plane.journal.reader.read_unshipped(100).records) == 3
     assert plane.log == []

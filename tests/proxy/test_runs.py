@@ -52,7 +52,7 @@ async def test_a_run_whose_first_try_fails_is_billed_by_its_repeat(
     repeat, upstream, _ = await plane.asked(RUN)
 
     def recorded() -> int:
-        return len(plane.journal.read_unshipped(9).records)
+        return len(plane.journal.reader.read_unshipped(9).records)
 
     async def serve() -> None:
         await upstream.send(OK)

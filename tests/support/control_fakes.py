@@ -147,6 +147,9 @@ class MemoryLedger:
     def known_events(self, event_ids: Sequence[str]) -> set[str]:
         return set()
 
+    def epoch(self) -> str:
+        return ""
+
     def charged_between(
         self, start_micro: int, end_micro: int, *, meter: str
     ) -> Iterator[ChargedTotal]:

@@ -198,12 +198,14 @@ class DataPlane:
         found: list[Record] = []
 
         def enough() -> bool:
-            found[:] = self.journal.read_unshipped(10_000).records[self._records_seen :]
+            found[:] = self.journal.reader.read_unshipped(10_000).records[self._records_seen :]
             return len(found) >= number and not self.ports.exchanges
 
         await self.until(enough)
         await self.turns()
-        assert len(self.journal.read_unshipped(10_000).records) == self._records_seen + number
+        assert (
+            len(self.journal.reader.read_unshipped(10_000).records) == self._records_seen + number
+        )
         self._records_seen += number
         return found
 
