@@ -185,17 +185,7 @@ def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None 
     own_courier = courier or ThreadCourier(wiring.open_carrier(loaded))
     plans, comparison = PlansInForce(snapshot, clock), Comparison(clock.now_micro)
     directory = wiring.open_directory(settings, clock, stats.directory, plans)
-    journal = Journal(
-        settings.data_dir / "journal",
-        clock=clock,
-        stats=stats.journal,
-        fsync_seconds=settings.fsync_seconds,
-        segment_bytes_max=settings.segment_bytes,
-        bytes_max=settings.journal_bytes_max,
-        keep_seconds=settings.keep_shipped_seconds,
-        keep_bytes_max=settings.keep_shipped_bytes_max,
-        reserve_bytes=settings.reserve_bytes,
-    )
+    journal = _journal(settings, stats)
     key_use, access_log = LastUsed(), AccessLog(stats.worker)
     sampled = SampledAccessLog(access_log, snapshot.access_log.sample_per_million, Random())  # noqa: S311
     ports = _ports(
@@ -237,6 +227,20 @@ def build(loaded: Loaded, overrides: Mapping[str, str], courier: Courier | None 
 
 def _certificate(settings: Settings, stats: Stats) -> ListenerCertificate | None:
     return None if settings.tls is None else ListenerCertificate(settings.tls, stats.worker)
+
+
+def _journal(settings: Settings, stats: Stats) -> Journal:
+    return Journal(
+        settings.data_dir / "journal",
+        clock=SystemClock(),
+        stats=stats.journal,
+        fsync_seconds=settings.fsync_seconds,
+        segment_bytes_max=settings.segment_bytes,
+        bytes_max=settings.journal_bytes_max,
+        keep_seconds=settings.keep_shipped_seconds,
+        keep_bytes_max=settings.keep_shipped_bytes_max,
+        reserve_bytes=settings.reserve_bytes,
+    )
 
 
 def _shipper(settings: Settings, journal: Journal, courier: Courier, stats: Stats) -> Shipper:
