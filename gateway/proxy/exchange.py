@@ -51,7 +51,8 @@ class Charged:
 class ClientSide(Teller):
     """What an exchange needs of the connection that it came in on.
 
-    A class and no ``typing.Protocol``: compiled code reaches its members without a look-up.
+    A class and no ``typing.Protocol``: compiled code reaches its members without a look-up. Not an
+    abstract one: what looks at one request alone makes it as it is.
 
     Attributes:
         known_secret: The key of an earlier request of this connection, so that the next one need
@@ -83,37 +84,34 @@ class ClientSide(Teller):
         self.canonical_host = b""
         self.refused: Charged | None = None
 
-    @abstractmethod
+    def story_failed(self, error: BaseException) -> None:
+        """Learn that the story of a request ended with an error that it did not handle."""
+        raise NotImplementedError
+
     def exchange_finished(self, exchange: "Exchange") -> None:
         """The last bytes of an answer are on their way."""
         raise NotImplementedError
 
-    @abstractmethod
     def has_departed(self) -> bool:
         """Return whether the client has left unnoticed; asks the kernel."""
         raise NotImplementedError
 
-    @abstractmethod
     def start_tunnel(self, upstream: UpstreamConnection, opening: Opening | None) -> None:
         """Join both sides after a 101."""
         raise NotImplementedError
 
-    @abstractmethod
     def break_off(self, *, by_reset: bool) -> None:
         """End the connection in the middle of an answer, once what came of it has arrived."""
         raise NotImplementedError
 
-    @abstractmethod
     def is_ending(self) -> bool:
         """Return whether an answer that begins now is the connection's last one."""
         raise NotImplementedError
 
-    @abstractmethod
     def date_line(self) -> bytes:
         """Return the ``Date`` line of answers that the gateway writes itself."""
         raise NotImplementedError
 
-    @abstractmethod
     def origin_lines(self, origin: ClientOrigin, host: bytes, via: bytes) -> bytes:
         """Return the lines that tell an upstream who calls."""
         raise NotImplementedError

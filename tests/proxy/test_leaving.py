@@ -167,8 +167,8 @@ async def test_leaving_the_queue_for_a_connection_gives_back(plane: DataPlane, w
     first = plane.upstream.wires[0]
     await first.send(OK)
 
-    await plane.until(lambda: len(plane.journal.read_unshipped(9).records) == 2)
-    outcomes = {record.outcome for record in plane.journal.read_unshipped(9).records}
+    await plane.until(lambda: len(plane.journal.reader.read_unshipped(9).records) == 2)
+    outcomes = {record.outcome for record in plane.journal.reader.read_unshipped(9).records}
     assert outcomes == {"completed", "client_gone"}
     assert len(requests_in(first.received)) == 1
     for wire in plane.upstream.wires[1:]:

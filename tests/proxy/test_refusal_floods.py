@@ -33,7 +33,7 @@ FLOODS = {
 async def books_of(plane: DataPlane) -> list[Record]:
     """Return the records of the second that is over."""
     await plane.advance(1.0)
-    return plane.journal.read_unshipped(10_000).records
+    return plane.journal.reader.read_unshipped(10_000).records
 
 
 @pytest.mark.parametrize("code", FLOODS)
@@ -54,7 +54,7 @@ async def test_a_flood_leaves_few_records_that_stand_for_all_of_it(
         ids.append(answer.values(b"x-request-id")[0].decode())
         if answer.values(b"connection") == [b"close"]:
             client = await plane.client()
-    assert len(plane.journal.read_unshipped(10_000).records) == ALONE_MAX, "the rest is summed"
+    assert len(plane.journal.reader.read_unshipped(10_000).records) == ALONE_MAX, "the rest is summed"
 
     *alone, rest = await books_of(plane)
 
@@ -86,7 +86,7 @@ async def test_each_second_has_its_own_ten_and_its_own_sum(plane: DataPlane) -> 
             await asked(client, FLOODS["key_missing"])
         await plane.advance(1.0)
 
-    records = plane.journal.read_unshipped(10_000).records
+    records = plane.journal.reader.read_unshipped(10_000).records
 
     seconds = {one.occurred_at_micro // 1_000_000 for one in records}
     assert len(seconds) == 3
