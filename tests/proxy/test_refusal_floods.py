@@ -54,7 +54,9 @@ async def test_a_flood_leaves_few_records_that_stand_for_all_of_it(
         ids.append(answer.values(b"x-request-id")[0].decode())
         if answer.values(b"connection") == [b"close"]:
             client = await plane.client()
-    assert len(plane.journal.reader.read_unshipped(10_000).records) == ALONE_MAX, "the rest is summed"
+    assert len(plane.journal.reader.read_unshipped(10_000).records) == ALONE_MAX, (
+        "the rest is summed"
+    )
 
     *alone, rest = await books_of(plane)
 
