@@ -9,39 +9,18 @@ import pytest
 from gateway.control.keys import KeyRequest, prepare_key
 from gateway.control.written_keys import (
     read_variable,
-    read_written,
 )
 from gateway.control.written_registry import WrittenRegistry
 from gateway.errors import GatewayError
 from gateway.keys.port import KeyRegistry, Workspace, WorkspaceStatus
 from tests.support.control_fakes import pricing
 from tests.support.fake_clock import FakeClock
-
-FILE = f"""\
-version: 1
-workspaces:
-  - id: globex
-    plan: GOLD
-    status: suspended
-    keys:
-      - {{id: key_g, sha256: "{"0" * 64}", expires_at: 2027-01-01T00:00:00Z}}
-  - id: acme
-    plan: STARTER
-    keys:
-      - {{id: key_a, sha256: "{"1" * 64}", prefix: egw_live_abcd, cidrs: [10.0.0.0/8]}}
-      - {{id: key_b, sha256: "{"2" * 64}", features: [sso, replay]}}
-"""
+from tests.support.written_keys import FILE, registry_of, write_keys
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "keys.yaml"
-    path.write_text(FILE)
-    return path
-
-
-def registry_of(path: Path) -> WrittenRegistry:
-    return WrittenRegistry(read_written(path), str(path), is_watched=True)
+    return write_keys(tmp_path)
 
 
 def test_the_file_is_listed_like_a_registry(path: Path) -> None:
