@@ -11,7 +11,6 @@ Source: RFC 6901 (JSON Pointer), RFC 7493 2.3 (I-JSON); docs/semantics.md#what-a
 
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -47,12 +46,24 @@ class NumberText:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
 class _Repeated:
-    """An object in which names stand more than once: those names, and the members as read last."""
+    """An object in which names stand more than once; a body may hold a great many of them."""
 
-    names: frozenset[str]
-    members: dict[str, object]
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        self._pairs = pairs
+
+    def members(self, token: str) -> dict[str, object]:
+        """Return the member of this name, if there is one.
+
+        Raises:
+            UnreadableValue: there are several.
+        """
+        found = [value for name, value in self._pairs if name == token]
+        if len(found) > 1:
+            raise UnreadableValue(f"the member {token!r} stands more than once")
+        return {token: found[0]} if found else {}
 
 
 def refuse_coded(codings: Sequence[bytes]) -> None:
@@ -133,7 +144,8 @@ class JsonBody:
         # The name stands once in the whole text, so that the member follows it.
         at = self._raw.find(names[-1]) + len(names[-1])
         number = _NUMBER_AFTER_NAME.match(self._raw, at)
-        assert number is not None
+        if number is None:  # a name like "," whose quotes may be those of its neighbours
+            return self._looked_at_closely(pointer, found)
         return NumberText(number[1].decode("ascii"))
 
     def _looked_at_closely(self, pointer: tuple[str, ...], found: object | None) -> object | None:
@@ -149,19 +161,14 @@ class JsonBody:
 
 def _object(pairs: list[tuple[str, object]]) -> object:
     members = dict(pairs)
-    if len(members) == len(pairs):
-        return members
-    counts = Counter(name for name, _ in pairs)
-    return _Repeated(frozenset(name for name, count in counts.items() if count > 1), members)
+    return members if len(members) == len(pairs) else _Repeated(pairs)
 
 
 def _at(document: object, pointer: tuple[str, ...]) -> object | None:
     found = document
     for token in pointer:
         if isinstance(found, _Repeated):
-            if token in found.names:
-                raise UnreadableValue(f"the member {token!r} stands more than once")
-            found = found.members
+            found = found.members(token)
         if isinstance(found, dict):
             if token not in found:
                 return None

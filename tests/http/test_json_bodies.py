@@ -104,6 +104,13 @@ def test_what_stands_beside_the_way_may_repeat_itself(text: str, pointer: str) -
     assert JsonBody(text.encode()).at(tuple(pointer.split("/"))) == 7
 
 
+@pytest.mark.parametrize(
+    ("text", "name"), [('{"k":"",",":1.5}', ","), ('{"k":"",",":[1.5],":":1.5}', ":")]
+)
+def test_a_name_may_look_like_what_stands_between_two_strings(text: str, name: str) -> None:
+    assert JsonBody(text.encode()).at((name,)) == NumberText("1.5")
+
+
 class Several(list[tuple[str, Any]]):
     """An object as the reference reads it: all its members."""
 
