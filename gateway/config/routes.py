@@ -122,7 +122,7 @@ class MeterCostModel(Model):
         ReadingModel | None,
         Field(
             description="Where the answer tells the actual cost; missing there, the estimate "
-            "stands. With `json` the upstream is asked for an answer that is not compressed."
+            "stands. With `json` the upstream is asked for a whole answer that is not compressed."
         ),
     ] = None
 

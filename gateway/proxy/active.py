@@ -118,8 +118,8 @@ def _plan(
         dropped |= {place.header for place in route.auth.places}
     settled = [cost.settle.source for cost in route.cost if cost.settle is not None]
     settles_from_body = CostSource.JSON in settled
-    if settles_from_body:
-        dropped |= {b"accept-encoding"}
+    if settles_from_body:  # the caller must not be able to make the answer unreadable
+        dropped |= {b"accept-encoding", b"range", b"if-range"}
     dropped = _one(with_aliases(dropped), shared)
     bearer = any(place.bearer for place in route.auth.places)
     static = all(cost.reserve.source is CostSource.STATIC for cost in route.cost)
