@@ -104,7 +104,8 @@ class ClientConnection(PartingClient):
         if self._parting is not None:
             return self._scheme != b"https"
         if not self._answers_half_closed():
-            return self._lose_client()
+            is_kept = self._lose_client()
+            return is_kept and self._scheme != b"https"
         receiving = self._receiving
         if receiving is not None and receiving in self._queue:
             self._receiving = None

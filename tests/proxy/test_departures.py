@@ -146,6 +146,27 @@ async def test_an_answer_whose_record_is_written_still_comes(plane: DataPlane) -
     await plane.deserted()
 
 
+@pytest.mark.sources
+async def test_over_tls_nothing_is_kept_that_the_loop_would_warn_of(plane: DataPlane) -> None:
+    """``eof_received`` may not return True there: asyncio and uvloop log it each time."""
+    real = plane.ports.journal
+    slow = plane.ports.journal = SlowJournal(real)
+    client, upstream, _ = await plane.asked(asking())
+    await upstream.send(OK)
+    await plane.until(lambda: slow.waiting)
+    (connection,) = plane.ports.connections
+    assert isinstance(connection, ClientConnection)
+    connection._scheme = b"https"
+
+    assert not connection.eof_received()
+
+    slow.write()
+    plane.ports.journal = real
+    assert (await plane.record()).outcome == "completed"
+    client.close()
+    await plane.deserted()
+
+
 async def test_a_refusal_is_given_to_who_closes_its_side_behind_its_request(
     plane: DataPlane,
 ) -> None:
