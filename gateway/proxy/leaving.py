@@ -54,9 +54,9 @@ def go_on_without_client(exchange: Exchange, route: Route, connection: UpstreamC
 
 
 def time_is_up_without_client(exchange: Exchange, *, is_total: bool) -> None:
-    """Give up a request that goes on for a client that has left: nobody's fault, nor for free."""
-    exchange.bills_reserve = exchange.finishes
+    """Give up a request whose client has left: nobody's fault, nor for free if it was worked on."""
     if exchange.upstream is not None:
+        exchange.bills_reserve = exchange.finishes
         exchange.upstream.fail("client_gone")
     elif is_total:
         exchange.refusal = Refusal(RefusalCode.EXECUTION_TIMEOUT)  # it waits for a connection

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.keys.port import KeyDirectory, KeyEntry
-from gateway.proxy.leaving import stop_without_client
+from gateway.proxy.exchange import ClientSide, Exchange
+from gateway.proxy.leaving import stop_without_client, time_is_up_without_client
 from gateway.rules.charge import Charge, Counts
 from tests.proxy.leavers import (
     BROKEN,
@@ -359,6 +360,18 @@ async def test_a_time_that_runs_out_then_is_nobodys_fault_and_not_for_free(
         await upstream.rest()
     assert plane.ports.stats.worker.upstream_ejections == 0
     assert (await plane.counted())[1] == 4
+
+
+@pytest.mark.parametrize("is_total", [True, False])
+async def test_a_time_that_runs_out_in_the_queue_costs_nothing(is_total: bool) -> None:
+    """It waits for a connection in the place of a stale one: nobody works on it."""
+    exchange = Exchange(ClientSide(asyncio.get_running_loop()))
+    exchange.client_gone = exchange.finishes = True
+
+    time_is_up_without_client(exchange, is_total=is_total)
+
+    assert not exchange.bills_reserve
+    assert (exchange.refusal is not None) == is_total
 
 
 async def test_the_total_time_bounds_what_is_finished(plane: DataPlane) -> None:
