@@ -32,6 +32,7 @@ _NUMBER_AFTER_NAME: Final = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+(-?[0-9][-+.0-9
 _PLAIN_CODINGS: Final = frozenset({b"", b"identity"})
 _SHOWN_MAX: Final = 40
 _CHARSET: Final = re.compile(rb";[ \t]*charset[ \t]*=[ \t]*\"?([!-!#-:<-~]+)", re.IGNORECASE)
+_FORM: Final = b"application/x-www-form-urlencoded"
 _UTF8: Final = frozenset({"utf-8", "utf8"})
 _ASCII_WITHIN: Final = frozenset(
     {"us-ascii", "ascii", "iso-8859-1", "latin1", "iso-8859-15", "windows-1252"}
@@ -102,6 +103,25 @@ def require_charset(types: Sequence[bytes], raw: bytes) -> None:
                 raise UnreadableValue(
                     f"the charset {charset[:_SHOWN_MAX]} is declared, but JSON is UTF-8"
                 )
+
+
+def refuse_forms(types: Sequence[bytes], raw: bytes) -> None:
+    """Refuse a body that is JSON, but declared as a form and one of other members as well.
+
+    Some clients declare a form by default, and many services take both and go by what is declared.
+
+    Args:
+        types: Values of ``Content-Type``.
+        raw: The body; without ``=`` a form gives no member a value (WHATWG URL 5.1).
+
+    Raises:
+        UnreadableValue: a reader of forms may find other values in it.
+    """
+    if b"=" not in raw:
+        return
+    for declared in types:
+        if _FORM in declared.lower():
+            raise UnreadableValue("the body is declared as a form, but JSON is read from it")
 
 
 class JsonBody:

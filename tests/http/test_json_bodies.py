@@ -15,6 +15,7 @@ from gateway.http.json_bodies import (
     NumberText,
     quantity_of,
     refuse_coded,
+    refuse_forms,
     require_charset,
 )
 from gateway.http.usage import UnreadableValue
@@ -281,3 +282,29 @@ def test_a_charset_that_means_the_same_is_read(declared: bytes, raw: bytes) -> N
 def test_a_charset_that_may_mean_something_else_is_refused(declared: bytes, raw: bytes) -> None:
     with pytest.raises(UnreadableValue, match="JSON is UTF-8"):
         require_charset([declared], raw)
+
+
+FORM = b"application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("types", "raw"),
+    [
+        ([FORM], b'{"n":1}'), ([FORM], b'{"n":1,"x":"&n&"}'), ([], b'{"n":"="}'),
+        ([b"application/json"], b'{"n":1,"x":"&n=100&"}'), ([b"text/plain"], b'{"n":"a=b"}'),
+    ],
+)  # fmt: skip
+def test_json_is_read_whatever_it_is_declared_to_be(types: list[bytes], raw: bytes) -> None:
+    refuse_forms(types, raw)
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        [FORM], [FORM.upper() + b"; charset=utf-8"], [b"application/json", FORM],
+        [b"application/json, " + FORM],
+    ],
+)  # fmt: skip
+def test_json_that_is_a_form_of_other_members_is_refused(types: list[bytes]) -> None:
+    with pytest.raises(UnreadableValue, match="declared as a form"):
+        refuse_forms(types, b'{"n":1,"x":"&n=100&"}')

@@ -148,3 +148,13 @@ async def test_a_charset_other_than_utf_8_is_refused_by_name(plane: DataPlane) -
 
     assert (answer.status, code) == (400, "cost_invalid")
     assert b"the charset utf-16 is declared, but JSON is UTF-8" in answer.body
+
+
+async def test_json_that_is_a_form_of_another_cost_is_refused(plane: DataPlane) -> None:
+    fields = b"Content-Type: application/x-www-form-urlencoded\r\n"
+
+    answer, code = await refused(plane, post(b"/json", b'{"n":1,"x":"&n=100&"}', fields))
+
+    assert (answer.status, code) == (400, "cost_invalid")
+    assert b"declared as a form" in answer.body
+    assert await charged(plane, post(b"/json", b'{"n":2}', fields)) == 2 * MICRO
