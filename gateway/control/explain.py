@@ -17,7 +17,7 @@ from gateway.control.workspaces import find_workspace
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.addresses import address_in, network_in
 from gateway.http.hosts import canonical_host
-from gateway.http.json_bodies import JsonBody, quantity_of, refuse_coded, require_charset
+from gateway.http.json_bodies import quantity_of, read_json, refuse_coded
 from gateway.http.methods import REFUSED, ROUTED, method_refusal
 from gateway.http.paths import TARGET, AmbiguousPath, canonical, require_spelling
 from gateway.http.problems import describe, render
@@ -315,8 +315,7 @@ def _member(question: Question, pointer: tuple[str, ...]) -> object | None:
         return None
     refuse_coded(question.values(b"content-encoding"))
     try:
-        require_charset(question.values(b"content-type"), question.body)
-        document = JsonBody(question.body)
+        document = read_json(question.values(b"content-type"), question.body)
     except UnreadableValue as error:
         raise Refusal(RefusalCode.COST_INVALID, detail=f"Invalid request: {error}.") from error
     return document.at(pointer)

@@ -124,6 +124,21 @@ def refuse_forms(types: Sequence[bytes], raw: bytes) -> None:
             raise UnreadableValue("the body is declared as a form, but JSON is read from it")
 
 
+def read_json(types: Sequence[bytes], raw: bytes) -> "JsonBody":
+    """Return the body of a request, if what is declared of it leaves one reading only.
+
+    Args:
+        types: Values of ``Content-Type``.
+        raw: The whole body.
+
+    Raises:
+        UnreadableValue: it is not JSON in UTF-8, or may be taken for something else.
+    """
+    require_charset(types, raw)
+    refuse_forms(types, raw)
+    return JsonBody(raw)
+
+
 class JsonBody:
     """A body that was parsed.
 

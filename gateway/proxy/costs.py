@@ -8,13 +8,7 @@ from typing import Final, assert_never
 
 from gateway.config.snapshot import CostReading, CostSource, RunIdReading, RunIdSource
 from gateway.errors import Refusal, RefusalCode
-from gateway.http.json_bodies import (
-    JsonBody,
-    quantity_of,
-    refuse_coded,
-    refuse_forms,
-    require_charset,
-)
+from gateway.http.json_bodies import JsonBody, quantity_of, read_json, refuse_coded
 from gateway.http.run_ids import (
     RUN_ID_BYTES_MAX,
     checked_run_id,
@@ -59,10 +53,7 @@ async def _body(exchange: Exchange, json_bytes_max: int) -> JsonBody | None:
     if not raw:
         return None
     try:
-        types = _values(exchange, b"content-type")
-        require_charset(types, raw)
-        refuse_forms(types, raw)
-        return JsonBody(raw)
+        return read_json(_values(exchange, b"content-type"), raw)
     except UnreadableValue as error:
         raise Refusal(RefusalCode.COST_INVALID, detail=f"Invalid request: {error}.") from error
 
