@@ -161,12 +161,20 @@ async def gateway_says(plane: DataPlane, asked: Asked) -> Answer:
 
 async def explain_says(plane: DataPlane, asked: Asked) -> Explanation:
     caller = AskedCaller(ACME, KEY_1) if asked.has_key else None
+
+    async def read_run(_workspace_id: str, run_id: str) -> tuple[str, int] | None:
+        for record in plane.journal.reader.read_unshipped(REQUESTS).records:
+            if record.billable and record.run_id == run_id:
+                return record.event_id, record.occurred_at_micro
+        return None
+
     return await explain(
         plane.ports.active.snapshot,
         plane.ports.clock,
         asked.question(),
         caller,
         counts.from_store(plane.ports.counters),
+        read_run,
     )
 
 
