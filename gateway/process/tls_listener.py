@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import ssl
+import sys
 from functools import partial
 from typing import Final
 
@@ -18,8 +19,11 @@ import structlog
 
 from gateway.clock import stopwatch_ns
 from gateway.errors import Refusal, RefusalCode
+from gateway.http.origins import address_of
 from gateway.http.problems import render
+from gateway.proxy.admission import Addresses
 from gateway.proxy.connection import ClientConnection
+from gateway.proxy.origins import Peer
 from gateway.proxy.parting import LINGER_BYTES_MAX, LINGER_SECONDS
 from gateway.proxy.ports import Ports
 from gateway.tasks import spawn
@@ -45,8 +49,7 @@ class TlsListener:
     Args:
         ports: What connections need.
         server: Bound; this closes it.
-        context: With which handshakes begin.
-        handshake_seconds: A connection has so long from its first byte to its handshake's last.
+        context: With which handshakes begin; each has the time of a head (``limits.head_time``).
         backlog: Connections that may wait to be accepted.
 
     Raises:
@@ -54,20 +57,14 @@ class TlsListener:
     """
 
     def __init__(
-        self,
-        ports: Ports,
-        server: asyncio.Server,
-        context: ssl.SSLContext,
-        *,
-        handshake_seconds: float,
-        backlog: int,
+        self, ports: Ports, server: asyncio.Server, context: ssl.SSLContext, *, backlog: int
     ) -> None:
         self._ports = ports
         self._server = server
         self._context = context
-        self._handshake_seconds = handshake_seconds
         self._unread: set[asyncio.Task[None]] = set()
         self._begun: set[asyncio.Task[None]] = set()
+        self._addresses = Addresses()
         self._listening = [socket.socket(fileno=os.dup(bound.fileno())) for bound in self.sockets]
         for listening in self._listening:
             listening.settimeout(0)
@@ -92,7 +89,7 @@ class TlsListener:
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(ACCEPTED_AT_ONCE_MAX):
             try:
-                sock, _address = listening.accept()
+                sock, address = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -101,24 +98,34 @@ class TlsListener:
                 self._wait_for_room(listening, error)
                 return
             sock.settimeout(0)
-            if not self._has_room():
+            peer = Peer(address_of(address), b"https")
+            if not self._has_room(peer):
                 self._ports.stats.worker.connections_refused += 1
                 sock.close()
                 continue
+            group = peer.origin.group
+            self._addresses.enter(group, sys.maxsize)
             task = spawn(self._begin(sock), name="handshake")
             self._unread.add(task)
-            task.add_done_callback(partial(self._ended, sock))
+            task.add_done_callback(partial(self._ended, sock, group))
 
-    def _ended(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
+    def _ended(self, sock: socket.socket, group: str, task: asyncio.Task[None]) -> None:
         self._unread.discard(task)
         self._begun.discard(task)
+        self._addresses.leave(group)
         if task.cancelled():
             sock.close()
 
-    def _has_room(self) -> bool:
-        ports = self._ports
-        clients_max = min(ports.active.snapshot.limits.connections_max, ports.clients_max)
-        return len(ports.connections) + len(self._unread) + len(self._begun) < clients_max
+    def _has_room(self, peer: Peer) -> bool:
+        """Return whether there is room for one more, with those that have no connection yet."""
+        ports, snapshot = self._ports, self._ports.active.snapshot
+        clients_max = min(snapshot.limits.connections_max, ports.clients_max)
+        if len(ports.connections) + len(self._unread) + len(self._begun) >= clients_max:
+            return False
+        bound, group = snapshot.limits.connections_per_address_max, peer.origin.group
+        if not bound or peer.is_trusted(snapshot.trusted_proxies):
+            return True
+        return self._addresses.count(group) + ports.addresses.count(group) < bound
 
     def _wait_for_room(self, listening: socket.socket, error: OSError) -> None:
         loop = self._ports.loop
@@ -133,9 +140,9 @@ class TlsListener:
     async def _begin(self, sock: socket.socket) -> None:
         """Find out what a client speaks, and go on in that."""
         loop, ports = self._ports.loop, self._ports
-        ends = loop.time() + self._handshake_seconds
+        ends = loop.time() + ports.active.snapshot.limits.head_seconds
         try:
-            async with asyncio.timeout(self._handshake_seconds):
+            async with asyncio.timeout_at(ends):
                 first = await _first_byte(loop, sock)
         except (OSError, TimeoutError):
             first = b""
@@ -147,7 +154,9 @@ class TlsListener:
         self._begun.add(task)
         try:
             if first[0] in _PRINTABLE:
-                await loop.connect_accepted_socket(lambda: PlainVisitor(ports), sock)
+                visitor = PlainVisitor(ports)
+                await loop.connect_accepted_socket(lambda: visitor, sock)
+                await visitor.gone
                 return
             await loop.connect_accepted_socket(
                 lambda: ClientConnection(ports),
@@ -178,16 +187,21 @@ async def _first_byte(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> b
     return sock.recv(1, socket.MSG_PEEK)
 
 
-def _set(readable: asyncio.Future[None]) -> None:
-    if not readable.done():
-        readable.set_result(None)
+def _set(happened: asyncio.Future[None]) -> None:
+    if not happened.done():
+        happened.set_result(None)
 
 
 class PlainVisitor(asyncio.Protocol):
-    """A client that speaks plain HTTP where TLS is spoken: told so, once, and closed."""
+    """A client that speaks plain HTTP where TLS is spoken: told so, once, and closed.
+
+    Attributes:
+        gone: Done once its connection is.
+    """
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
+        self.gone: asyncio.Future[None] = ports.loop.create_future()
         self._beginning = b""
         self._bytes = 0
         self._is_answered = False
@@ -217,6 +231,7 @@ class PlainVisitor(asyncio.Protocol):
         """Forget it."""
         if self._closing is not None:
             self._closing.cancel()
+        _set(self.gone)
 
     def _answer(self, *, has_body: bool) -> bytes:
         ports, worker = self._ports, self._ports.stats.worker

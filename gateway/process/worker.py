@@ -351,13 +351,7 @@ async def _listen(worker: Worker) -> list[Listening]:
         )
         if certificate is None:
             return server
-        return TlsListener(
-            ports,
-            server,
-            certificate.context,
-            handshake_seconds=ports.active.snapshot.limits.head_seconds,
-            backlog=BACKLOG,
-        )
+        return TlsListener(ports, server, certificate.context, backlog=BACKLOG)
 
     return await listen(worker.settings.listen, serve)
 

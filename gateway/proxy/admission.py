@@ -20,6 +20,10 @@ class Addresses:
         self.counts[address] = count + 1
         return True
 
+    def count(self, address: str) -> int:
+        """Return how many connections of an address are counted."""
+        return self.counts.get(address, 0)
+
     def leave(self, address: str) -> None:
         """Forget a connection that was counted."""
         left = self.counts[address] - 1

@@ -28,6 +28,9 @@ _HELD_BACK: Final = ("malformed", "upstream", "pipeline")
 """Why a connection may not be read from that now is read empty."""
 
 LOOK_SECONDS: Final = 0.02
+"""Until the second look; each pause is twice the one before: when an upstream dies, all its clients
+may part at once."""
+LOOK_SECONDS_MAX: Final = 0.25
 STALLED_SECONDS: Final = 10.0
 """A client that takes nothing for so long is cut off."""
 PARTING_SECONDS: Final = 60.0
@@ -37,7 +40,10 @@ PARTING_SECONDS: Final = 60.0
 class Parting:
     """Ends a connection once everything was delivered."""
 
-    __slots__ = ("_by_reset", "_ends_at", "_loop", "_moved_at", "_transport", "_undelivered_bytes")
+    __slots__ = (
+        "_by_reset", "_ends_at", "_loop", "_moved_at", "_pause_seconds", "_transport",
+        "_undelivered_bytes",
+    )  # fmt: skip
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, *, by_reset: bool
@@ -48,6 +54,7 @@ class Parting:
         self._moved_at = loop.time()
         self._ends_at = self._moved_at + PARTING_SECONDS
         self._undelivered_bytes = -1
+        self._pause_seconds = LOOK_SECONDS
 
     def look(self) -> None:
         """End the connection if all was delivered, otherwise look again soon."""
@@ -67,7 +74,8 @@ class Parting:
         ):
             reset(transport)
         else:
-            self._loop.call_later(LOOK_SECONDS, self.look)
+            self._loop.call_later(self._pause_seconds, self.look)
+            self._pause_seconds = min(2 * self._pause_seconds, LOOK_SECONDS_MAX)
 
 
 class PartingClient(TimedClient):

@@ -238,6 +238,55 @@ async def test_silent_connections_count_against_the_bound(worker: Worker, connec
         wire.close()
 
 
+async def test_plain_visitors_count_against_the_bound(worker: Worker, connect: Connect) -> None:
+    """Each holds a descriptor until it is gone, the answered ones too."""
+    visitors = [await connect(GET if number % 2 else b"HE") for number in range(5)]
+    await until(lambda: worker.stats.worker.connections_accepted == 5)
+
+    assert await (await connect(GET)).rest() == b""
+
+    assert worker.stats.worker.connections_refused == 1
+    for wire in visitors:
+        wire.close()
+    await until(lambda: is_quiet(worker))
+    assert (await over_tls(worker)).startswith(b"HTTP/1.1 404 ")
+
+
+def with_limits(worker: Worker, **changes: float) -> None:
+    """Let a reload have changed the limits of clients."""
+    active = worker.ports.active
+    limits = replace(active.snapshot.limits, **changes)  # type: ignore[arg-type]
+    worker.ports.swap(replace(active.snapshot, limits=limits))
+
+
+async def test_silent_connections_count_for_their_address(worker: Worker, connect: Connect) -> None:
+    """One address alone must not hold every place for as long as a handshake may take."""
+    with_limits(worker, connections_per_address_max=2)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    _, standing = await asyncio.open_connection("127.0.0.1", port_of(worker), ssl=context)
+    await until(lambda: is_quiet(worker))
+    silent = await connect()
+    await until(lambda: listener_of(worker)._unread)
+
+    assert await (await connect()).rest() == b""
+
+    assert worker.stats.worker.connections_refused == 1
+    silent.close()
+    await until(lambda: is_quiet(worker))
+    assert (await over_tls(worker)).startswith(b"HTTP/1.1 404 ")
+    standing.close()
+
+
+async def test_a_reload_changes_the_time_of_handshakes(worker: Worker, connect: Connect) -> None:
+    with_limits(worker, head_seconds=0.1)
+    began = asyncio.get_running_loop().time()
+
+    await (await connect(b"\x16")).rest()
+
+    assert asyncio.get_running_loop().time() - began < HANDSHAKE_SECONDS
+
+
 async def test_without_room_it_tries_again(
     worker: Worker, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

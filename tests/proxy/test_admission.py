@@ -19,6 +19,7 @@ def test_no_address_ever_has_more_than_the_bound(steps: list[tuple[str, bool]]) 
         elif held[address]:
             addresses.leave(address)
             held[address] -= 1
+        assert addresses.count(address) == held[address]
         assert addresses.counts == {name: count for name, count in held.items() if count}
 
 

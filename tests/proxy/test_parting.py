@@ -1,6 +1,7 @@
 """What a client was sent arrives before its connection ends, and no accident resets it."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from gateway.proxy.connection import ClientConnection
 from gateway.proxy.parting import (
     IDLE_LINGER_SECONDS,
     LINGER_SECONDS,
+    LOOK_SECONDS,
+    LOOK_SECONDS_MAX,
     PARTING_SECONDS,
     STALLED_SECONDS,
+    Parting,
 )
 from gateway.proxy.upstream import UpstreamConnection
 from tests.support.data_plane import DATE, KEY, DataPlane, answer_half_closed, answered
@@ -135,6 +139,42 @@ async def test_who_takes_it_byte_by_byte_is_cut_off_too(plane: DataPlane) -> Non
     await plane.deserted()
     await client.rest()
     assert client.ended == "reset"
+
+
+class Looks:
+    """A loop that notes when it was to look again, and a transport that gets nothing delivered."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+        self.again: Callable[[], None] | None = None
+
+    def time(self) -> float:
+        return 0.0
+
+    def call_later(self, seconds: float, look: Callable[[], None]) -> None:
+        self.pauses.append(seconds)
+        self.again = look
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 1
+
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
+
+def test_it_looks_ever_less_often() -> None:
+    """Ten thousand clients that part at once must leave the worker its time."""
+    looks = Looks()
+    Parting(looks, looks, by_reset=False).look()  # type: ignore[arg-type]
+    for _ in range(9):
+        assert looks.again is not None
+        looks.again()
+
+    assert looks.pauses[:3] == [LOOK_SECONDS, 2 * LOOK_SECONDS, 4 * LOOK_SECONDS]
+    assert looks.pauses[-1] == LOOK_SECONDS_MAX
 
 
 async def test_what_the_client_does_meanwhile_changes_nothing(plane: DataPlane) -> None:
