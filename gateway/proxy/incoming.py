@@ -16,7 +16,7 @@ from gateway.config.snapshot import Underscores
 from gateway.errors import Refusal, RefusalCode
 from gateway.http.credentials import REMEMBERED_BYTES_MAX
 from gateway.http.field_lines import Field, plain_field
-from gateway.http.fields import common_lower, trimmed
+from gateway.http.fields import common_lower, has_token, trimmed
 from gateway.http.paths import is_plain
 from gateway.proxy.active import Active
 
@@ -307,6 +307,10 @@ class IncomingHead:
         self._is_whole = True
         self.keep_alive = self._parser.should_keep_alive()
         self._is_used = not self.keep_alive
+        if self.keep_alive and not self.http_minor:
+            # llhttp takes `close` beside it for nothing, and Proxy-Connection for the same field.
+            options = self.special.get(b"connection", [])
+            self.keep_alive = has_token(options, b"keep-alive") and not has_token(options, b"close")
 
 
 def _bound(line: bytes, target_bytes_max: int) -> None:

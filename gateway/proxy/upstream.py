@@ -16,7 +16,7 @@ import httptools
 
 from gateway.http.chunks import Trailers
 from gateway.http.field_lines import Field
-from gateway.http.fields import decimal, lower, trimmed
+from gateway.http.fields import decimal, has_token, lower, trimmed
 from gateway.proxy.answer import HEAD_BYTES_MAX, Answer, whole_answer
 from gateway.proxy.balancing import EndpointState
 from gateway.proxy.flow import (
@@ -420,7 +420,7 @@ class UpstreamConnection(asyncio.Protocol):
         answer.no_body = self._is_head_request or status in (204, 304, 101)
         if answer.no_body:
             answer.complete = True
-            self.keep_alive = self._parser.should_keep_alive()
+            self.keep_alive = self._keeps_alive(answer)
             if self._is_head_request:
                 # llhttp does not know that this answer has no body; its state can't be used again.
                 self._parser = httptools.HttpResponseParser(self)
@@ -472,4 +472,13 @@ class UpstreamConnection(asyncio.Protocol):
         if answer.buffered_bytes > BUFFER_HIGH_WATER_BYTES:
             self.reading.resume("unread")
         answer.trailers = self._trailers
-        self.keep_alive = self._parser.should_keep_alive()
+        self.keep_alive = self._keeps_alive(answer)
+
+    def _keeps_alive(self, answer: Answer) -> bool:
+        """Return whether another request may follow on this connection (RFC 9112 9.3)."""
+        if not self._parser.should_keep_alive():
+            return False
+        if not (answer.is_chunked or answer.connection) or self._parser.get_http_version() != "1.0":
+            return True
+        # llhttp keeps those of HTTP/1.0 that are chunked too (RFC 9112 6.1), or also say `close`.
+        return not (answer.is_chunked or has_token(answer.connection or [], b"close"))

@@ -168,6 +168,29 @@ def test_llhttp_is_asked_unless_nothing_is_unusual(head: bytes, is_plain: bool) 
     assert reader.was_plain is is_plain
 
 
+@pytest.mark.parametrize(
+    ("fields", "keeps"),
+    [
+        (b"Connection: keep-alive\r\n", True),
+        (b"Connection: x\r\nConnection: y , Keep-Alive\r\n", True),
+        (b"", False),
+        (b"Connection: keep-alive, close\r\n", False),
+        (b"Connection: close\r\nConnection: keep-alive\r\n", False),
+        (b"Proxy-Connection: keep-alive\r\n", False),
+    ],
+)
+def test_a_connection_of_http_1_0_is_kept_if_it_is_asked_for_only(
+    fields: bytes, *, keeps: bool
+) -> None:
+    """RFC 9112 9.3: ``close`` wins."""
+    reader = IncomingHead()
+    head = b"GET /a HTTP/1.0\r\n" + fields + b"\r\n"
+
+    for _ in range(2):  # what reads the second head does not depend on the first one
+        assert reader.feed(head, 0, ACTIVE) == len(head)
+        assert reader.keep_alive is keeps
+
+
 @pytest.mark.parametrize("lengths", [[b"1", b"1"], [b"1", b"2"], [b"01"], [b"+1"], [b"9" * 30]])
 def test_no_doubtful_length_is_plain(lengths: list[bytes]) -> None:
     fields = b"".join(b"Content-Length: %b\r\n" % length for length in lengths)

@@ -426,3 +426,26 @@ async def test_deadline_between_two_pieces(plane: DataPlane) -> None:
     with pytest.raises(h11.RemoteProtocolError):
         judged(client)
     assert (await plane.record()).code == "upstream_timeout"
+
+
+@pytest.mark.parametrize(
+    ("answer", "idle"),
+    [
+        (b"Connection: keep-alive\r\nContent-Length: 2\r\n\r\nok", 1),
+        (b"Connection: keep-alive, close\r\nContent-Length: 2\r\n\r\nok", 0),
+        (
+            b"Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            0,
+        ),
+    ],
+)
+async def test_a_doubtful_connection_of_http_1_0_is_not_used_again(
+    plane: DataPlane, answer: bytes, idle: int
+) -> None:
+    """RFC 9112 6.1, 9.3: ``close`` wins; chunks are no framing of HTTP/1.0."""
+    client, upstream, _ = await plane.asked(GET)
+    await upstream.send(b"HTTP/1.0 200 OK\r\n" + answer)
+
+    assert (await answered(client)).body == b"ok"
+    await plane.record()
+    await plane.settled(idle=idle)
