@@ -220,12 +220,12 @@ class ClientConnection(PartingClient):
             return
         if exchange.has_body:
             self.reading.resume("body")
-        if self.had_eof and not (self._queue or self._rest):
+        if self.had_eof and not self._has_more():
             self.transport.close()
         elif (exchange.has_body and not exchange.body_complete) or exchange.lingers:
             self._linger(exchange)
-        elif (not exchange.keep_alive and self._early) or (self.had_eof and not self._has_more()):
-            self.transport.close()  # the client expected it
+        elif not exchange.keep_alive and self._early == DROPPED:
+            self.transport.close()  # the client asked for it, and sends nothing more
         elif not exchange.keep_alive:
             self._say_goodbye(LINGER_SECONDS)
         elif self._queue:

@@ -35,6 +35,8 @@ async def refused(plane: DataPlane, request: bytes) -> None:
     assert (record.code, record.outcome, record.billable) == ("too_many_tunnels", "refused", False)
     assert await plane.counted() == before
     assert plane.upstream.is_quiet()
+    assert await client.rest() == b""
+    client.close()
 
 
 async def test_more_than_the_bound_are_refused(plane: DataPlane, tmp_path: Path) -> None:
@@ -102,6 +104,7 @@ async def test_what_becomes_no_tunnel_keeps_no_place(
             client.reset()
     await plane.records(1)
     await plane.settled()
+    client.close()
 
     assert plane.ports.tunnels.taken("ws acme") == 0
     assert not plane.ports.stats.worker.tunnels_open

@@ -243,6 +243,26 @@ async def test_a_request_behind_the_last_answer_is_not_begun_and_resets_nothing(
     assert len(plane.upstream.wires) == 1
 
 
+async def test_what_follows_an_upgrade_that_was_not_granted_resets_nothing(
+    plane: DataPlane,
+) -> None:
+    """It may be a frame as well as a request, so the connection ends; the client asked for none."""
+    fields = b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    client, upstream, _ = await plane.asked(GET[:-2] + fields)
+    await client.send(b"early")
+    await upstream.send(OK)
+    await plane.record()
+    await client.send(b"late" * 10)
+    await plane.turns()
+    await client.send(b"later" * 10)
+
+    assert (await answered(client)).values(b"connection") == [b"close"]
+    assert await client.rest() == b""
+    assert client.ended == "fin"
+    await plane.advance(LINGER_SECONDS + 0.1)
+    await plane.deserted()
+
+
 async def test_own_answers_say_it_too(plane: DataPlane) -> None:
     client, upstream, _ = await plane.asked(GET)
     await begin_drain(plane)
