@@ -1,5 +1,6 @@
 """A connection that is alive proves nothing: it may lead to a server that was left."""
 
+import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -238,3 +239,19 @@ def test_a_server_that_is_too_old_is_refused(
         ports(engine, 1)
     assert caught.value.code == "database.too_old"
     engine.dispose()
+
+
+def test_the_forwarder_works_however_many_files_are_open() -> None:
+    """A whole suite in one process has more than the 1024 descriptors that select() takes."""
+    with ExitStack() as stack:
+        target = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        for _ in range(1100):
+            stack.enter_context(open(os.devnull, "rb"))  # noqa: PTH123, SIM115 - a descriptor
+        forwarder = stack.enter_context(Forwarder(target.getsockname()[1]).running())
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", forwarder.port)))
+        client.sendall(b"there")
+        server, _ = target.accept()
+        stack.enter_context(server)
+        assert server.recv(100) == b"there"
+        server.sendall(b"back")
+        assert client.recv(100) == b"back"

@@ -4,7 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from select import select
+from selectors import EVENT_READ, DefaultSelector
 
 LOCAL = "127.0.0.1"
 
@@ -51,14 +51,21 @@ class Forwarder:
             thread.start()
 
     def _carry(self, client: socket.socket, target: int) -> None:
-        with suppress(OSError), client, socket.create_connection((LOCAL, target)) as server:
-            to = {client: server, server: client}
+        with (
+            suppress(OSError),
+            client,
+            socket.create_connection((LOCAL, target)) as server,
+            DefaultSelector() as readable,  # select() takes no descriptor from 1024 on
+        ):
+            for source, to in ((client, server), (server, client)):
+                readable.register(source, EVENT_READ, (source, to))
             while True:
-                for source in select(to, (), ())[0]:
+                for key, _ in readable.select():
+                    source, to = key.data
                     data = source.recv(65_536)
                     if not data:
                         return
-                    to[source].sendall(data)
+                    to.sendall(data)
 
 
 def _shut(one: socket.socket) -> None:
