@@ -174,6 +174,8 @@ class Journal(Recorder):
         self._records_written = scan.unshipped_records
         self._bytes_written = sum(segment.written for segment in scan.segments)
         self._next_number = scan.next_number
+        while self._folder.holds_segment(self._next_number):
+            self._next_number += 1  # a foreign file has its name
         self._adopt(self._folder.begin_segment(self._next_number))
         self.reader.begin(scan.checkpoint)
         self.room.set_aside()
@@ -466,7 +468,8 @@ class Journal(Recorder):
                 self._adopt(await self._syncer.run(self._try_disk))
                 await self._syncer.run(self.reader.note)
             except OSError:
-                self._next_number += 1  # a file that could not be deleted again has that name
+                # Consecutive, so that a missing one is noticed. What can't be deleted has its name.
+                self._next_number += self._folder.holds_segment(self._next_number)
         self._recovery = None
         _log.warning("journal.recovered", away_micro=self._clock.monotonic_micro() - lost_at_micro)
 

@@ -62,11 +62,15 @@ class JournalFolder:
 
     def create_segment(self, number: int) -> SegmentWriter:
         """Create a segment's file. Raises ``OSError``."""
-        path = self.path / f"{number:012d}.v{FORMAT_VERSION}.journal"
+        path = self._segment_path(number)
         descriptor = os.open(
             path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
         )
         return SegmentWriter(Segment(number, path), descriptor)
+
+    def holds_segment(self, number: int) -> bool:
+        """Return whether there is anything of that name."""
+        return os.path.lexists(self._segment_path(number))
 
     def create_durable_segment(self, number: int) -> SegmentWriter:
         """Create a segment's file and force its name to the disk, or leave none behind.
@@ -111,6 +115,9 @@ class JournalFolder:
                 os.close(descriptor)
         finally:
             path.unlink(missing_ok=True)
+
+    def _segment_path(self, number: int) -> Path:
+        return self.path / f"{number:012d}.v{FORMAT_VERSION}.journal"
 
     def _take_lock(self) -> None:
         descriptor = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

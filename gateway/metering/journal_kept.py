@@ -7,7 +7,7 @@ Source: design sections 8 and 13; docs/decisions/0022-a-damaged-journal.md.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -77,21 +77,25 @@ class KeptSegments:
             or self.size_bytes > room_bytes
         )
 
-    def trim(self, shipped: Position, room_bytes: int) -> bool:
-        """Delete what is due; return whether anything was. Blocking."""
-        is_changed = False
+    def take_due(self, shipped: Position, room_bytes: int) -> list[Segment]:
+        """Let go of what is due, oldest first; ``delete`` is to follow."""
+        taken = []
         while self.is_due(shipped, room_bytes):
-            segment = self.segments[0]
+            taken.append(self.segments.popleft())
+            self.size_bytes -= taken[-1].written
+        return taken
+
+    def delete(self, taken: Sequence[Segment]) -> None:
+        """Delete the files of what was taken; what can't be deleted is kept still. Blocking."""
+        for index, segment in enumerate(taken):
             try:
                 segment.path.unlink(missing_ok=True)
             except OSError as error:
                 name = segment.path.name
                 _log.error("journal.segment_not_deleted", segment=name, error=error.strerror)
-                break
-            self.segments.popleft()
-            self.size_bytes -= segment.written
-            is_changed = True
-        return is_changed
+                self.segments.extendleft(reversed(taken[index:]))
+                self.size_bytes += sum(one.written for one in taken[index:])
+                return
 
     def altered(self) -> list[Segment]:
         """Return those whose bytes are not what they were. Blocking: all are read."""

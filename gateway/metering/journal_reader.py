@@ -8,7 +8,7 @@ Source: design section 8; requirement X6.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -77,6 +77,7 @@ class JournalReader:
         self._bytes_max = bytes_max
         self._manifest = Manifest("")
         self._unread: dict[int, Entry] = {}
+        self._empty: Sequence[Segment] = ()
         self._lock = Lock()  # the shipper's thread and the one that forces to the disk
         self.segments: deque[Segment] = deque()
         self.kept = kept
@@ -93,7 +94,9 @@ class JournalReader:
     def load(self, scan: Scan) -> None:
         """Begin with what a folder held."""
         self._manifest.journal_id = scan.journal_id
+        self._manifest.is_first = scan.is_first
         self._unread = scan.unread
+        self._empty = scan.empty
         self.kept.load(scan.kept)
         self.segments.extend(scan.segments)
         self.unacknowledged.update(scan.unacknowledged)
@@ -108,11 +111,19 @@ class JournalReader:
         newest = self.segments[-1].number
         begun = Checkpoint(START) if checkpoint is None else checkpoint
         begun = replace(begun, journal_id=self.journal_id, newest=newest, newest_end=0)
+        if self._manifest.is_first:
+            self.note()
+            self._manifest.is_first = False
         try:
             write_checkpoint(self._folder.path, begun)
         except OSError as error:
             _log.error("journal.checkpoint_failed", error=error.strerror)
-        self.note()
+        with self._lock:
+            self._note(self._empty)
+            for segment in self._empty:
+                with suppress(OSError):  # the next start finds it as empty
+                    segment.path.unlink(missing_ok=True)
+        self._empty = ()
         self.free()
 
     def note(self) -> None:
@@ -123,9 +134,19 @@ class JournalReader:
         with self._lock:
             self._note()
 
-    def _note(self) -> None:
+    def _note(self, leaving: Sequence[Segment] = ()) -> None:
+        """Bring the manifest up to date.
+
+        Args:
+            leaving: Files that are deleted next: a kill in between must raise no alarm.
+        """
         held = (*self.kept.segments, *self.segments)
-        self._manifest.entries = {**self._unread, **entries_of(held, self.shipped)}
+        gone = entries_of(leaving, self.shipped)
+        self._manifest.entries = {
+            **self._unread,
+            **{number: replace(entry, is_leaving=True) for number, entry in gone.items()},
+            **entries_of(held, self.shipped),
+        }
         try:
             write_manifest(self._folder.path, self._manifest)
         except OSError as error:
@@ -191,10 +212,10 @@ class JournalReader:
                 if not segment.is_stray:
                     self.kept.add(segment)
                     is_changed = True
-            if is_changed:
-                self._note()  # first: what is missing and not noted as shipped is an alarm
-            if self.kept.trim(self.shipped, 0 if all_kept else self._room_bytes()):
-                self._note()
+            leaving = self.kept.take_due(self.shipped, 0 if all_kept else self._room_bytes())
+            if is_changed or leaving:
+                self._note(leaving)
+            self.kept.delete(leaving)
 
     def _room_bytes(self) -> int:
         return self._bytes_max - sum(one.written for one in tuple(self.segments))

@@ -47,6 +47,8 @@ LOCK_NAME: Final = "lock"
 PROBE_NAME: Final = "probe"
 RESERVE_NAME: Final = "reserve"
 _SEGMENT: Final = re.compile(r"(\d{12,18})\.v(\d+)\.journal")
+_NUMBER_END: Final = 10**12
+"""No journal lives long enough to count so far."""
 _UNFINISHED: Final = re.compile(
     rf"({re.escape(CHECKPOINT_NAME)}|{re.escape(MANIFEST_NAME)})\.[0-9]+"
 )
@@ -67,6 +69,8 @@ class Scan:
     Attributes:
         kept: Shipped segments, oldest first; older than ``segments``.
         segments: The others, oldest first.
+        empty: Those that were begun and never written to: to be deleted.
+        is_first: Nothing was noted in this folder before.
         shipped: The ledger has all before it.
         unacknowledged: Segment by hold id, in order of writing.
         unread: What the manifest must go on to say of segments that can't be read.
@@ -77,6 +81,8 @@ class Scan:
     journal_id: str
     kept: list[Segment] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
+    empty: list[Segment] = field(default_factory=list)
+    is_first: bool = False
     shipped: Position = START
     checkpoint: Checkpoint | None = None
     unshipped_records: int = 0
@@ -106,20 +112,22 @@ class _Scanner:
         self._manifest: Manifest | None = None
         self._strays: set[int] = set()
         self._has_manifest = (folder / MANIFEST_NAME).exists()
+        self._is_of_older_release = False
 
     def scan(self) -> Scan:
-        self._list()
         self._manifest = self._read_manifest()
+        self._list()
         checkpoint = self._read_checkpoint()
         self._check_numbers(checkpoint)
         self._check_sizes(checkpoint)
         self._find_doubles()
         manifest = self._manifest or Manifest()
         scan = Scan(manifest.journal_id)
+        scan.is_first = not self._has_manifest or manifest.is_first
         self._sort_segments(scan, manifest)
         newest = max([*self._files, *manifest.entries, 0])
         if checkpoint is not None:
-            newest = max(newest, min(checkpoint.position.segment, 10**12), checkpoint.newest)
+            newest = max(newest, min(checkpoint.position.segment, _NUMBER_END), checkpoint.newest)
         scan.next_number = newest + 1
         if self._is_believed(checkpoint, scan):
             scan.checkpoint = checkpoint
@@ -134,7 +142,7 @@ class _Scanner:
     def _list(self) -> None:
         """Find the segments; take away what a crash left unfinished; name what is foreign."""
         for path in sorted(self._folder.iterdir()):
-            if _UNFINISHED.fullmatch(path.name):
+            if _UNFINISHED.fullmatch(path.name) and not path.is_dir():
                 path.unlink(missing_ok=True)
                 continue
             match = _SEGMENT.fullmatch(path.name)
@@ -155,11 +163,18 @@ class _Scanner:
             status = path.stat()
         except OSError:
             status = None  # a link to nothing
-        if status is None or not stat.S_ISREG(status.st_mode) or number in self._files:
+        is_ours = path.name.startswith(f"{number:012d}.") and self._may_be_reached(number)
+        if status is None or not stat.S_ISREG(status.st_mode) or not is_ours:
             self._damages.tell(Damage.FOREIGN_FILE, again=False, file=path.name)
             return
         self._files[number] = path
         self._sizes[number] = status.st_size
+
+    def _may_be_reached(self, number: int) -> bool:
+        """Return whether this may be a segment's number: those that follow it need one as well."""
+        return number < _NUMBER_END or (
+            self._manifest is not None and number in self._manifest.entries
+        )
 
     def _read_manifest(self) -> Manifest | None:
         try:
@@ -175,16 +190,17 @@ class _Scanner:
         try:
             checkpoint = read_checkpoint(self._folder)
         except FileNotFoundError:
-            if self._manifest is not None:
+            if self._manifest is not None and not self._manifest.is_first:
                 self._damages.tell(Damage.CHECKPOINT, error="it is gone")
-            elif self._files and not self._has_manifest:
+            elif any(self._sizes.values()) and not self._has_manifest:
                 self._damages.tell(Damage.MANIFEST, error="there are segments, and no notes")
             return None
         except (OSError, ValueError) as error:
             self._damages.tell(Damage.CHECKPOINT, error=str(error))
             return None
         if checkpoint is None:
-            if self._has_manifest:
+            self._is_of_older_release = not self._has_manifest
+            if self._has_manifest and not (self._manifest and self._manifest.is_first):
                 self._damages.tell(Damage.CHECKPOINT, error="it is of an older release")
             return None
         if self._manifest is None and not self._has_manifest:
@@ -196,6 +212,8 @@ class _Scanner:
 
     def _check_numbers(self, checkpoint: Checkpoint | None) -> None:
         """Name the segments that are missing, and those that nobody begun here."""
+        if self._is_of_older_release:
+            return  # it left numbers out
         if self._manifest is None:
             first = min(self._files, default=checkpoint.position.segment if checkpoint else 0)
             last = max([*self._files, checkpoint.newest if checkpoint else 0])
@@ -205,7 +223,8 @@ class _Scanner:
             return
         entries = self._manifest.entries
         for number, entry in sorted(entries.items()):
-            if number not in self._files and entry.size_bytes != 0:
+            may_be_gone = entry.is_leaving or entry.size_bytes == 0
+            if number not in self._files and not may_be_gone:
                 self._damages.tell(
                     Damage.SEGMENT_MISSING,
                     again=not entry.is_shipped,
@@ -315,7 +334,7 @@ class _Scanner:
         read: list[Segment] = []
         for segment in scan.segments:
             if segment.written == 0:
-                self._drop_empty(segment, read)
+                self._leave_out(segment, read, scan)
                 continue
             try:
                 self._read_segment(segment, scan, is_last=segment.number == last)
@@ -337,12 +356,10 @@ class _Scanner:
         for hold_id in [one for one, owing in scan.unacknowledged.items() if owing is segment]:
             del scan.unacknowledged[hold_id]
 
-    def _drop_empty(self, segment: Segment, read: list[Segment]) -> None:
-        """Delete a segment that was begun and never written to; leave what is suspicious."""
-        if self._damages.counts.get(Damage.SEGMENT_ALTERED.value) or segment.is_stray:
-            read.append(segment)
-        else:
-            segment.path.unlink()
+    def _leave_out(self, segment: Segment, read: list[Segment], scan: Scan) -> None:
+        """Let a segment be deleted that was begun and never written to, if it is not suspicious."""
+        is_suspicious = self._damages.counts.get(Damage.SEGMENT_ALTERED.value) or segment.is_stray
+        (read if is_suspicious else scan.empty).append(segment)
 
     def _read_segment(self, segment: Segment, scan: Scan, *, is_last: bool) -> None:
         """Learn what a segment holds; cut off a line that was being written when the power went."""

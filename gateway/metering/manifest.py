@@ -29,12 +29,14 @@ class Entry:
         is_shipped: The ledger has all of it, and nothing in it is owed to the counter store.
         crc: CRC-32 of the whole file, of shipped ones.
         is_unread: It could not be read when the journal was opened: its records are not shipped.
+        is_leaving: Nobody needs it, and its file is about to be deleted: it may be gone.
     """
 
     size_bytes: int | None
     is_shipped: bool = False
     crc: int | None = None
     is_unread: bool = False
+    is_leaving: bool = False
 
 
 @dataclass(slots=True)
@@ -44,10 +46,12 @@ class Manifest:
     Attributes:
         journal_id: Made at random with the folder.
         entries: By number.
+        is_first: It is the first one of a folder: of a checkpoint nothing can be expected yet.
     """
 
     journal_id: str = field(default_factory=lambda: secrets.token_hex(_ID_BYTES))
     entries: dict[int, Entry] = field(default_factory=dict)
+    is_first: bool = False
 
 
 def entries_of(segments: Iterable[Segment], shipped: Position) -> dict[int, Entry]:
@@ -63,10 +67,14 @@ def _entry_of(segment: Segment, shipped: Position) -> Entry:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the manifest durably. Blocking. Raises ``OSError``."""
     segments = [
-        [number, one.size_bytes, one.is_shipped, one.crc, one.is_unread]
+        [number, one.size_bytes, one.is_shipped, one.crc, one.is_unread, one.is_leaving]
         for number, one in sorted(manifest.entries.items())
     ]
-    values: dict[str, object] = {"v": _VERSION, "journal": manifest.journal_id}
+    values: dict[str, object] = {
+        "v": _VERSION,
+        "journal": manifest.journal_id,
+        "first": manifest.is_first,
+    }
     replace_file(folder, MANIFEST_NAME, sealed({**values, "segments": segments}))
 
 
@@ -85,4 +93,4 @@ def read_manifest(folder: Path) -> Manifest:
         entries = {int(number): Entry(*rest) for number, *rest in segments}
     except TypeError as error:
         raise ValueError("it is no manifest") from error
-    return Manifest(str(values.get("journal")), entries)
+    return Manifest(str(values.get("journal")), entries, values.get("first") is True)

@@ -41,7 +41,9 @@ def test_the_oldest_go_beyond_a_bound(
     tmp_path: Path, clock: FixedClock, seconds: float, bytes_max: int, room_bytes: int, left: int
 ) -> None:
     kept = kept_in(tmp_path, clock, seconds=seconds, bytes_max=bytes_max)
-    assert kept.trim(Position(9, 0), room_bytes) is (left < 3)
+    taken = kept.take_due(Position(9, 0), room_bytes)
+    assert len(taken) == 3 - left
+    kept.delete(taken)
     assert [one.number for one in kept.segments] == [1, 2, 3][3 - left :]
     assert kept.size_bytes == 100 * left
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "3"][3 - left :]
@@ -57,10 +59,20 @@ def test_they_go_when_their_time_is_over(tmp_path: Path, clock: FixedClock) -> N
 
 def test_what_is_shipped_again_stays_whatever_the_bound(tmp_path: Path, clock: FixedClock) -> None:
     kept = kept_in(tmp_path, clock, seconds=60, bytes_max=0)
-    assert not kept.trim(Position(0, 0), 0)
-    assert not kept.trim(Position(1, 50), 0)
-    assert kept.trim(Position(2, 50), 0)
+    assert not kept.take_due(Position(0, 0), 0)
+    assert not kept.take_due(Position(1, 50), 0)
+    assert [one.number for one in kept.take_due(Position(2, 50), 0)] == [1]
     assert [one.number for one in kept.segments] == [2, 3]
+
+
+def test_what_can_not_be_deleted_is_kept_still(tmp_path: Path, clock: FixedClock) -> None:
+    kept = kept_in(tmp_path, clock, seconds=60, bytes_max=0)
+    (tmp_path / "2").unlink()
+    (tmp_path / "2").mkdir()
+    kept.delete(kept.take_due(Position(9, 0), PLENTY))
+    assert [one.number for one in kept.segments] == [2, 3]
+    assert kept.size_bytes == 200
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
 
 
 def test_what_was_altered_is_found(tmp_path: Path, clock: FixedClock) -> None:

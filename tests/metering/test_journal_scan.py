@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import shutil
 import warnings
+from collections.abc import Callable
+from errno import ENOSPC
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +23,7 @@ from gateway.metering.journal_format import (
 )
 from gateway.metering.journal_scan import Scan
 from gateway.metering.manifest import Entry, Manifest, write_manifest
-from tests.metering.journals import ids, journal_in, record, ship
+from tests.metering.journals import ids, journal_in, keep, record, ship, until
 
 LINES = [encode_record(record(number, owes=number % 2)) for number in range(4)]
 SEGMENT = "000000000007.v1.journal"
@@ -42,7 +45,7 @@ def test_a_segment_torn_at_any_byte_keeps_its_whole_lines(
     good = whole[-1] if whole else 0
     assert scan.unshipped_records == len(whole)
     assert scan.damaged_lines == (1 if cut > good else 0)
-    assert (tmp_path / SEGMENT).exists() == (cut > 0)
+    assert [one.path.name for one in scan.empty] == ([] if cut else [SEGMENT])
     assert not cut or (tmp_path / SEGMENT).stat().st_size == good
     assert len(scan.unacknowledged) == len(whole) // 2
 
@@ -194,3 +197,72 @@ def test_numbers_are_never_used_twice(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, Checkpoint(Position(9, 100), "me"))
     write_manifest(tmp_path, Manifest("me", {}))
     assert scanned(tmp_path).next_number == 10
+
+
+def foreign_directory(folder: Path, name: str) -> None:
+    (folder / name).mkdir()
+
+
+def foreign_copy(folder: Path, name: str) -> None:
+    shutil.copy(folder / "000000000001.v1.journal", folder / name)
+
+
+@pytest.mark.parametrize(
+    ("put", "name", "damage"),
+    [
+        (foreign_directory, "000000000002.v1.journal", "foreign_file"),
+        (foreign_directory, "checkpoint.json.77", "foreign_file"),
+        (foreign_copy, "0000000000001.v1.journal", "foreign_file"),
+        (foreign_copy, "999999999999999999.v1.journal", "foreign_file"),
+        (foreign_copy, "999999999999.v1.journal", "segment_unknown"),
+    ],
+)
+async def test_a_foreign_name_keeps_nothing_from_being_written_or_shipped(
+    tmp_path: Path, put: Callable[[Path, str], object], name: str, damage: str
+) -> None:
+    """A folder, another way to write a number, a number behind which there is none."""
+    journal = journal_in(tmp_path)
+    await keep(journal, [record(1)])
+    await journal.close()
+    put(tmp_path, name)
+    for number in (2, 3):
+        journal = journal_in(tmp_path)
+        assert journal._stats.damage == {damage: 1}
+        await keep(journal, [record(number)])
+        expected = [1, 2, 3][:number]
+        found = dict.fromkeys(ids(journal.reader.read_unshipped(100).records))
+        assert sorted(found) == ids([record(one) for one in expected])
+        await journal.close()
+    assert (tmp_path / name).exists()
+
+
+async def test_an_older_release_left_numbers_out(tmp_path: Path) -> None:
+    """It deleted segments that were begun and never written to, and counted on."""
+    (tmp_path / "000000000001.v1.journal").write_bytes(LINES[0])
+    (tmp_path / "000000000003.v1.journal").write_bytes(LINES[2])
+    (tmp_path / "checkpoint.json").write_bytes(b'{"v":1,"segment":0,"offset":0}')
+    journal = journal_in(tmp_path)
+    assert journal._stats.damage == {}
+    assert ids(ship(journal)) == ids([record(0), record(2)])
+    await journal.close()
+
+
+async def test_a_disk_that_was_full_leaves_no_numbers_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = journal_in(tmp_path)
+    await keep(journal, [record(1)])
+    tries = 0
+
+    def full() -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise OSError(ENOSPC, "full")
+
+    monkeypatch.setattr(JournalFolder, "probe", lambda _folder: full())
+    journal._stop_writing()
+    await until(lambda: journal.is_available)
+    await journal.close()
+    names = sorted(path.name for path in tmp_path.glob("*.journal"))
+    assert names == ["000000000001.v1.journal", "000000000002.v1.journal"]

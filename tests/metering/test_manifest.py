@@ -15,16 +15,18 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
         3: Entry(90, is_shipped=True, crc=5),
         4: Entry(80, is_unread=True),
         5: Entry(None),
+        6: Entry(70, is_shipped=True, is_leaving=True),
     }
-    write_manifest(tmp_path, Manifest("abc", entries))
-    assert read_manifest(tmp_path) == Manifest("abc", entries)
+    for is_first in (True, False):
+        write_manifest(tmp_path, Manifest("abc", entries, is_first))
+        assert read_manifest(tmp_path) == Manifest("abc", entries, is_first)
 
 
 def test_each_folder_has_an_id_of_its_own() -> None:
     assert Manifest().journal_id != Manifest().journal_id
 
 
-@pytest.mark.parametrize("segments", [None, {}, [[]], [["x"]], [[1]], [[1, 2, 3, 4, 5, 6]], [7]])
+@pytest.mark.parametrize("segments", [None, {}, [[]], [["x"]], [[1]], [[1, 2, 3, 4, 5, 6, 7]], [7]])
 def test_what_is_no_manifest_is_refused(tmp_path: Path, segments: object) -> None:
     (tmp_path / "manifest.json").write_bytes(sealed({"v": 1, "segments": segments}))
     with pytest.raises(ValueError, match=r"."):
