@@ -246,7 +246,7 @@ def test_the_forwarder_works_however_many_files_are_open() -> None:
     with ExitStack() as stack:
         target = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         for _ in range(1100):
-            stack.enter_context(open(os.devnull, "rb"))  # noqa: PTH123, SIM115 - a descriptor
+            stack.enter_context(open(os.devnull, "rb"))  # noqa: PTH123 - a descriptor
         forwarder = stack.enter_context(Forwarder(target.getsockname()[1]).running())
         client = stack.enter_context(socket.create_connection(("127.0.0.1", forwarder.port)))
         client.sendall(b"there")
