@@ -193,7 +193,7 @@ def _set(happened: asyncio.Future[None]) -> None:
 
 
 class PlainVisitor(asyncio.Protocol):
-    """A client that speaks plain HTTP where TLS is spoken: told so, once, and closed.
+    """A client that speaks plain HTTP where TLS is spoken: it gets one answer and is closed.
 
     Attributes:
         gone: Done once its connection is.

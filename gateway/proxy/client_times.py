@@ -9,7 +9,7 @@ from abc import abstractmethod
 from gateway.errors import Refusal, RefusalCode
 from gateway.proxy.admission import BodyPace
 from gateway.proxy.exchange import ClientSide, Exchange
-from gateway.proxy.flow import reset
+from gateway.proxy.flow import reset, undelivered_bytes
 from gateway.proxy.ports import Ports
 from gateway.proxy.tunnel import Tunnel
 
@@ -24,7 +24,7 @@ class TimedClient(ClientSide):
 
     __slots__ = (
         "_current", "_head_since", "_next", "_pace", "_ports", "_receiving", "_tunnel",
-        "_unsent_bytes", "closes_at", "touched_at",
+        "_unread_bytes", "closes_at", "touched_at",
     )  # fmt: skip
 
     def __init__(self, ports: Ports) -> None:
@@ -35,7 +35,7 @@ class TimedClient(ClientSide):
         self._receiving: Exchange | None = None
         self._tunnel: Tunnel | None = None
         self._head_since = 0.0
-        self._unsent_bytes = 0
+        self._unread_bytes = 0
         self._pace = BodyPace()
         self.touched_at = 0.0
         self.closes_at = 0.0
@@ -60,21 +60,22 @@ class TimedClient(ClientSide):
         return now - self.touched_at > limits.keep_alive_seconds
 
     def close_idle(self, now: float) -> None:
-        """Close a connection on which nothing goes on; whoever began a head is told (408).
+        """Close a connection on which nothing goes on; a client that began a head gets a 408.
 
-        A client that does not even read the rest of its answer is cut off the second time.
+        A client to which nothing of its answer got through between two calls is cut off.
         """
         if self.transport.is_closing():
-            unsent_bytes = self.transport.get_write_buffer_size()
-            if unsent_bytes == self._unsent_bytes:
+            unread_bytes = undelivered_bytes(self.transport)
+            if unread_bytes == self._unread_bytes:
                 reset(self.transport)
-            self._unsent_bytes = unsent_bytes
+            self._unread_bytes = unread_bytes
         elif self._head_since and not self.closes_at:
             self._refuse_rest(Refusal(RefusalCode.REQUEST_TIMEOUT))
             self._tell_next()
         else:
             self.transport.close()
-            self._unsent_bytes = self.transport.get_write_buffer_size()
+            if self.transport.get_write_buffer_size():
+                self._unread_bytes = undelivered_bytes(self.transport)
         self.closes_at = 0.0 if self.transport.is_closing() else self.closes_at
         self.touched_at = now
 

@@ -1,4 +1,4 @@
-"""Backpressure between two transports: whoever writes too fast is not read from.
+"""Backpressure between two transports: a side that writes too fast is not read from.
 
 Each side pauses the other's reading while its own write buffer is above the high-water mark, so a
 stream holds at most one such buffer per direction.

@@ -136,7 +136,7 @@ class IncomingHead:
         return not (self._tail or self._line or self._empty_lines)
 
     def end(self) -> None:
-        """Let the parser go, which refers back: else only the garbage collector would find both."""
+        """Let the parser go, which refers back: otherwise both would wait for the collector."""
         self._parser = _NO_PARSER
 
     def body_follows(self) -> None:

@@ -104,7 +104,7 @@ class PartingClient(TimedClient):
         return self._parting is None and super().is_idle_at(now)
 
     def _is_busy(self) -> bool:
-        """Return whether a request is told or waits to be."""
+        """Return whether a request is being served or waits for it."""
         return self._current is not None or self._next is not None or bool(self._queue)
 
     def _linger(self, exchange: Exchange) -> None:
@@ -122,9 +122,9 @@ class PartingClient(TimedClient):
             self.reading.resume(reason)
 
     def _say_goodbye(self, seconds: float) -> None:
-        """Close from this side; drop what still comes for a moment, which else were reset.
+        """Close this side first, and drop what still comes for a moment instead of resetting it.
 
-        What waits behind the last answer has not begun and never will. TLS does it by itself.
+        Requests behind the last answer are dropped. Over TLS the transport does the same by itself.
         """
         self._queue.clear()
         self._rest, self._early = b"", DROPPED
@@ -167,10 +167,8 @@ class PartingClient(TimedClient):
         """Close if nothing is under way (at the drain); return whether there is to be waited."""
         if self._is_busy() or self._parting is not None:
             return True
-        if self._tunnel is not None or self.transport.is_closing():
+        if self._tunnel is not None or self.closes_at or self.transport.is_closing():
             return now < self.closes_at or self.transport.get_write_buffer_size() > 0
-        if self.closes_at:
-            return now < self.closes_at
         if now - self.touched_at >= IDLE_LINGER_SECONDS:
             self._say_goodbye(IDLE_LINGER_SECONDS)
         return True

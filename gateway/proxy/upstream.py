@@ -176,7 +176,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.write(b"0\r\n" + trailers + b"\r\n")
 
     def answer_head(self) -> Answer | None:
-        """Return the answer once its head is here, None until then: whoever waits looks again.
+        """Return the answer once its head is here, None until then: the waiting story looks again.
 
         Raises:
             UpstreamError: it will not come.
@@ -212,7 +212,7 @@ class UpstreamConnection(asyncio.Protocol):
         return self._answer.leftover if self._answer is not None else b""
 
     def fail(self, kind: str) -> None:
-        """Give up on this request: whoever waits gets the error, the connection is closed."""
+        """Give up on this request: the waiting story gets the error, the connection is closed."""
         if self._error is None:
             self._error = UpstreamError(
                 kind, request_sent=self.request_sent, answered=self.answered

@@ -1,12 +1,14 @@
 """What a client was sent arrives before its connection ends, and no accident resets it."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gateway.proxy.connection import ClientConnection
+from gateway.proxy.flow import undelivered_bytes
 from gateway.proxy.parting import (
     IDLE_LINGER_SECONDS,
     LINGER_SECONDS,
@@ -29,6 +31,10 @@ PART = b"".join(b"%09d\n" % number for number in range(12_000))
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
 TO_THE_END = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+
+
+LARGE = PART * 2
+"""More than both kernels hold in small buffers, less than the gateway holds."""
 
 
 async def taken_slowly(client: Wire) -> bytes:
@@ -261,6 +267,54 @@ async def test_what_follows_an_upgrade_that_was_not_granted_resets_nothing(
     assert client.ended == "fin"
     await plane.advance(LINGER_SECONDS + 0.1)
     await plane.deserted()
+
+
+async def slow_reader(plane: DataPlane, request: bytes, *, drains: bool) -> Wire:
+    """Return a client that has a whole answer waiting for it, the end of it in the gateway."""
+    client = await plane.client(request, receive_buffer_bytes=4096)
+    upstream = await plane.upstream.accept()
+    await upstream.head()
+    sock = connection_of(plane).transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+    if drains:
+        await begin_drain(plane)
+    await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LARGE) + LARGE)
+    await plane.record()
+    assert connection_of(plane).transport.get_write_buffer_size() > 0
+    return client
+
+
+@pytest.mark.parametrize("fields", [b"", b"Connection: close\r\n"])
+async def test_a_drain_waits_for_the_slow_reader_of_a_whole_answer(
+    plane: DataPlane, fields: bytes
+) -> None:
+    client = await slow_reader(plane, GET[:-2] + fields + b"\r\n", drains=True)
+    connection = connection_of(plane)
+
+    assert connection.leave(plane.ports.loop.time() + LINGER_SECONDS + 0.1)
+
+    await client.head()
+    assert await client.rest() == LARGE
+    assert client.ended == "fin"
+    assert not connection.leave(plane.ports.loop.time() + LINGER_SECONDS + 0.1)
+
+
+async def test_a_reader_is_slow_but_not_stalled_while_something_arrives(plane: DataPlane) -> None:
+    """What the kernel holds moves long before the gateway may write again."""
+    client = await slow_reader(plane, GET, drains=False)
+    keep_alive_seconds = plane.ports.active.snapshot.limits.keep_alive_seconds
+    transport, got = connection_of(plane).transport, b""
+    for _ in range(4):
+        before = undelivered_bytes(transport)
+        while undelivered_bytes(transport) == before:
+            got += await client.exactly(500)
+            await asyncio.sleep(0.01)
+        await plane.advance(keep_alive_seconds + 1)
+
+    got += await client.rest()
+
+    assert client.ended == "fin"
+    assert got.endswith(LARGE)
 
 
 async def test_own_answers_say_it_too(plane: DataPlane) -> None:
