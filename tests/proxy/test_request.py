@@ -109,6 +109,8 @@ async def test_an_upgrade_that_is_refused_ends_the_connection(
     assert answer.status == (403 if refuser == "upstream" else 401)
     assert answer.values(b"connection") == [b"close"]
     await client.rest()
+    assert client.ended == "fin"
+    client.close()
     await plane.record()
     await plane.deserted()
     assert plane.upstream.is_quiet()
