@@ -63,9 +63,8 @@ def show(
     for name, value in map(_header, header or ()):
         headers.setdefault(name, []).append(value)
     host = headers.get("host", [b""])[0].decode("latin-1")
-    question = Question(
-        method, path, host, headers, os.fsencode(body), _address(address) if address else None
-    )
+    peer = None if address is None else _address(address)
+    question = Question(method, path, host, headers, os.fsencode(body), peer)
     caller = _caller(desk, key, workspace)
     found = asyncio.run(_ask(desk, question, caller))
     if as_json:
@@ -91,11 +90,11 @@ def _address(text: str) -> str:
 
 
 def _caller(desk: Desk, key: str | None, workspace: str | None) -> AskedCaller | None:
-    if key and workspace:
+    if key is not None and workspace is not None:
         raise typer.BadParameter("give --key or --workspace, not both")
-    if key:
+    if key is not None:
         return caller_of_key(desk.registry, find_key(desk.registry, key))
-    if workspace:
+    if workspace is not None:
         return AskedCaller(find_workspace(desk.registry, workspace), None)
     return None
 

@@ -89,6 +89,15 @@ def test_without_a_caller_the_answer_is_401(acme: OperatorDesk) -> None:
     assert acme.json("explain", "POST", "/v1/runs", expect=1)["status"] == 401
 
 
+@pytest.mark.parametrize("option", ["--key", "--workspace"])
+def test_an_empty_caller_is_no_request_without_a_key(acme: OperatorDesk, option: str) -> None:
+    """As a shell gives it for a variable that is not set."""
+    told = acme.run("explain", "POST", "/v1/runs", option, "", expect=1)
+
+    assert told == ""
+    assert "unknown" in acme.told
+
+
 def test_fields_of_the_request_are_heeded(acme: OperatorDesk) -> None:
     found = acme.json("explain", "POST", "/v1/runs", "-w", "acme", "-H", "Idempotency-Key: run-1")
 
@@ -109,13 +118,25 @@ def test_a_field_may_be_given_twice_as_a_client_may_send_it(acme: OperatorDesk) 
         ["-H", "no colon"],
         ["--key", "k", "-w", "acme"],
         ["--address", "notanip"],
-        ["--address", "10.0.0.1:80"],
+        ["--address", "10.0.0.1:808080"],
+        ["--address", "10.0.0.0/8"],
+        ["--address", "010.0.0.1"],
+        ["--address", ""],
     ],
 )
 def test_a_question_that_makes_no_sense_is_wrong_usage(
     acme: OperatorDesk, arguments: list[str]
 ) -> None:
     acme.run("explain", "POST", "/v1/runs", *arguments, expect=2)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1:80", "::ffff:10.0.0.1", "[::ffff:a00:1]:443"])
+def test_an_address_may_be_written_as_a_proxy_writes_it(acme: OperatorDesk, address: str) -> None:
+    key_id = acme.json("keys", "create", "acme", "--network", "10.0.0.0/8")["key_id"]
+
+    told = acme.run("explain", "POST", "/v1/runs", "--key", key_id, "--address", address)
+
+    assert "address: 10.0.0.1 lies in the key's networks" in told
 
 
 def test_without_an_address_the_networks_of_a_key_are_not_judged_and_that_is_said(

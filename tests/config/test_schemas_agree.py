@@ -183,8 +183,10 @@ KEYS: Any = {
 
 
 def models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Yield the product's models of a kind; modules of tests that ran before have theirs, too."""
     for model in base.__subclasses__():
-        yield model
+        if model.__module__.startswith("gateway."):
+            yield model
         yield from models(model)
 
 
