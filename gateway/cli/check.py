@@ -110,7 +110,7 @@ def _count_keys(loaded: "Loaded", warnings: list[Fault]) -> int | None:
     else:
         return None
     found = foreign_warnings(keys, accepts_foreign=loaded.settings.accepts_foreign_keys)
-    warnings += [Fault(name, 1, 1, "$", warning) for warning in found]
+    warnings += [Fault(name, 1, 1, "(file)", warning) for warning in found]
     return len(keys)
 
 

@@ -291,6 +291,9 @@ def _host(work: Compilation, at: Path, text: str) -> bytes:
     if host is None or without_port(host) != host.lower():
         work.fault(at, f"no request's host is ever compared as {text}", "a name without port")
         return b""
+    if "*" in text:
+        message = f"{text} takes this very name: a * stands for nothing else"
+        work.warn(at, message, "each name; or no hosts, which takes any")
     return without_port(host)
 
 

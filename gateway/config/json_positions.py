@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NoReturn
+from typing import Final, NoReturn
 
 JsonValue = None | bool | int | Decimal | str | list["JsonValue"] | dict[str, "JsonValue"]
 JsonPath = tuple[str | int, ...]
@@ -24,6 +24,15 @@ DEPTH_MAX = 64
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SCALAR = re.compile(r'["\-0-9tfn]')
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+_NO_JSON: Final = "can't be read as JSON from here on"
+_WORDS: Final = (
+    ("Invalid control character", "a tab, a line break or the like in a text: write \\t or \\n"),
+    ("Unterminated string", "the quote that ends this text is missing"),
+    ("Invalid \\u", "\\u needs four hexadecimal digits behind it"),
+    ("Invalid \\escape", "a backslash that begins no escape: write \\\\"),
+)
+"""By the beginning of the message of Python's json module."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,8 +85,13 @@ class JsonDocument:
         return positions[path]
 
 
+def _in_words(problem: str) -> str:
+    """Return what a parser's message means."""
+    return next((words for part, words in _WORDS if problem.startswith(part)), _NO_JSON)
+
+
 def path_text(path: JsonPath) -> str:
-    """Return a path as people write it: ``tiers[1].limits``; the root is ``$``."""
+    """Return a path as people write it: ``tiers[1].limits``; the root is ``(file)``."""
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -86,7 +100,7 @@ def path_text(path: JsonPath) -> str:
             text += f".{step}" if text else step
         else:
             text += f"[{json.dumps(step)}]"
-    return text or "$"
+    return text or "(file)"
 
 
 def parse_json(text: str) -> JsonDocument:
@@ -172,8 +186,7 @@ class _Reader:
         try:
             value, after = self._scan(self._text, at)
         except json.JSONDecodeError as error:
-            message = f"{error.msg[:1].lower()}{error.msg[1:]}"
-            raise JsonSyntaxError(message, self._position(error.pos), path) from error
+            raise JsonSyntaxError(_in_words(error.msg), self._position(error.pos), path) from error
         except (ValueError, ArithmeticError) as error:
             # -Infinity, an integer of thousands of digits, an exponent that no Decimal has
             message = "not a number that can be read"

@@ -174,21 +174,21 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        fault = Fault(str(path), 1, 1, "$", f"can't be read: {error.strerror or error.errno}")
+        fault = Fault(str(path), 1, 1, "(file)", f"can't be read: {error.strerror or error.errno}")
         raise ConfigError(faults=[fault]) from error
 
 
 def _parse(path: Path, raw: bytes) -> JsonDocument:
     """Return the JSON of a file; a fault of its bytes or its syntax hides all others."""
     if len(raw) > FILE_BYTES_MAX:
-        fault = Fault(str(path), 1, 1, "$", "is too large", f"at most {FILE_BYTES_MAX} bytes")
+        fault = Fault(str(path), 1, 1, "(file)", "is too large", f"at most {FILE_BYTES_MAX} bytes")
         raise ConfigError(faults=[fault])
     try:
         return parse_json(raw.decode())
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode()
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        fault = Fault(str(path), line, column, "$", "is not UTF-8")
+        fault = Fault(str(path), line, column, "(file)", "is not UTF-8")
         raise ConfigError(faults=[fault]) from error
     except JsonSyntaxError as error:
         place = error.position

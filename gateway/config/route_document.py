@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.config.pruning import PrunedFile, prune
 from gateway.config.routes import FORMS, RouteFile, schema
-from gateway.config.wording import both, in_words, keys_at
+from gateway.config.wording import both, in_words, is_of_a_scalar, keys_at, or_a_mapping
 from gateway.config.yaml_positions import Document, parse, read_document
 from gateway.errors import ConfigError, Fault
 
@@ -115,14 +115,19 @@ def _model_faults(document: Document, error: ValidationError) -> list[Fault]:
         words = in_words(problem, FORMS, keys, is_hidden=path in document.filled)
         if path not in found:
             found[path] = words
-        elif words != found[path] and not (problem["type"] == "model_type" and found[path][1]):
+        elif problem["type"] == "model_type" and found[path][1]:
+            known_keys = known_keys or schema()
+            found[path] = or_a_mapping(found[path], keys_at(known_keys, path))
+        elif words != found[path]:
             found[path] = both(found[path], words)
     return [document.fault(path, *words) for path, words in found.items()]
 
 
 def _is_of_another_branch(problem: ErrorDetails, problems: list[ErrorDetails]) -> bool:
     """Return whether a mapping was compared with a choice's word, while its members are told."""
-    if not isinstance(problem["input"], dict) or problem["type"] in _OF_MAPPINGS:
+    if not isinstance(problem["input"], dict):
+        return False
+    if problem["type"] in _OF_MAPPINGS and not is_of_a_scalar(problem):
         return False
     place = problem["loc"][:-1]
     return any(

@@ -23,6 +23,7 @@ from gateway.counters.redis_url import parse_redis_url
 from gateway.database.url import parse_database_url
 from gateway.errors import ConfigError, Fault, GatewayError
 from gateway.http.addresses import address_in
+from gateway.rules.identifiers import suggestion
 
 OVERRIDABLE = (
     "listen", "admin_listen", "data_dir", "counters", "ledger", "keys", "log_level",
@@ -190,18 +191,19 @@ class _Reading:
         folder = Path() if name in self.given else Path(self.document.file).parent
         return folder / text if text else None
 
-    def fault(self, name: str, message: str, expected: str = "") -> None:
-        """Note the first fault of a setting where it comes from.
+    def fault(self, name: str, message: str, expected: str = "", *, item: int = 0) -> None:
+        """Note the first fault of a setting, or of an item of it, where it comes from.
 
         Never repeat a URL: it holds a password.
         """
-        if any(known.path == name for known in self.faults):
-            return
+        at: tuple[str | int, ...] = (name,)
         if name in self.given:
             fault = Fault(self.given[name][1], 1, 1, name, message, expected)
         else:
-            fault = self.document.fault((name,), message, expected)
-        self.faults.append(fault)
+            at = (name, item) if (name, item) in self.document.positions else at
+            fault = self.document.fault(at, message, expected)
+        if all(known.path != fault.path for known in self.faults):
+            self.faults.append(fault)
 
 
 def _given(environ: Mapping[str, str], overrides: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -292,18 +294,23 @@ def _key_file(keys: str, config: Path) -> str:
 
 def _addresses(name: str, in_file: Sequence[str], reading: _Reading) -> tuple[Address, ...]:
     """Return where to listen: one address, or several with commas between them."""
-    listed = reading.text(name, ",".join(in_file)).split(",")
-    found = [_address(name, text.strip(), reading) for text in listed]
-    if any(address.port and address in found[:place] for place, address in enumerate(found)):
-        reading.fault(name, "an address is given twice", "each address once")
+    listed = [reading.text(name, None)] if name in reading.given else in_file
+    found: list[Address] = []
+    for item, texts in enumerate(listed):
+        for text in texts.split(","):
+            address = _address(name, text.strip(), reading, item)
+            if address.port and address in found:
+                reading.fault(name, f"{address} is given twice", "each address once", item=item)
+            found.append(address)
     return tuple(found)
 
 
-def _address(name: str, text: str, reading: _Reading) -> Address:
+def _address(name: str, text: str, reading: _Reading, item: int) -> Address:
     host, _, port = text.rpartition(":")
     is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535
     if not is_port or not _HOST.fullmatch(host):
-        reading.fault(name, f"{text!r} is not an address", "host:port, or [address]:port for IPv6")
+        message = f"{text!r} is not an address" if text else "given, but empty"
+        reading.fault(name, message, "host:port, or [address]:port for IPv6", item=item)
         return Address("", 0)
     host = host.removeprefix("[").removesuffix("]")
     return Address(str(address_in(host) or host), int(port))
@@ -315,7 +322,9 @@ def _check_counters(text: str, reading: _Reading) -> None:
     try:
         parse_redis_url(text)
     except GatewayError as error:
-        reading.fault("counters", error.message, f"memory, or {error.hint}")
+        meant = suggestion(text, (_MEMORY,))
+        choice = f"{meant} otherwise" if meant.endswith("?") else f"{_MEMORY}, or"
+        reading.fault("counters", error.message, f"{choice} {error.hint}")
 
 
 def _check_keys(text: str, reading: _Reading) -> None:

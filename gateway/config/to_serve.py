@@ -91,7 +91,7 @@ def _written(
         if not name:
             return []
         if name not in environ:
-            fault = Fault(f"${name}", 1, 1, "$", "this environment variable is not set")
+            fault = Fault(f"${name}", 1, 1, "(file)", "this environment variable is not set")
             raise ConfigError([fault])
         return parse_variable(environ[name], name, plans, warnings)[1]
     if not keys.startswith(_FILE) or keys == _FILE:
@@ -101,5 +101,5 @@ def _written(
         content = read_bounded(path, KEYS_BYTES_MAX)
     except GatewayError as error:
         message = error.message.removeprefix(f"{path} ")
-        raise ConfigError([Fault(str(path), 1, 1, "$", message)]) from error
+        raise ConfigError([Fault(str(path), 1, 1, "(file)", message)]) from error
     return read_workspaces(content, str(path), plans, warnings, features)[1]

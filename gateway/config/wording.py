@@ -56,6 +56,8 @@ _LENGTHS: Final = {
     "too_short": ("too few items", "at least", "min_length", "items"),
     "too_long": ("too many items", "at most", "max_length", "items"),
 }
+_EXPECTED: Final = "expected "
+"""Begins the message of a validator that says what would be right."""
 OTHERWISE: Final = "can't stand here"
 
 
@@ -100,6 +102,21 @@ def both(first: tuple[str, str], second: tuple[str, str]) -> tuple[str, str]:
         return first
     wanted = f"{first[1]}; or {second[1]}" if first[1] else second[1]
     return f"this {OTHERWISE}", wanted
+
+
+def or_a_mapping(words: tuple[str, str], keys: Collection[str]) -> tuple[str, str]:
+    """Return what is wrong with a value where a mapping of these keys may stand as well."""
+    message, expected = words
+    if not keys or not message.endswith(OTHERWISE) or expected.endswith("?"):
+        return words
+    return message, f"{expected}; or a mapping with {', '.join(sorted(keys))}"
+
+
+def is_of_a_scalar(problem: ErrorDetails) -> bool:
+    """Return whether a validator speaks that expected a text or a number, not a mapping."""
+    if problem["type"] != "value_error":
+        return False
+    return str(problem.get("ctx", {}).get("error", "")).startswith(_EXPECTED)
 
 
 def keys_at(schema: Mapping[str, Any], path: tuple[str | int, ...]) -> set[str]:
@@ -169,9 +186,9 @@ def _length(kind: str, value: object, context: Mapping[str, Any]) -> tuple[str, 
 
 def _own(message: str, value: object, *, is_hidden: bool) -> tuple[str, str]:
     """Return a validator's own words, which say what was expected or what is wrong."""
-    if message.startswith("expected "):
+    if message.startswith(_EXPECTED):
         found = f"{shown(value, is_hidden=is_hidden)} {OTHERWISE}"
-        return found, message.removeprefix("expected ")
+        return found, message.removeprefix(_EXPECTED)
     return message, ""
 
 

@@ -34,7 +34,7 @@ def read_written(path: Path, plans: Collection[str] | None = None) -> Written:
         content = path.read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ConfigError([Fault(str(path), 1, 1, "$", f"can't be read: {reason}")]) from error
+        raise ConfigError([Fault(str(path), 1, 1, "(file)", f"can't be read: {reason}")]) from error
     return read_workspaces(content, str(path), plans)
 
 

@@ -71,6 +71,8 @@ def parse_redis_url(url: str) -> RedisAddress:
     is_unix = parts.scheme == "unix"
     if parts.scheme in _LATER_SCHEMES:
         raise _invalid(f"has the scheme {parts.scheme}: not supported by this version")
+    if not parts.scheme:
+        raise _invalid("names no counter store: it is no URL")
     if parts.scheme not in _SCHEMES:
         raise _invalid(f"names no counter store: unknown scheme {parts.scheme!r}")
     allowed = {"db"} | (_TLS_OPTIONS if parts.scheme == "rediss" else set())

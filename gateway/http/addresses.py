@@ -24,6 +24,8 @@ TEXT_MAX: Final = 128
 """More characters than an address takes with all that may stand around it."""
 _PORT_MAX: Final = 65_535
 _PORT_DIGITS_MAX: Final = 5
+_DIGITS: Final = frozenset("0123456789abcdefABCDEF.:")
+"""Of an address without all that may stand around it."""
 _MAPPED: Final = 96
 """Bits before the IPv4 address in a mapped one."""
 
@@ -87,7 +89,10 @@ def network_in(text: str) -> Network:
         raise ValueError(
             f"{text[:TEXT_MAX]!r} has a zone, which means something on one machine only"
         )
-    network = ip_network(text, strict=False)
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(_no_network(text[:TEXT_MAX])) from None
     if isinstance(network, IPv6Network):
         within = network.network_address.ipv4_mapped
         if within is not None and network.prefixlen >= _MAPPED:
@@ -96,3 +101,14 @@ def network_in(text: str) -> Network:
     if address != network.network_address:
         raise ValueError(f"{text} has host bits set: the network is {network}")
     return network
+
+
+def _no_network(text: str) -> str:
+    """Return why a text names no network."""
+    address, slash, length = text.partition("/")
+    found = address_in(address)
+    if found is None:
+        return f"{text!r} names no address"
+    if not set(address) <= _DIGITS or address.count(":") == 1:
+        return f"{text!r} has more than the address: write {found}{slash}{length}"
+    return f"{text!r} has no prefix length from 0 to {found.max_prefixlen}"

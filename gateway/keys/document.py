@@ -30,7 +30,7 @@ from typing import Final
 from gateway.errors import ConfigError, Fault
 from gateway.http.addresses import network_in
 from gateway.keys.port import KeyEntry, Workspace, WorkspaceStatus
-from gateway.keys.yaml_events import YamlEvents
+from gateway.keys.yaml_events import WHOLE, YamlEvents
 from gateway.rules.identifiers import (
     ID_WORDS,
     NAME_WORDS,
@@ -120,7 +120,7 @@ def read_workspaces(
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError([Fault(file, line, 1, "$", "not UTF-8 text")]) from error
+        raise ConfigError([Fault(file, line, 1, WHOLE, "not UTF-8 text")]) from error
     return parse_workspaces(text, file, plans, warnings, features)
 
 
@@ -151,9 +151,9 @@ class _DocumentReader:
         named = set()
         for name in self.events.members(path, TOP):
             if name == "version":
-                version = self.events.text(f"{path}.version", "1")
+                version = self.events.text("version", "1")
                 if version is not None and not _VERSION(version):
-                    self.events.fault(f"{path}.version", "unknown version", "1")
+                    self.events.fault("version", "unknown version", "1")
             else:
                 for item in self.events.items("workspaces"):
                     self._workspace(item)
@@ -166,8 +166,10 @@ class _DocumentReader:
         plan: str | None = None
         status = WorkspaceStatus.ACTIVE
         found: list[KeyEntry] = []
+        named = set()
         for name in self.events.members(path, WORKSPACE):
             where = f"{path}.{name}"
+            named.add(name)
             match name:
                 case "id":
                     workspace_id = self._id(where, self._workspace_ids)
@@ -185,7 +187,7 @@ class _DocumentReader:
                         if (entry := self._key(item)) is not None
                     ]
         if workspace_id is None or plan is None:
-            self._missing(path, id=workspace_id, plan=plan)
+            self._missing(path, {"id", "plan"} - named)
             return
         plan = sys.intern(plan)
         self.workspaces.append(Workspace(workspace_id, plan, status, created_at_micro=0))
@@ -196,8 +198,10 @@ class _DocumentReader:
         key_id: str | None = None
         key_hash: bytes | None = None
         entry = KeyEntry(key_id="", key_hash=b"", prefix="", workspace_id="", plan="")
+        named = set()
         for name in self.events.members(path, KEY):
             where = f"{path}.{name}"
+            named.add(name)
             match name:
                 case "id":
                     key_id = self._id(where, self._key_ids)
@@ -216,18 +220,18 @@ class _DocumentReader:
                 case _:
                     entry.networks = self._networks(where)
         if key_id is None or key_hash is None:
-            self._missing(path, id=key_id, sha256=key_hash)
+            self._missing(path, {"id", "sha256"} - named)
             return None
         entry.key_id, entry.key_hash = key_id, key_hash
         self.keys[key_hash] = entry
         return entry
 
-    def _missing(self, path: str, **required: object) -> None:
+    def _missing(self, path: str, absent: set[str]) -> None:
         """Report what is not there; what was there but wrong has its fault already."""
-        absent = sorted(name for name, value in required.items() if value is None)
-        self.events.fault(
-            path, f"{' and '.join(absent)} missing or wrong in the entry that ends here"
-        )
+        if absent:
+            verb = "are" if len(absent) > 1 else "is"
+            names = " and ".join(sorted(absent))
+            self.events.fault(path, f"{names} {verb} missing in the entry that ends here")
 
     def _id(self, path: str, taken: set[str]) -> str | None:
         value = self.events.text(path, ID_WORDS)

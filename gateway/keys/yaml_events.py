@@ -29,6 +29,8 @@ from gateway.rules.identifiers import suggestion
 FAULTS_MAX: Final = 100
 """More are not read by anybody; a file of the wrong kind would have one per line."""
 
+WHOLE: Final = "(file)"
+"""The path of a fault of the whole file."""
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -58,13 +60,13 @@ class YamlEvents:
         try:
             self._expect(StreamStartEvent)
             if not isinstance(self._peek(), DocumentStartEvent):
-                self.fault("$", "the file is empty")
+                self.fault(WHOLE, "the file is empty")
                 raise ConfigError(self._faults)
             self._expect(DocumentStartEvent)
-            document("$")
+            document(WHOLE)
             self._expect(DocumentEndEvent)
             if not isinstance(self._next(), StreamEndEvent):
-                self.fault("$", "a second document begins here", "one document in a file")
+                self.fault(WHOLE, "a second document begins here", "one document in a file")
         except yaml.YAMLError as error:
             self._syntax_fault(error)
         if self._faults:
@@ -97,13 +99,14 @@ class YamlEvents:
         seen: set[str] = set()
         while not isinstance(self._peek(), MappingEndEvent):
             name = self.text(path, "a name")
+            below = "" if path == WHOLE else f"{path}."
             if name is None:
                 self.skip()
             elif name not in allowed:
-                self._unknown(f"{path}.{name[:80]}", name, allowed)
+                self._unknown(f"{below}{name[:80]}", name, allowed)
                 self.skip()
             elif name in seen:
-                self.fault(f"{path}.{name}", "given twice")
+                self.fault(f"{below}{name}", "given twice")
                 self.skip()
             else:
                 seen.add(name)
@@ -163,8 +166,7 @@ class YamlEvents:
                 self.fault(path, "tags and anchors are not used here", expected)
             return True
         self._last = event
-        message = "aliases are not used here" if isinstance(event, AliasEvent) else "wrong kind"
-        self.fault(path, message, expected)
+        self.fault(path, _found_instead(event), expected)
         self.skip()
         return False
 
@@ -184,4 +186,18 @@ class YamlEvents:
 
     def _syntax_fault(self, error: yaml.YAMLError) -> None:
         line, column, problem = place_and_words(self._text, error)
-        self._faults.append(Fault(self._file, line, column, "$", f"not YAML: {problem}"))
+        self._faults.append(Fault(self._file, line, column, WHOLE, f"not YAML: {problem}"))
+
+
+def _found_instead(event: Event) -> str:
+    match event:
+        case AliasEvent():
+            return "aliases are not used here"
+        case MappingStartEvent():
+            return "a mapping can't stand here"
+        case SequenceStartEvent():
+            return "a list can't stand here"
+        case ScalarEvent(value=value) if event.implicit[0] and value in _NULLS:
+            return "given, but empty"
+        case _:
+            return "a text can't stand here"

@@ -187,7 +187,7 @@ class YamlKeyDirectory(KeyDirectory):
             raise _unreadable(self._path, error) from error
         if len(content) > KEYS_BYTES_MAX:
             size = KEYS_BYTES_MAX // (1024 * 1024)
-            raise ConfigError([Fault(str(self._path), 1, 1, "$", f"larger than {size} MB")])
+            raise ConfigError([Fault(str(self._path), 1, 1, "(file)", f"larger than {size} MB")])
         self._looks = 0
         found = hashlib.sha256(content).digest()
         # After each change the content is compared once more: it may be written just now.
@@ -225,4 +225,4 @@ class YamlKeyDirectory(KeyDirectory):
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
     reason = error.strerror or type(error).__name__
-    return ConfigError([Fault(str(path), 1, 1, "$", f"can't be read: {reason}")])
+    return ConfigError([Fault(str(path), 1, 1, "(file)", f"can't be read: {reason}")])

@@ -105,9 +105,11 @@ def test_numbers_with_a_point_are_exact() -> None:
         ("[1e99999999999999999999]", (1, 2), "not a number that can be read"),
         ("[1.5e-99999999999999999999]", (1, 2), "not a number that can be read"),
         ('["\\ud800"]', (1, 2), "half of a surrogate pair is not a character"),
-        ('["a\nb"]', (1, 4), "invalid control character at"),
-        ('["abc', (1, 2), "unterminated string starting at"),
-        ("[tru]", (1, 2), "expecting value"),
+        ('["a\nb"]', (1, 4), "a tab, a line break or the like in a text: write \\t or \\n"),
+        ('["abc', (1, 2), "the quote that ends this text is missing"),
+        ('["\\q"]', (1, 3), "a backslash that begins no escape: write \\\\"),
+        ('["\\u12"]', (1, 4), "\\u needs four hexadecimal digits behind it"),
+        ("[tru]", (1, 2), "can't be read as JSON from here on"),
         ("[01]", (1, 3), "',' must stand here"),
         ("[" * (DEPTH_MAX + 2), (1, 66), "nested deeper than 64 levels"),
     ],
@@ -135,7 +137,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ((), "$"),
+        ((), "(file)"),
         (("a",), "a"),
         (("tiers", 1, "limits"), "tiers[1].limits"),
         (("features", "a b"), 'features["a b"]'),

@@ -77,7 +77,7 @@ def test_bytes_that_are_no_text_are_told_with_their_place(tmp_path: Path) -> Non
     path = tmp_path / "pricing.json"
     path.write_bytes('{\n"symbol": "\u20a9'.encode() + b'\xff"}')
 
-    with pytest.raises(ConfigError, match=r":2:13: \$: is not UTF-8"):
+    with pytest.raises(ConfigError, match=r":2:13: \(file\): is not UTF-8"):
         load_pricing(path)
 
 

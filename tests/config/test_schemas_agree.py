@@ -36,7 +36,7 @@ LOADER_ONLY = (
     "this key is given twice",
     "a character that",  # of a pattern that is checked with all others
     "not a network",  # an address is no regular language worth publishing
-    "missing or wrong in the entry",  # follows from one of these
+    "missing in the entry",  # follows from one of these
     "${ begins no variable here",  # filled in before
 )
 VALUES: tuple[object, ...] = (

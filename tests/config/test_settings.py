@@ -289,7 +289,7 @@ def test_mistakes_of_settings_routes_and_prices_are_told_together(tmp_path: Path
     with pytest.raises(ConfigError) as caught:
         loaded(tmp_path, broken.replace("pricing.json", "gone.json"))
     paths = [fault.path for fault in caught.value.faults]
-    assert paths == ["routes[0].upstream", "listen", "$"]
+    assert paths == ["routes[0].upstream", "listen", "(file)"]
 
 
 def test_what_can_not_be_read_is_told(tmp_path: Path) -> None:

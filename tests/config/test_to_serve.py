@@ -48,7 +48,7 @@ def test_a_variable_is_looked_at_as_well(lists: PriceLists) -> None:
     (fault,) = check_to_serve(lists, "env:K", keys, NOW).faults
     assert (fault.file, fault.message) == ("$K", "no plan is called GOLD")
     (fault,) = check_to_serve(lists, "env:GONE", keys, NOW).faults
-    assert str(fault) == "$GONE:1:1: $: this environment variable is not set"
+    assert str(fault) == "$GONE:1:1: (file): this environment variable is not set"
 
 
 def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path, lists: PriceLists) -> None:

@@ -89,9 +89,11 @@ def test_a_network_of_mapped_addresses_is_one_of_ipv4(text: str, network: str) -
         ("203.0.113.7/24", "the network is 203.0.113.0/24"),
         ("2001:db8::1/32", "the network is 2001:db8::/32"),
         ("::ffff:10.0.0.1/104", "the network is 10.0.0.0/8"),
-        ("fe80::1%eth0/64", "zone"), ("", "IPv4 or IPv6 network"), ("x/8", "network"),
-        ("10.0.0.0/33", "network"), ("010.0.0.0/8", "network"), ("[::]/0", "network"),
-        ("10.0.0.0:80", "network"), ("unknown", "network"),
+        ("fe80::1%eth0/64", "zone"), ("", "'' names no address"), ("x/8", "names no address"),
+        ("10.0.0.0/33", "no prefix length from 0 to 32"), ("::/129", "from 0 to 128"),
+        ("010.0.0.0/8", "names no address"), ("10.0.0.0/", "no prefix length"),
+        ("[::]/0", "more than the address: write ::/0"), ("unknown", "names no address"),
+        ("10.0.0.0:80", "more than the address: write 10.0.0.0"),
     ],
 )  # fmt: skip
 def test_what_is_no_network_is_told_with_what_was_meant(text: str, told: str) -> None:

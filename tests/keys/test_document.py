@@ -108,9 +108,9 @@ def test_any_instant_is_one(instant: str) -> None:
         (["- id: a", f"  sha256: {ONE}", "- id: a", f"  sha256: {TWO}"], "a is given twice"),
         (["- id: a", f"  sha256: {ONE}", "- id: b", f"  sha256: {ONE}"], "key is given twice"),
         (["- id: a", f"  sha256: {ONE}", "  id: b"], "given twice"),
-        (["- id: a"], "sha256 missing"),
+        (["- id: a"], "sha256 is missing in the entry"),
         (["- id: a", f"  sha256: {ONE}", "  expires_at: 2027-01-01T00:00:00"], "not an instant"),
-        (["- id: a", f"  sha256: {ONE}", "  features: replay"], "wrong kind"),
+        (["- id: a", f"  sha256: {ONE}", "  features: replay"], "a text can't stand here (a list)"),
         (["- id: ~", f"  sha256: {ONE}"], "is empty"),
         ([f"- &anchor {{id: a, sha256: {ONE}}}"], "anchors"),
         ([f"- {{id: !!str a, sha256: {ONE}}}"], "tags"),
@@ -118,6 +118,15 @@ def test_any_instant_is_one(instant: str) -> None:
 )
 def test_a_mistake_is_named(lines: list[str], told: str) -> None:
     assert told in "\n".join(str(fault) for fault in faults(key_document(*lines)))
+
+
+def test_a_wrong_member_is_not_called_missing_as_well() -> None:
+    text = "version: 1\nworkspaces:\n- id: a b\n  plan: P\n  keys: [{id: k, sha256: x}]\n"
+
+    assert [(fault.path, fault.message) for fault in faults(text)] == [
+        ("workspaces[0].id", "not an id: it holds a space"),
+        ("workspaces[0].keys[0].sha256", "not a SHA-256"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +137,8 @@ def test_a_mistake_is_named(lines: list[str], told: str) -> None:
         ("workspaces: []\n", "version is missing"),
         ("version: 1\nworkspaces: [\n", "not YAML"),
         ("version: 1\nworkspaces: []\n---\nversion: 1\n", "second document"),
-        ("- 1\n", "wrong kind"),
+        ("- 1\n", "a list can't stand here (a mapping)"),
+        ("version: 1\nworkspaces:\n", "workspaces: given, but empty (a list)"),
         ("version: 1\nworkspaces:\n- {id: a, plan: P, keys: [], status: gone}\n", "status"),
         ("version: 1\nworkspaces:\n- &w {id: a, plan: P}\n- *w\n", "aliases"),
         ("version: 1\nworkspaces: [\x00]\n", "not YAML"),

@@ -54,13 +54,15 @@ async def directory(
 
 async def test_start_refuses_a_missing_file(tmp_path: Path) -> None:
     directory = YamlKeyDirectory(tmp_path / "absent.yaml", stats=DirectoryStats())
-    with pytest.raises(ConfigError, match=r"absent\.yaml:1:1: \$: can't be read: No such file"):
+    with pytest.raises(
+        ConfigError, match=r"absent\.yaml:1:1: \(file\): can't be read: No such file"
+    ):
         await directory.start()
 
 
 async def test_start_refuses_what_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "k.yaml").write_bytes(b"version: 1\n# \xff\n")
-    with pytest.raises(ConfigError, match=r"k\.yaml:2:1: \$: not UTF-8"):
+    with pytest.raises(ConfigError, match=r"k\.yaml:2:1: \(file\): not UTF-8"):
         await YamlKeyDirectory(tmp_path / "k.yaml", stats=DirectoryStats()).start()
 
 
