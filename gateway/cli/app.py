@@ -39,6 +39,13 @@ OK: Final = 0
 _CLICK_ERROR: Final[type[BaseException]] = typer.BadParameter.__mro__[2]
 """``ClickException``: of Click, or of the copy that newer versions of Typer bring."""
 
+_LIBRARY_WORDS: Final = {
+    "Value error, ": "",
+    "Input should be": "it has to be",
+    "extra argument(s)": "extra arguments",
+}
+"""What the libraries that read the arguments put into their messages, and what it means."""
+
 _START_CODES: Final = frozenset(
     {
         *("admin", "config", "counters", "data_dir", "database"),
@@ -166,7 +173,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _misused(error: Any) -> int:  # noqa: ANN401 - Click's, of which Typer has a copy of its own
     """Say what is wrong with the arguments; a group without a command gets its help."""
     context = getattr(error, "ctx", None)
-    message: str = error.format_message()
+    message = _own_words(error.format_message())
     if type(error).__name__ == "NoArgsIsHelpError":
         output.note(message)
     else:
@@ -174,6 +181,13 @@ def _misused(error: Any) -> int:  # noqa: ANN401 - Click's, of which Typer has a
         usage = "" if context is None else f"; {' '.join(context.get_usage().split())}"
         output.failure(GatewayError("usage.wrong", message, f"see `{command} --help`{usage}"))
     return int(error.exit_code)
+
+
+def _own_words(message: str) -> str:
+    """Return a message without what the libraries behind it put around theirs."""
+    for words, better in _LIBRARY_WORDS.items():
+        message = message.replace(words, better)
+    return " ".join(message.split())
 
 
 def _failed(error: GatewayError) -> int:

@@ -58,6 +58,8 @@ def show(
 
     Exit code 0 if it would be forwarded, 1 if it would be refused.
     """
+    if not path.startswith("/") and path != "*":
+        raise typer.BadParameter(f"{path!r} is no path; write /v1/runs, its host as -H 'Host: ...'")
     desk = open_desk(config, data_dir=data_dir, counters=counters, ledger=ledger, keys=keys)
     headers: dict[str, list[bytes]] = {}
     for name, value in map(_header, header or ()):

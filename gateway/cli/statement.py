@@ -51,7 +51,7 @@ def show(
             desk.snapshot,
             desk.clock,
             workspace_id=workspace,
-            period_id=period or desk.period,
+            period_id=desk.period if period is None else period,
         )
     if as_json or form is Form.JSON:
         output.document(asdict(bill.statement) | {"is_final": bill.is_final})

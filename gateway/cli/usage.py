@@ -65,9 +65,11 @@ def show(
     exclusive(as_json, "--export csv", export)
     if export is not None and hourly:
         raise typer.BadParameter("give --hourly or --export csv, not both")
+    if workspace == "":  # of a variable that is not set: all workspaces are not meant
+        raise typer.BadParameter("--workspace is given, but empty")
     desk = open_desk(config, data_dir=data_dir, ledger=ledger, keys=keys)
     # A month has the same name in every time zone.
-    chosen = month_of(period, "UTC").id if period else desk.period
+    chosen = desk.period if period is None else month_of(period, "UTC").id
     with desk.ledger() as books:
         if export is not None:
             _export(books, desk.pricing.meter, workspace, chosen)

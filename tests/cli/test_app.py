@@ -1,5 +1,6 @@
 """The command line as a whole: help everywhere, stable exit codes, never a traceback."""
 
+import json
 import os
 import subprocess
 import sys
@@ -114,6 +115,26 @@ def test_every_error_ends_in_words_and_a_stable_code(
     captured = capsys.readouterr()
     assert told in captured.err
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["statement", "a", "--format", "xml"], "'xml' is not one of 'table', 'json', 'csv'."),
+        (["schema", "route"], "'route' is not one of 'routes', 'pricing', 'keys'."),
+        (["schema"], "Missing argument 'file'. Choose from: routes, pricing, keys"),
+        (["demo", "--port", "99999"], "'--port': it has to be less than or equal to 65535"),
+        (["plans", "extra"], "Got unexpected extra arguments (extra)"),
+    ],
+)
+def test_wrong_usage_is_told_without_the_words_of_libraries(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--json"]) == 2
+
+    message = json.loads(capsys.readouterr().err)["message"]
+    assert message.endswith(told)
+    assert "Value error" not in message
 
 
 def test_whoever_hunts_a_bug_gets_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

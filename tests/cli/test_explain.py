@@ -130,6 +130,13 @@ def test_a_question_that_makes_no_sense_is_wrong_usage(
     acme.run("explain", "POST", "/v1/runs", *arguments, expect=2)
 
 
+@pytest.mark.parametrize("path", ["v1/runs", "http://api.example/v1/runs", ""])
+def test_what_is_no_path_is_wrong_usage(acme: OperatorDesk, path: str) -> None:
+    acme.run("explain", "POST", path, expect=2)
+
+    assert "is no path; write /v1/runs, its host as -H 'Host: ...'" in " ".join(acme.told.split())
+
+
 @pytest.mark.parametrize("address", ["10.0.0.1:80", "::ffff:10.0.0.1", "[::ffff:a00:1]:443"])
 def test_an_address_may_be_written_as_a_proxy_writes_it(acme: OperatorDesk, address: str) -> None:
     key_id = acme.json("keys", "create", "acme", "--network", "10.0.0.0/8")["key_id"]

@@ -48,7 +48,15 @@ def test_nothing_used_is_said(desk: OperatorDesk) -> None:
     assert desk.told == "Nothing was used in 2020-01.\n"
 
 
-@pytest.mark.parametrize("period", ["garbage", "2020-13", "1969-12", "2100-01"])
+def test_an_empty_workspace_does_not_mean_all(desk: OperatorDesk) -> None:
+    """As a shell gives it for a variable that is not set."""
+    desk.ship(record_of(1, period=this_month()))
+
+    assert desk.run("usage", "--workspace", "", expect=2) == ""
+    assert "--workspace is given, but empty" in desk.told
+
+
+@pytest.mark.parametrize("period", ["", "garbage", "2020-13", "1969-12", "2100-01"])
 @pytest.mark.parametrize("export", [[], ["--export", "csv"]])
 def test_what_is_no_month_is_refused(desk: OperatorDesk, period: str, export: list[str]) -> None:
     """Nothing was used in it, which is no answer to somebody who mistyped it."""

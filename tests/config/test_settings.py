@@ -298,3 +298,24 @@ def test_what_can_not_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"version: 1\nx: \xff\n")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load(tmp_path / "latin.yaml", environ={}, overrides={})
+
+
+def test_a_star_in_a_host_is_a_character_and_that_is_told(tmp_path: Path) -> None:
+    text = GOOD.replace("path: /one}", 'path: /one, hosts: ["*.api.example", api.example]}')
+
+    told = [str(each) for each in loaded(tmp_path, text).warnings if "hosts" in each.path]
+
+    assert len(told) == 1
+    assert "hosts[0]: *.api.example takes this very name: a * stands for nothing else" in told[0]
+
+
+def test_addresses_of_a_variable_are_told_by_the_variable(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, GOOD, {"GATEWAY_LISTEN": "127.0.0.1:1,here"})
+
+    assert [str(fault) for fault in caught.value.faults] == [
+        (
+            "$GATEWAY_LISTEN:1:1: listen: 'here' is not an address "
+            "(host:port, or [address]:port for IPv6)"
+        )
+    ]
