@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -28,6 +29,7 @@ from gateway.config.pricing_models import PricingFile
 from gateway.config.pricing_schema import schema_bytes, validator
 from gateway.config.pricing_warnings import warn
 from gateway.errors import ConfigError, Fault
+from gateway.rules.identifiers import is_name
 from gateway.rules.plan import Pricing
 
 __all__ = [
@@ -51,12 +53,14 @@ class PriceLists:
         places: Where each version stands.
         faults: With any, versions may be missing.
         warnings: What is allowed and probably not meant.
+        tier_names: Of all lists, those with faults too; None where one can't be told.
     """
 
     pricings: tuple[Pricing, ...] = ()
     places: tuple[PricingPlace, ...] = ()
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
+    tier_names: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,8 @@ def read_pricings(paths: Sequence[Path]) -> PriceLists:
             loaded.append(_load(path))
         except ConfigError as error:
             lists.faults += error.faults
+    if lists.faults:
+        lists.tier_names = _tier_names(paths)
     loaded.sort(key=lambda each: each.pricing.effective_from_micro)
     lists.faults += _clashes(loaded)
     lists.warnings += [fault for each in loaded for fault in each.warnings]
@@ -123,6 +129,22 @@ def read_pricings(paths: Sequence[Path]) -> PriceLists:
         for pricing, following in zip(pricings, [*pricings[1:], None], strict=False)
     )
     return lists
+
+
+def _tier_names(paths: Sequence[Path]) -> frozenset[str] | None:
+    """Return the tiers of all files as they are called, None if one can't be told."""
+    found = set()
+    try:
+        for path in paths:
+            document: Any = _parse(path, _read(path)).value
+            found |= {tier["tier"] for tier in document["tiers"]}
+    except (ConfigError, KeyError, TypeError):
+        return None
+    return frozenset(found) if all(map(_is_name, found)) else None
+
+
+def _is_name(text: object) -> bool:
+    return isinstance(text, str) and is_name(text)
 
 
 def _clashes(loaded: list[_Loaded]) -> list[Fault]:

@@ -54,7 +54,7 @@ def check_to_serve(
     if now_micro is not None:
         found.faults += in_force_faults(placed, now_micro)
         found.warnings += gap_warnings(placed, now_micro)
-        plans = _plans_at(placed, now_micro)
+        plans = lists.tier_names if lists.faults else _plans_at(placed, now_micro)
     tiers = [tier for pricing, _ in placed for tier in pricing.tiers.values()]
     features = frozenset().union(*(tier.features for tier in tiers)) if tiers else None
     try:

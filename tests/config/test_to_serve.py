@@ -98,3 +98,28 @@ def test_a_feature_that_no_plan_has_is_warned_of(tmp_path: Path, lists: PriceLis
     (warning,) = found.warnings
     assert warning.message == "no plan has the feature repla"
     assert warning.expected.startswith("did you mean replay?")
+
+
+def test_faulty_prices_do_not_hide_a_plan_that_they_do_not_name(tmp_path: Path) -> None:
+    def change(document: Document) -> None:
+        document["tiers"][1]["monthly_base_price"] = -5
+
+    lists = read_pricings([write_pricing(tmp_path / "pricing.json", change)])
+    assert lists.faults
+
+    (fault,) = check_to_serve(lists, keys_of(tmp_path, "STARTR"), {}, NOW).faults
+    assert fault.message == "no plan is called STARTR"
+    assert check_to_serve(lists, keys_of(tmp_path, "STARTER"), {}, NOW).faults == []
+
+
+@pytest.mark.parametrize("name", ["MY PLAN", 5, None])
+def test_a_plan_is_not_missed_in_prices_that_name_one_wrongly(tmp_path: Path, name: object) -> None:
+    """It may be the very plan."""
+
+    def change(document: Document) -> None:
+        document["tiers"][1]["tier"] = name
+
+    lists = read_pricings([write_pricing(tmp_path / "pricing.json", change)])
+    assert lists.faults
+
+    assert check_to_serve(lists, keys_of(tmp_path, "STARTER"), {}, NOW).faults == []
