@@ -76,8 +76,13 @@ def run(
         )
         return
     plans = len({plan for pricing in snapshot.pricings for plan in pricing.tiers})
-    written = "" if key_count is None else f", {key_count} keys"
-    output.line(f"{config}: {len(snapshot.routes)} routes, {plans} plans{written}: no faults")
+    counts = {"route": len(snapshot.routes), "plan": plans, "key": key_count}
+    told = ", ".join(_counted(count, noun) for noun, count in counts.items() if count is not None)
+    output.line(f"{config}: {told}: no faults")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _compared(loaded: "Loaded") -> list[Fault]:

@@ -93,7 +93,8 @@ def in_words(
         return f"{shown(value, is_hidden=is_hidden)} is {size}", f"{side} {context[name]}"
     if kind in _LENGTHS:
         return _length(kind, value, context)
-    return f"{_kind_of(value)} {OTHERWISE}", _WRONG_KINDS.get(kind, "")
+    found = "given, but empty" if value is None else f"{_kind_of(value)} {OTHERWISE}"
+    return found, _WRONG_KINDS.get(kind, "")
 
 
 def both(first: tuple[str, str], second: tuple[str, str]) -> tuple[str, str]:
@@ -101,7 +102,8 @@ def both(first: tuple[str, str], second: tuple[str, str]) -> tuple[str, str]:
     if first[1] == second[1] or not second[1]:
         return first
     wanted = f"{first[1]}; or {second[1]}" if first[1] else second[1]
-    return f"this {OTHERWISE}", wanted
+    telling = [message for message, _ in (first, second) if message.endswith(OTHERWISE)]
+    return (telling or [f"this {OTHERWISE}"])[0], wanted
 
 
 def or_a_mapping(words: tuple[str, str], keys: Collection[str]) -> tuple[str, str]:

@@ -85,3 +85,7 @@ def entry_text(key: NewKey, expires_at: str | None) -> str:
     if key.networks:
         entry["cidrs"] = list(key.networks)
     return yaml.safe_dump([entry], sort_keys=False, allow_unicode=True)
+
+
+def _counted(count: int) -> str:
+    return "1 key was" if count == 1 else f"{count} keys were"

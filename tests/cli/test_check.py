@@ -70,7 +70,7 @@ def test_a_missing_file_is_a_fault(desk: OperatorDesk) -> None:
 @pytest.mark.parametrize(
     ("plan", "digest", "code", "told"),
     [
-        ("STARTER", "0" * 64, 0, ", 1 keys: no faults"),
+        ("STARTER", "0" * 64, 0, ", 1 key: no faults"),
         ("GOLD", "0" * 64, 1, "keys.yaml:3:22: workspaces[0].plan: no plan is called GOLD"),
         ("STARTER", "xyz", 1, "keys.yaml:4"),
     ],
@@ -122,7 +122,7 @@ def test_keys_in_a_variable_are_checked_as_well(
     digest = hashlib.sha256(b"x").hexdigest()
     monkeypatch.setenv("GATEWAY_TEST_KEYS", f"acme:STARTER:{digest}")
 
-    assert "1 keys" in desk.run("check", "--keys", "env:GATEWAY_TEST_KEYS")
+    assert ", 1 key:" in desk.run("check", "--keys", "env:GATEWAY_TEST_KEYS")
 
     monkeypatch.setenv("GATEWAY_TEST_KEYS", "acme")
     desk.run("check", "--keys", "env:GATEWAY_TEST_KEYS", expect=1)
@@ -164,7 +164,7 @@ def test_a_key_that_can_not_be_accepted_is_named(desk: OperatorDesk) -> None:
         f"      {{id: old, prefix: sk-, sha256: {digest}}}]}}\n"
     )
 
-    assert ", 1 keys: no faults" in desk.run("check", "--keys", "file:keys.yaml")
+    assert ", 1 key: no faults" in desk.run("check", "--keys", "file:keys.yaml")
     assert "key 'old' was made elsewhere" in desk.told
     assert digest not in desk.told
 

@@ -11,7 +11,7 @@ from pydantic_core._pydantic_core import list_all_errors
 from gateway.config.model import Model
 from gateway.config.pricing_models import PATTERN_WORDS, PricingSection
 from gateway.config.routes import FORMS, schema
-from gateway.config.wording import both, in_words, keys_at, shown
+from gateway.config.wording import both, in_words, keys_at, or_a_mapping, shown
 from tests.config.test_schemas_agree import VALUES
 
 THEIRS = (
@@ -84,7 +84,24 @@ def test_what_came_from_the_environment_is_not_shown() -> None:
 def test_a_choice_names_all_branches() -> None:
     assert both(("a", "one"), ("b", "two")) == ("this can't stand here", "one; or two")
     assert both(("a", "one"), ("b", "one")) == ("a", "one")
+    assert both(("5 can't stand here", "one"), ("b", "two")) == (
+        "5 can't stand here",
+        "one; or two",
+    )
     assert both(("a", ""), ("b", "two")) == ("this can't stand here", "two")
+
+
+def test_nothing_is_told_as_given_but_empty() -> None:
+    problem: Any = {"type": "model_type", "loc": ("upstreams", "a"), "msg": "", "input": None}
+    assert in_words(problem, FORMS) == ("given, but empty", "a mapping")
+
+
+def test_a_mapping_that_may_stand_as_well_is_told_with_its_keys() -> None:
+    told = ("5 can't stand here", "none")
+    assert or_a_mapping(told, {"b", "a"}) == ("5 can't stand here", "none; or a mapping with a, b")
+    assert or_a_mapping(told, ()) == told
+    for telling in (("5 is too small", "at least 6"), ("5 can't stand here", "did you mean 6?")):
+        assert or_a_mapping(telling, {"a"}) == telling
 
 
 def test_keys_of_a_place() -> None:

@@ -60,7 +60,7 @@ def test_a_printed_entry_can_be_pasted_into_the_file() -> None:
 
 
 OFF = "key 'k' was made elsewhere, as its prefix shows: it is refused unless"
-ON = "1 keys were made elsewhere; one is refused unless it has 16 to 512 bytes"
+ON = "1 key was made elsewhere; one is refused unless it has 16 to 512 bytes"
 
 
 @pytest.mark.parametrize(
