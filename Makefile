@@ -90,7 +90,7 @@ fix: venv ## Repair what ruff can repair: style, imports, formatting
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: venv ## Write the generated reference pages anew
+docs: venv ## Write the generated reference pages and the route file's schema anew
 	$(BIN)/python docs/generate.py
 
 compiled: venv ## Compile the request path where a C compiler is at hand (done by the others)
