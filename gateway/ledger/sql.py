@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
+from time import monotonic
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine, event
@@ -43,6 +44,9 @@ RUN_RETENTION_SECONDS: Final = 45 * 86_400
 
 ROWS_ASKED_MAX: Final = 1_000
 """Values in one IN list; SQLite takes 32,766 parameters in a statement."""
+
+FILE_TRUST_SECONDS: Final = 30.0
+"""How long a file counts as the same ledger: as long as a connection to PostgreSQL lives."""
 
 _CODE: Final = "ledger.unavailable"
 
@@ -179,7 +183,9 @@ class SqlLedger:
                 if self._file:
                     self._engine.dispose()
                 self._file = file
-        return f"{self._connects}/{self._file}"
+            # What restores into the file itself leaves it, and what is connected to it, as it was.
+            return f"{self._connects}/{file}/{monotonic() // FILE_TRUST_SECONDS:.0f}"
+        return str(self._connects)
 
     def _note_connect(self, *_connection: object) -> None:
         self._connects += 1

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.database.engine import create_engine_for
 from gateway.errors import LedgerUnavailable
+from gateway.ledger import sql
 from gateway.ledger.rollups import SUM_MAX_MICRO
 from gateway.ledger.sql import SqlLedger
 from gateway.rules.record import Record
@@ -64,8 +65,11 @@ def test_it_says_what_it_has(ledger: SqlLedger) -> None:
     assert ledger.known_events([]) == set()
 
 
-def test_its_epoch_changes_with_each_connect(ledger: SqlLedger, database: Engine) -> None:
+def test_its_epoch_changes_with_each_connect(
+    ledger: SqlLedger, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Design 13: a standby that took over is noticed, though no call failed."""
+    monkeypatch.setattr(sql, "monotonic", lambda: 7.0)
     ledger.append([record(1)])
     epoch = ledger.epoch()
     ledger.append([record(2)])
@@ -78,6 +82,19 @@ def test_its_epoch_changes_with_each_connect(ledger: SqlLedger, database: Engine
     assert ledger.known_events([record(each).event_id for each in range(5)]) == {
         record(each).event_id for each in (1, 2, 3)
     }
+
+
+def test_the_epoch_of_a_file_changes_with_time(
+    ledger: SqlLedger, database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that is restored into an open file changes neither the file nor its connections."""
+    if database.dialect.name != "sqlite":
+        pytest.skip("connections to PostgreSQL are made anew as often")
+    now_seconds = 7.0
+    monkeypatch.setattr(sql, "monotonic", lambda: now_seconds)
+    epoch = ledger.epoch()
+    now_seconds += sql.FILE_TRUST_SECONDS
+    assert ledger.epoch() != epoch
 
 
 def test_run_is_billed_once(ledger: SqlLedger) -> None:
