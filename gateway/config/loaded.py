@@ -111,12 +111,34 @@ OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 """By attribute of ``Settings``: the options of the route file that it comes from."""
 
 
+def default_ledger(data_dir: Path) -> str:
+    """Return the database of a file that names none."""
+    return f"sqlite:///{data_dir}/ledger.db"
+
+
+def default_kept_bytes(journal_bytes_max: int) -> int:
+    """Return how much of what was shipped is kept where the file does not say."""
+    return journal_bytes_max // 4
+
+
+def _following(settings: Settings) -> set[str]:
+    """Return the attributes that have the value which follows from another one."""
+    following = {
+        "keys": settings.ledger,
+        "ledger": default_ledger(settings.data_dir),
+        "keep_shipped_bytes_max": default_kept_bytes(settings.journal_bytes_max),
+    }
+    return {name for name, value in following.items() if getattr(settings, name) == value}
+
+
 def changed_options(old: Settings, new: Settings) -> list[str]:
     """Return the options by which settings differ, as they are written, sorted.
 
-    Values are compared unredacted: a password may change.
+    What follows from another option, before and after, is not named beside it. Values are compared
+    unredacted: a password may change.
     """
-    names = [name for name in OPTIONS if name != "tls" and getattr(old, name) != getattr(new, name)]
+    compared = OPTIONS.keys() - {"tls"} - (_following(old) & _following(new))
+    names = [name for name in compared if getattr(old, name) != getattr(new, name)]
     changed = [option for name in names for option in OPTIONS[name]]
     for option in OPTIONS["tls"]:
         part = option.removeprefix("tls_")

@@ -11,7 +11,14 @@ from typing import Final
 
 from gateway.config.compile import compile_snapshot
 from gateway.config.listener_tls import UnusableTlsFile, listener_context
-from gateway.config.loaded import Address, ListenerTls, Loaded, Settings
+from gateway.config.loaded import (
+    Address,
+    ListenerTls,
+    Loaded,
+    Settings,
+    default_kept_bytes,
+    default_ledger,
+)
 from gateway.config.pricing import PriceLists, read_pricings
 from gateway.config.route_document import RouteDocument, read_route_document
 from gateway.config.routes import RouteFile
@@ -220,7 +227,7 @@ def _given(environ: Mapping[str, str], overrides: Mapping[str, str]) -> dict[str
 def _settings(file: RouteFile, reading: _Reading) -> Settings:
     data_dir = Path(reading.text("data_dir", file.data_dir))
     ledger = reading.text(
-        "ledger", f"sqlite:///{data_dir}/ledger.db" if file.ledger is None else file.ledger
+        "ledger", default_ledger(data_dir) if file.ledger is None else file.ledger
     )
     counters = reading.text("counters", file.counters)
     keys = reading.text("keys", file.keys)
@@ -236,6 +243,8 @@ def _settings(file: RouteFile, reading: _Reading) -> Settings:
     if any(address in listen and address.port for address in admin):
         reading.fault("admin_listen", "is the address for clients", "a port of its own")
     fsync, kept_bytes = file.journal.fsync, file.journal.keep_shipped_bytes
+    if kept_bytes is None:
+        kept_bytes = default_kept_bytes(file.journal.max_bytes)
     return Settings(
         listen=listen,
         admin_listen=admin,
@@ -253,7 +262,7 @@ def _settings(file: RouteFile, reading: _Reading) -> Settings:
         segment_bytes=file.journal.segment_bytes,
         journal_bytes_max=file.journal.max_bytes,
         keep_shipped_seconds=file.journal.keep_shipped,
-        keep_shipped_bytes_max=file.journal.max_bytes // 4 if kept_bytes is None else kept_bytes,
+        keep_shipped_bytes_max=kept_bytes,
         reserve_bytes=file.journal.reserve_bytes,
         ship_interval_seconds=file.shipper.interval,
         ship_batch=file.shipper.batch,
