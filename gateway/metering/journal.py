@@ -469,7 +469,8 @@ class Journal(Recorder):
                 await self._syncer.run(self.reader.note)
             except OSError:
                 # Consecutive, so that a missing one is noticed. What can't be deleted has its name.
-                self._next_number += self._folder.holds_segment(self._next_number)
+                if self._folder.holds_segment(self._next_number):
+                    self._next_number += 1
         self._recovery = None
         _log.warning("journal.recovered", away_micro=self._clock.monotonic_micro() - lost_at_micro)
 
