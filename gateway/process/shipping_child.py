@@ -1,8 +1,8 @@
 """The shipping process itself: carries batch after batch as asked.
 
-The first one is forked from the worker; one that replaces it is this program, started anew, for a
-fork beside threads is not safe. It keeps nothing: killed at any moment, it has either appended a
-batch or not.
+The first one is forked from the worker; one that replaces it is a program of its own
+(``shipping_program``), for a fork beside threads is not safe. It keeps nothing: killed at any
+moment, it has either appended a batch or not.
 
 Source: docs/decisions/0012-shipping-in-a-process-of-its-own.md, 0024.
 """
@@ -16,7 +16,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from gateway import compiled
 from gateway.metering.carrier import Carrier
 from gateway.process.shipping_wire import (
     BEAT,
@@ -110,7 +109,7 @@ def serve(channel: socket.socket, open_carrier: Callable[[], Carrier]) -> None:
 
 
 def spawn(channel: socket.socket, configuration: int) -> int:
-    """Start this program; return its process' id.
+    """Start the program of a replacement; return its process' id.
 
     Args:
         channel: Its end of the socket.
@@ -121,7 +120,7 @@ def spawn(channel: socket.socket, configuration: int) -> int:
     """
     handed = (channel.fileno(), configuration)
     os.lseek(configuration, 0, os.SEEK_SET)
-    command = [sys.executable, "-m", "gateway.process.shipping_child", *map(str, handed)]
+    command = [sys.executable, "-m", "gateway.process.shipping_program", *map(str, handed)]
     try:
         for descriptor in handed:
             os.set_inheritable(descriptor, True)  # noqa: FBT003 - it has no name
@@ -129,31 +128,3 @@ def spawn(channel: socket.socket, configuration: int) -> int:
     finally:
         for descriptor in handed:
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - it has no name
-
-
-def main(arguments: list[str]) -> int:
-    """Serve; return the exit code.
-
-    Args:
-        arguments: Numbers of the descriptors of the socket and of the configuration.
-    """
-    ignore_signals()
-    compiled.use()
-    from gateway.config.transfer import json_value, restore  # noqa: PLC0415 - after Rich is out of the way
-    from gateway.process.wiring import open_carrier  # noqa: PLC0415
-    from gateway.telemetry import logs  # noqa: PLC0415
-
-    channel = socket.socket(fileno=int(arguments[0]))
-    with os.fdopen(int(arguments[1]), "rb") as handed:
-        told = json_value(handed.read())
-    loaded = restore(told["configuration"].encode())
-    as_json = told.get("as_json", False)
-    logs.configure(loaded.settings.log_level, console=sys.stderr.isatty() and not as_json)
-    serve(channel, lambda: open_carrier(loaded))
-    return 0
-
-
-if __name__ == "__main__":
-    # structlog loads Rich for its development console if it finds it.
-    sys.modules["rich"] = None  # type: ignore[assignment]
-    sys.exit(main(sys.argv[1:]))

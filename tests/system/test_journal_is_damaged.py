@@ -158,6 +158,7 @@ def test_a_restored_ledger_gets_back_what_it_lost_and_no_quota_comes_back(
     gateway.stop()
     for suffix in ("-wal", "-shm"):
         Path(f"{ledger}{suffix}").unlink(missing_ok=True)
+    ledger.unlink()  # this process may have it open still, and what belonged to it mapped
     shutil.copy(copy, ledger)
     gateway.start()
     try:
