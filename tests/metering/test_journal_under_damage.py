@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.metering.carrier import LedgerCarrier
@@ -367,6 +367,7 @@ DAMAGES: dict[str, Callable[[Path, int, int], object]] = {
         max_size=4,
     )
 )
+@example(chosen=[("zero", 12, 1441)])  # a line feed, and the beginning of the line behind it
 def test_whatever_comes_together(world: World, chosen: list[tuple[str, int, int]]) -> None:
     """Two damages may hide each other; none may lose what is there."""
     with tempfile.TemporaryDirectory(dir=world.folder.parent) as parent:

@@ -29,6 +29,15 @@ def test_what_lies_between_two_good_lines_is_set_aside_alone() -> None:
     assert found[1].payload == damaged[:-1] + b"x"
 
 
+def test_a_good_line_whose_feed_went_with_the_beginning_of_the_next_is_right() -> None:
+    damaged = bytes(40) + LINES[1][39:]
+    found = salvage(LINES[0][:-1] + damaged, 100)
+    assert [line.kind for line in found] == [RECORD, None]
+    assert found[0].payload == LINES[0][10:-1]
+    assert (found[0].end, found[1].start) == (99 + len(LINES[0]), 99 + len(LINES[0]))
+    assert found[1].payload == damaged
+
+
 def test_a_text_that_looks_like_a_line_is_none() -> None:
     """A caller may name a run as it likes: its quotes are escaped."""
     inner = LINES[1][:-1].decode()
