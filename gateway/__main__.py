@@ -6,7 +6,7 @@ import sys
 from gateway.cli import app
 
 OTHERS = 0o077
-"""What nobody else may do with what a command or a worker creates: it holds usage and keys."""
+"""Takes all rights to created files from other users of the machine: they hold usage and keys."""
 
 
 def main() -> int:

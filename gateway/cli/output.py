@@ -32,7 +32,7 @@ _LAST_SECOND = 253_402_300_799
 
 
 class ReaderGone(Exception):  # noqa: N818 - no error: a reader that has had enough (``| head``)
-    """Nobody reads the answer any more."""
+    """The reader of the answer has closed its end."""
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ def flush() -> None:
 
     Raises:
         GatewayError: it can't be written.
-        ReaderGone: nobody reads it.
+        ReaderGone: its reader has closed its end.
     """
     with _answering():
         sys.stdout.flush()
@@ -97,7 +97,7 @@ def note(text: str) -> None:
 
 
 def _say(text: str) -> None:
-    """Write to stderr if that is possible: whoever closed it wants to hear nothing."""
+    """Write to stderr if that is possible: a caller that closed it wants no lines."""
     try:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()

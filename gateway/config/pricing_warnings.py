@@ -106,7 +106,7 @@ def _warn_of_grace(grace: GraceFile, file: PricingFile, warnings: Faults) -> Non
 
 
 def _warn_of_decoration(file: PricingFile, warnings: Faults) -> None:
-    """Name what is read, and does nothing yet: nobody may rely on it."""
+    """Name what is read, and does nothing yet: operators must not rely on it."""
     if "abnormal_usage_detected" in file.http.problem_details.type_uris.model_fields_set:
         path: JsonPath = ("http", "problem_details", "type_uris", "abnormal_usage_detected")
         warnings.add(path, f"{path[-1]} {NOT_ENFORCED}: no refusal has this type")

@@ -80,7 +80,7 @@ def json_value(text: bytes) -> Any:  # noqa: ANN401 - JSON
     """Return what ``json_bytes`` wrote.
 
     Raises:
-        json.JSONDecodeError: nobody wrote it.
+        json.JSONDecodeError: it is no JSON.
     """
     try:
         return orjson.loads(text)

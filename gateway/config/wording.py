@@ -1,7 +1,7 @@
 """What a model refuses, in the operator's words: what was found and what would be right.
 
 No sentence of the validating library reaches an operator: every kind of error is put into words
-here, and a kind that nobody thought of gets words that are true of all.
+here, and an unforeseen kind gets words that are true of all.
 """
 
 import re

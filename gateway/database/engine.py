@@ -92,7 +92,7 @@ def describe(engine: Engine) -> str:
 
 
 def missing_file(url: str) -> Path | None:
-    """Return the file of an SQLite database that nobody has made yet, whole; otherwise None.
+    """Return the file of an SQLite database that is not made yet, whole; otherwise None.
 
     Raises:
         GatewayError: ``database.url_invalid``.

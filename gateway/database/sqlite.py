@@ -3,7 +3,7 @@
 A file that is made here is its owner's alone, whatever the umask and the folder: it holds usage and
 hashes of keys. SQLite gives its companions (``-wal``, ``-shm``, ``-journal``) the file's mode. One
 that everybody can read (earlier releases left that to the umask) is closed to all but its owner;
-one that its group alone can read stays as it is: somebody wanted that.
+one that its group alone can read stays as it is: an operator chose that.
 """
 
 import os

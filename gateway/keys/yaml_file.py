@@ -21,7 +21,7 @@ from gateway.telemetry.metrics import DirectoryStats
 
 POLL_SECONDS: Final = 0.4
 """A change is taken by the second look that finds it: in force within a second. Polling also sees
-the symlink swaps of a Kubernetes ConfigMap and network file systems, which notify nobody."""
+the symlink swaps of a Kubernetes ConfigMap and network file systems, which notify no watcher."""
 SMALL_BYTES: Final = 256 * 1024
 """A file of this size is read at every look: 0.2 ms, in a thread."""
 READ_EVERY_LOOKS: Final = 25

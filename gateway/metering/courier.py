@@ -7,7 +7,7 @@ from gateway.metering.carrier import Carried, Carrier, Load
 
 
 class Courier(Protocol):
-    """Has one batch at a time carried; whoever asks waits for the answer before asking again.
+    """Has one batch at a time carried; the shipper waits for the answer before it asks again.
 
     Attributes:
         replaced: How often what carries had to be replaced.

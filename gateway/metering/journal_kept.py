@@ -23,7 +23,7 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 class KeptSegments:
-    """The oldest segments of a journal: nobody needs them but a ledger that went back.
+    """The oldest segments of a journal: only a ledger that went back needs them.
 
     Args:
         clock: Says for how long.
@@ -48,7 +48,7 @@ class KeptSegments:
             self._add(segment)
 
     def add(self, segment: Segment) -> None:
-        """Take a segment that nobody needs any more. Blocking: it is read."""
+        """Take a segment that is spent. Blocking: it is read."""
         if self._keep_micro:
             try:
                 segment.crc = file_crc(segment)

@@ -1,8 +1,8 @@
-"""The journal as those read it who empty it: in a thread, behind the writer.
+"""The journal as its readers, which empty it, see it: in a thread, behind the writer.
 
 The writer appends segments and moves their readable ends; this side reads up to there, remembers
-what is shipped, and lets go of what nobody needs any more. The two share a deque and integers, each
-of them changed by one side only; the lock is between the threads of this side.
+what is shipped, and lets go of what is spent. The two share a deque and integers, each of them
+changed by one side only; the lock is between the threads of this side.
 
 Source: design section 8; requirement X6.
 """
@@ -60,7 +60,7 @@ class JournalReader:
 
     Args:
         folder: Whose segments.
-        kept: Where those go that nobody needs any more.
+        kept: Where spent ones go.
         bytes_max: Bound of both together, as far as what is kept goes.
 
     Attributes:

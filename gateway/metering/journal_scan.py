@@ -57,7 +57,7 @@ _OWN: Final = frozenset(
     | {"lost+found"}
 )
 _NFS: Final = ".nfs"
-"""NFS names a file so that is deleted while somebody has it open."""
+"""NFS names a file so that is deleted while a process has it open."""
 _BEGINNING_BYTES: Final = 4096
 _MISSING_TOLD_MAX: Final = 100
 
@@ -211,7 +211,7 @@ class _Scanner:
         return checkpoint
 
     def _check_numbers(self, checkpoint: Checkpoint | None) -> None:
-        """Name the segments that are missing, and those that nobody begun here."""
+        """Name the segments that are missing, and those that were not begun here."""
         if self._is_of_older_release:
             return  # it left numbers out
         if self._manifest is None:
@@ -275,7 +275,7 @@ class _Scanner:
                 with path.open("rb") as file:
                     beginning = file.read(_BEGINNING_BYTES)
             except OSError:
-                continue  # whoever reads it names it
+                continue  # its reader names it
             if beginning.startswith((RECORD, CORRECTED)):
                 beginning = beginning.partition(b"\n")[0]
             if not beginning:

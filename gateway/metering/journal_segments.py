@@ -21,7 +21,7 @@ class Segment:
         unacknowledged: Records in it whose corrections the counter store still owes an answer to.
         is_stray: It is read and shipped, but no part of this journal: its file is left alone.
         crc: CRC-32 of the whole file, of shipped ones that are kept.
-        spent_at_micro: Since when nobody needs it, by the monotonic clock; negative while it is
+        spent_at_micro: Since when it is not needed, by the monotonic clock; negative while it is
             needed.
     """
 

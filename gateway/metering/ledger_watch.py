@@ -48,7 +48,7 @@ class WentBack:
         missing: How many of the events that were asked for.
         asked: How many those were.
         oldest_kept_micro: When the oldest event occurred that is kept.
-        is_older_lost: It lacks that one too, and older ones were deleted: nobody has them.
+        is_older_lost: It lacks that one too, and older ones were deleted: they are lost.
     """
 
     missing: int

@@ -29,7 +29,7 @@ class Entry:
         is_shipped: The ledger has all of it, and nothing in it is owed to the counter store.
         crc: CRC-32 of the whole file, of shipped ones.
         is_unread: It could not be read when the journal was opened: its records are not shipped.
-        is_leaving: Nobody needs it, and its file is about to be deleted: it may be gone.
+        is_leaving: It is not needed, and its file is about to be deleted: it may be gone.
     """
 
     size_bytes: int | None

@@ -145,7 +145,7 @@ class ProcessCourier:
 
 
 async def _ask(channel: socket.socket, load: Load) -> dict[str, Any] | None:
-    """Return the answer to a question, None if nobody will ever answer.
+    """Return the answer to a question, None if no answer will ever come.
 
     Raises:
         TimeoutError: without words for a silence.
@@ -192,7 +192,7 @@ def _reap(process: int) -> tuple[int] | None:
     try:
         reaped, status = os.waitpid(process, os.WNOHANG)
     except ChildProcessError:
-        return (0,)  # somebody else did
+        return (0,)  # another waiter did
     return (status,) if reaped else None
 
 

@@ -187,8 +187,8 @@ def _record(draft: Draft, record: Record, ports: Ports) -> None:
 def _is_summed(draft: Draft, elapsed_micro: int, ports: Ports) -> bool:
     """Add a request to those of its second that were refused alike; False: it is not to be.
 
-    What the gateway answered by itself, and what changed no counter and costs nobody anything, need
-    not be told apart: after the first ones, nobody waits for its record.
+    What the gateway answered by itself, and what changed no counter and is on no bill, need
+    not be told apart: after the first ones, no answer waits for its record.
     """
     exchange, counts, caller = draft.exchange, draft.counts, draft.caller
     if draft.outcome is not _REFUSED and (draft.plan is not None or draft.status == 0):

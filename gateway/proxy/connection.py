@@ -140,7 +140,7 @@ class ClientConnection(PartingClient):
         return False
 
     def may_leave_unseen(self) -> bool:
-        """Return whether a request or tunnel is under way and nobody reads from its client."""
+        """Return whether a request or tunnel is under way on a client that is not read from."""
         if not self.reading.is_paused or self.transport.is_closing():
             return False
         return self._tunnel is not None or self._current in self._ports.exchanges

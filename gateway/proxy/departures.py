@@ -1,7 +1,7 @@
 """Which clients have left, asked of the kernel: an event loop that does not read is told nothing.
 
 While reading is paused neither uvloop nor asyncio reports a FIN or an RST, and one of both may lie
-behind bytes that nobody has read yet. ``poll`` sees them all the same. Where a system has no
+behind unread bytes. ``poll`` sees them all the same. Where a system has no
 ``POLLRDHUP`` (macOS), only what breaks a write is noticed.
 Source: poll(2); docs/decisions/0025-clients-that-leave.md.
 """

@@ -390,7 +390,7 @@ class Exchange(RequestHead, Waiter):
     def answer_interim(self, status: int, reason: bytes, fields: list[Field]) -> None:
         """Pass on an interim answer (RFC 9110 15.2), never to an HTTP/1.0 client.
 
-        A 100 that nobody asked for too; but not the first one where the gateway sent its own.
+        An unasked 100 too; but not the first one where the gateway sent its own.
         """
         if self.http_minor == 0 or self.client_gone or self.answer_begun:
             return
@@ -425,7 +425,7 @@ class Exchange(RequestHead, Waiter):
         self.held = b"%bAllow: %b\r\nContent-Length: 0\r\n%b\r\n" % (status_line(200), allow, added)
 
     def cut(self) -> None:
-        """End an answer that has begun so that nobody takes it for a whole one.
+        """End an answer that has begun so that no client takes it for a whole one.
 
         What came of it goes out first. Where only the end of the connection ends the answer, it
         must be a reset.

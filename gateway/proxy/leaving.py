@@ -54,7 +54,10 @@ def go_on_without_client(exchange: Exchange, route: Route, connection: UpstreamC
 
 
 def time_is_up_without_client(exchange: Exchange, *, is_total: bool) -> None:
-    """Give up a request whose client has left: nobody's fault, nor for free if it was worked on."""
+    """Give up a request whose client has left, at the reserve's price if it was worked on.
+
+    It is no failure of the upstream.
+    """
     if exchange.upstream is not None:
         exchange.bills_reserve = exchange.finishes
         exchange.upstream.fail("client_gone")

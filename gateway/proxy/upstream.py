@@ -231,7 +231,7 @@ class UpstreamConnection(asyncio.Protocol):
         return self.body_done and not self.transport.get_write_buffer_size()
 
     def end_here(self) -> None:
-        """Take what has come of the answer for all of it: nobody waits for more."""
+        """Take what has come of the answer for all of it: the client waits for no more."""
         if self._answer is not None:
             self._answer.complete = True
         self.abort()

@@ -1,7 +1,7 @@
 """Which client addresses count as one: a whole network where a client has one to itself.
 
-A site gets a /64 of IPv6 or more, and whoever has one has 2**64 addresses: counted singly, nobody
-would ever reach a limit. Of IPv4 each address counts for itself, unless a policy says otherwise.
+A site gets a /64 of IPv6 or more, and a client that has one has 2**64 addresses: counted singly, it
+would never reach a limit. Of IPv4 each address counts for itself, unless a policy says otherwise.
 Source: RFC 6177 2, RFC 4291 2.5.1; docs/semantics.md#client-addresses.
 """
 

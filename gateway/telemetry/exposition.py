@@ -234,7 +234,7 @@ NUMBERS: Final = (
            "Refusals that share a record with others of their second.",
            read=lambda s: s.journal.refusals_summed),
     Number("gateway_unrecorded_refusals", "counter",
-           "Refusals without a record, for the journal took none. They cost nobody anything.",
+           "Refusals without a record, for the journal took none. They are on no bill.",
            read=lambda s: s.journal.refusals_unrecorded),
     Number("gateway_shipper_records", "counter", "Records that the ledger acknowledged.",
            read=lambda s: s.shipper.shipped),

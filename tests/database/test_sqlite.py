@@ -44,7 +44,7 @@ def test_a_new_file_is_its_owners_alone(tmp_path: Path, mask: int) -> None:
     with umask(mask):
         modes = use(tmp_path / "ledger.db")
     assert modes == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm"), 0o600)
-    assert mode_of(tmp_path) == 0o755  # somebody else made it
+    assert mode_of(tmp_path) == 0o755  # another program made it
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o664, 0o666, 0o604])

@@ -1,4 +1,4 @@
-"""One rule for what a database's URL means, whoever asks; a password is never repeated."""
+"""One rule for what a database's URL means, wherever it stands; a password is never repeated."""
 
 import traceback
 from pathlib import Path

@@ -34,7 +34,7 @@ def test_the_last_event_is_found_at_once_and_wherever_it_is_cut(stream: bytes) -
 
 @pytest.mark.parametrize("stream", LAST)
 def test_one_that_has_not_ended_is_not_the_last(stream: bytes) -> None:
-    """Up to its blank line nobody has been given it."""
+    """Up to its blank line the client has not got it."""
     for cut in range(max(0, len(stream) - 10), len(stream)):
         end = EventEnd()
         end.note(stream[:cut])

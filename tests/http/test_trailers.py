@@ -20,7 +20,7 @@ NOTHING: frozenset[bytes] = frozenset()
         # request modifiers and conditionals
         b"Cache-Control", b"Pragma", b"Expect", b"Range", b"If-Match", b"If-None-Match",
         b"If-Modified-Since", b"If-Unmodified-Since", b"If-Range", b"if-match", b"Early-Data",
-        # who somebody is
+        # who the caller is
         b"Authorization", b"Cookie", b"Set-Cookie", b"WWW-Authenticate", b"X-API-Key",
         b"Proxy-Authorization", b"Proxy-Authenticate", b"Proxy-Authentication-Info",
         b"Proxy-Connection",

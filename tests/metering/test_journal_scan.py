@@ -51,7 +51,7 @@ def test_a_segment_torn_at_any_byte_keeps_its_whole_lines(
 
 
 def test_a_damaged_line_amid_good_ones_waits_to_be_set_aside(tmp_path: Path) -> None:
-    """Whoever ships it keeps its bytes; a damaged acknowledgement was no record."""
+    """The shipper keeps its bytes; a damaged acknowledgement was no record."""
     damaged = LINES[1].replace(b"STARTER", b"GRATIS!")
     acknowledgement = encode_acknowledgement(["x"]).replace(b"x", b"y")
     (tmp_path / SEGMENT).write_bytes(LINES[0] + damaged + acknowledgement + LINES[2])

@@ -147,7 +147,7 @@ def judge(world: World, folder: Path, before: dict[str, bytes]) -> None:
     changed = {name for name in before | after if before.get(name) != after.get(name)}
     if changed - IMMATERIAL:
         told = sum(outcome.scan.damages.values()) + outcome.altered + outcome.scan.damaged_lines
-        assert told, f"nobody was told of {changed}"
+        assert told, f"no event told of {changed}"
     still = contents(folder)
     assert after.keys() <= still.keys() | {name for name in after if not after[name]}
 

@@ -38,7 +38,7 @@ def copy_of(file: Path, to: Path) -> None:
 
 
 def restore(copy: Path, file: Path) -> None:
-    """Put a copy in the place of a database that nobody has open."""
+    """Put a copy in the place of a database that no process has open."""
     for suffix in ("-wal", "-shm"):
         Path(f"{file}{suffix}").unlink(missing_ok=True)
     shutil.copy(copy, f"{file}.new")

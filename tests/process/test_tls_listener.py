@@ -1,4 +1,4 @@
-"""Plain HTTP to the TLS port is answered in words; TLS goes on as if nobody had looked."""
+"""Plain HTTP to the TLS port is answered in words; TLS goes on as if no byte had been looked at."""
 
 import asyncio
 import errno

@@ -8,7 +8,7 @@ TIMES = 30
 
 
 class Buggy(KeyDirectory):
-    """A directory that fails in a way that nobody thought of."""
+    """A directory that fails in an unforeseen way."""
 
     def known(self, _key_hash: bytes) -> KeyEntry | None:
         raise ZeroDivisionError("a bug")

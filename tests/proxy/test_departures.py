@@ -230,7 +230,7 @@ async def test_what_was_answered_before_it_still_comes(plane: DataPlane) -> None
     assert [r.outcome for r in await plane.records(2)] == ["completed", "client_gone"]
 
 
-# While nobody reads from the client
+# While the gateway does not read from the client
 
 
 async def paused(plane: DataPlane) -> tuple[Wire, Wire, ClientConnection]:

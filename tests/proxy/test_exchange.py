@@ -107,7 +107,7 @@ async def test_a_body_behind_head_is_dropped_with_its_connection(plane: DataPlan
 
 
 async def test_interim_answers_are_passed_on(plane: DataPlane) -> None:
-    """RFC 9110 15.2: all of them, a 100 that nobody asked for and a second one too."""
+    """RFC 9110 15.2: all of them, an unasked 100 and a second one too."""
     client, upstream, _ = await plane.asked(GET)
     await upstream.send(
         b"HTTP/1.1 100 Continue\r\n\r\n"

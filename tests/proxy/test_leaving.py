@@ -104,7 +104,7 @@ async def test_leaving_while_the_store_is_asked_gives_back(plane: DataPlane, way
 
 @pytest.mark.sources
 async def test_one_that_would_be_refused_was_not_there_either(plane: DataPlane) -> None:
-    """A refusal that is decided after the client left is nobody's."""
+    """A refusal that is decided after the client left reaches no client."""
     real = plane.ports.counters
     slow = plane.ports.counters = SlowStore(real)  # type: ignore[assignment]
     client = await plane.client(asking())
@@ -318,7 +318,7 @@ async def test_a_run_that_was_given_back_may_be_charged_again(plane: DataPlane) 
     assert (record.repeat, record.billable) == (False, True)
 
 
-# Nobody's failure
+# No failure of the upstream
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ async def test_a_time_that_runs_out_then_is_nobodys_fault_and_not_for_free(
 
 @pytest.mark.parametrize("is_total", [True, False])
 async def test_a_time_that_runs_out_in_the_queue_costs_nothing(is_total: bool) -> None:
-    """It waits for a connection in the place of a stale one: nobody works on it."""
+    """It waits for a connection in the place of a stale one: no upstream works on it."""
     exchange = Exchange(ClientSide(asyncio.get_running_loop()))
     exchange.client_gone = exchange.finishes = True
 

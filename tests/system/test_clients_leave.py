@@ -240,7 +240,7 @@ def test_who_is_not_read_from_is_noticed_within_a_second(both: Place) -> None:
         upstream = both.upstream()
         until(upstream, b"\r\n\r\n")
         leave(client, way)
-        if way == "close_notify":  # which nobody reads, but the FIN behind it
+        if way == "close_notify":  # which stays unread, but the FIN behind it
             client.close()
         assert books(both.record(request_id)) == FREE, way
         assert rest(upstream) == b""
