@@ -1,7 +1,7 @@
 """Refusals that are alike share a record: a flood of them must not fill journal and ledger.
 
 What the gateway answers by itself and no customer pays for is grouped by everything that stands in
-its record and matters, and by the second. The first ``ALONE_MAX`` of a group have their own records;
+its record and matters, and by the second. The first ``ALONE_MAX`` of a group have own records;
 those that follow are added to one record, which is written when the second is over. No answer waits
 for it: a kill loses at most that second. So the counts of all records add up to the requests.
 

@@ -191,7 +191,7 @@ class Tunnel:
         self._tunnels.open.discard(self)
 
     def go_away(self, seconds: float) -> None:
-        """The worker stops within so many seconds: until then bytes pass, for no Close can be sent."""
+        """Pass bytes until the worker stops in so many seconds, as no Close can be sent."""
 
     def end(self, code: CloseCode, why: str) -> None:  # noqa: ARG002 - of tunnels that know frames
         """End both sides, with what was still to be sent."""
