@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, NoReturn
 
+from gateway.config.quantities import plain_number
+
 JsonValue = None | bool | int | Decimal | str | list["JsonValue"] | dict[str, "JsonValue"]
 JsonPath = tuple[str | int, ...]
 
-_PLAIN_MAX = 10**19
 DEPTH_MAX = 64
 """No configuration nests so deep; the walk is recursive and must not exhaust the stack."""
 
@@ -213,11 +214,8 @@ class _Reader:
 
 
 def _number(text: str) -> int | Decimal:
-    """Return a number with a point or an exponent; as JSON Schema has it, ``1.0`` is an integer."""
-    number = Decimal(text)
-    if number.is_finite() and abs(number) < _PLAIN_MAX and number == number.to_integral_value():
-        return int(number)
-    return number
+    """Return a number with a point or an exponent."""
+    return plain_number(Decimal(text))
 
 
 def _refuse_constant(name: str) -> NoReturn:

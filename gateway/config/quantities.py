@@ -1,4 +1,4 @@
-"""Durations, sizes and shares as people write them: ``250ms``, ``10MB``, ``0.05``."""
+"""Numbers, durations, sizes and shares as people write them: ``250ms``, ``10MB``, ``0.05``."""
 
 import re
 from collections.abc import Callable
@@ -25,6 +25,14 @@ _BYTES: Final = {
 _BYTES_MAX: Final = 10**18
 """More than any disk holds, and a number that every reader of the configuration can keep."""
 PER_MILLION: Final = 1_000_000
+_PLAIN_MAX: Final = 10**19
+
+
+def plain_number(number: Decimal) -> int | Decimal:
+    """Return a number as JSON Schema takes it: ``1.0`` is the integer 1."""
+    if number.is_finite() and abs(number) < _PLAIN_MAX and number == number.to_integral_value():
+        return int(number)
+    return number
 
 
 def seconds_of(value: object) -> float:

@@ -14,6 +14,7 @@ from typing import Final
 
 import yaml
 
+from gateway.config.quantities import plain_number
 from gateway.errors import ConfigError, Fault
 from gateway.keys.yaml_words import place_and_words
 
@@ -21,7 +22,6 @@ Path = tuple[str | int, ...]
 NODES_MAX: Final = 500_000
 """A route file of 5,000 routes has about 100,000 nodes."""
 DEPTH_MAX: Final = 32
-_PLAIN_MAX: Final = 10**19
 NOT_UTF8: Final = re.compile("[\ud800-\udfff]")
 """What variables and arguments hold in place of bytes that are no UTF-8."""
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -115,13 +115,6 @@ def _check_depth(text: str, document: Document) -> None:
 def _syntax_fault(text: str, file: str, error: yaml.YAMLError) -> Fault:
     line, column, problem = place_and_words(text, error)
     return Fault(file, line, column, "(file)", f"not valid YAML: {problem}")
-
-
-def plain_number(number: Decimal) -> int | Decimal:
-    """Return a number as JSON Schema takes it: ``1.0`` is the integer 1."""
-    if number.is_finite() and abs(number) < _PLAIN_MAX and number == number.to_integral_value():
-        return int(number)
-    return number
 
 
 def _tag_text(tag: str) -> str:

@@ -1,4 +1,4 @@
-"""Durations, sizes and shares as people write them."""
+"""Numbers, durations, sizes and shares as people write them."""
 
 from decimal import Decimal
 
@@ -7,6 +7,7 @@ import pytest
 from gateway.config.quantities import (
     bytes_of,
     per_million_of,
+    plain_number,
     positive_seconds_of,
     seconds_of,
     units_of,
@@ -63,3 +64,13 @@ def test_units_are_whole(value: int) -> None:
 def test_what_is_no_number_of_whole_units_is_refused_in_words(value: object) -> None:
     with pytest.raises(ValueError, match="whole units from 0 to 9000000000"):
         units_of(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [("1.0", 1), ("1e2", 100), ("-0.0", 0), ("0.5", Decimal("0.5")), ("1e19", Decimal("1e19"))],
+)
+def test_a_number_without_a_fraction_is_an_integer(text: str, read: int | Decimal) -> None:
+    number = plain_number(Decimal(text))
+
+    assert (number, type(number)) == (read, type(read))
