@@ -3,20 +3,18 @@
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gateway.cli import output
 from gateway.cli.arguments import DEFAULT_CONFIG, AsJson, Config, Keys, exclusive
-from gateway.cli.context import ENVIRONMENT, FILE, load_to_serve
+from gateway.cli.context import load_to_serve
+from gateway.config.loaded import KEYS_IN_FILE, KEYS_IN_VARIABLE, Loaded
 from gateway.control.plain_passwords import lines_with_passwords
 from gateway.control.written_keys import foreign_warnings, read_variable, read_written
 from gateway.errors import ConfigError, Fault, GatewayError
 from gateway.process.clock import SystemClock
-
-if TYPE_CHECKING:
-    from gateway.config.loaded import Loaded
 
 
 class Form(Enum):
@@ -85,7 +83,7 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _compared(loaded: "Loaded") -> list[Fault]:
+def _compared(loaded: Loaded) -> list[Fault]:
     """Compare with the plans that a database's workspaces have; return that it can't be asked.
 
     Raises:
@@ -103,15 +101,15 @@ def _compared(loaded: "Loaded") -> list[Fault]:
     return []
 
 
-def _count_keys(loaded: "Loaded", warnings: list[Fault]) -> int | None:
+def _count_keys(loaded: Loaded, warnings: list[Fault]) -> int | None:
     """Return how many keys are written by hand; None where a database has them."""
     place = loaded.settings.keys
-    if place.startswith(FILE):
-        name = place.removeprefix(FILE)
+    if place.startswith(KEYS_IN_FILE):
+        name = place.removeprefix(KEYS_IN_FILE)
         keys, _ = read_written(Path(name))
-    elif place.startswith(ENVIRONMENT):
-        name = f"${place.removeprefix(ENVIRONMENT)}"
-        keys, _ = read_variable(place.removeprefix(ENVIRONMENT))
+    elif place.startswith(KEYS_IN_VARIABLE):
+        name = f"${place.removeprefix(KEYS_IN_VARIABLE)}"
+        keys, _ = read_variable(place.removeprefix(KEYS_IN_VARIABLE))
     else:
         return None
     found = foreign_warnings(keys, accepts_foreign=loaded.settings.accepts_foreign_keys)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 from gateway.cli import output
 from gateway.clock import Clock
+from gateway.config.loaded import KEYS_IN_FILE, KEYS_IN_VARIABLE, Loaded
 from gateway.config.snapshot import Snapshot
 from gateway.control.statements import current_period, pricing_now
 from gateway.keys.port import KeyRegistry
@@ -20,20 +20,13 @@ from gateway.ledger.port import Ledger
 from gateway.process.clock import SystemClock
 from gateway.rules.plan import Pricing
 
-if TYPE_CHECKING:
-    from gateway.config.loaded import Loaded
-
-
-FILE: Final = "file:"
-ENVIRONMENT: Final = "env:"
-
 
 def given(**options: str | None) -> dict[str, str]:
     """Return the options that were given."""
     return {name: value for name, value in options.items() if value is not None}
 
 
-def load(config: Path, **overrides: str | None) -> "Loaded":
+def load(config: Path, **overrides: str | None) -> Loaded:
     """Return the configuration; options win over the environment, that over the file.
 
     Raises:
@@ -45,7 +38,7 @@ def load(config: Path, **overrides: str | None) -> "Loaded":
     return settings.load(config, environ=os.environ, overrides=given(**overrides))
 
 
-def load_to_serve(config: Path, **overrides: str | None) -> "Loaded":
+def load_to_serve(config: Path, **overrides: str | None) -> Loaded:
     """Return the configuration, looked at as for serving. Raises as ``load``."""
     from gateway.config import settings  # noqa: PLC0415 - brings pydantic
 
@@ -66,7 +59,7 @@ class Desk:
         makes_databases: Whether an SQLite file that is not there is made, instead of missed.
     """
 
-    loaded: "Loaded"
+    loaded: Loaded
     clock: Clock
     makes_databases: bool = False
 
@@ -89,7 +82,7 @@ class Desk:
     def written_keys(self) -> str | None:
         """Where keys are written by hand (``file:``, ``env:``); None if a database has them."""
         keys = self.loaded.settings.keys
-        return keys if keys.startswith((FILE, ENVIRONMENT)) else None
+        return keys if keys.startswith((KEYS_IN_FILE, KEYS_IN_VARIABLE)) else None
 
     @property
     def registry(self) -> KeyRegistry:

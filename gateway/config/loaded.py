@@ -37,6 +37,11 @@ class ListenerTls:
     client_ca: Path | None
 
 
+KEYS_IN_FILE: Final = "file:"
+KEYS_IN_VARIABLE: Final = "env:"
+"""With these begins ``Settings.keys`` where keys are written by hand; otherwise it is a URL."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Settings:
     """Read once at the start; a change needs a restart. Its ``repr`` shows no password.

@@ -12,6 +12,7 @@ from typing import Final
 from gateway.config.compile import compile_snapshot
 from gateway.config.listener_tls import UnusableTlsFile, listener_context
 from gateway.config.loaded import (
+    KEYS_IN_FILE,
     Address,
     ListenerTls,
     Loaded,
@@ -296,9 +297,9 @@ def _check_listener(files: ListenerTls, reading: _Reading) -> None:
 
 def _key_file(keys: str, config: Path) -> str:
     """Return the setting with a key file's path relative to the route file made whole."""
-    if not keys.startswith("file:"):
+    if not keys.startswith(KEYS_IN_FILE):
         return keys
-    return f"file:{config.parent / keys.removeprefix('file:')}"
+    return f"{KEYS_IN_FILE}{config.parent / keys.removeprefix(KEYS_IN_FILE)}"
 
 
 def _addresses(name: str, in_file: Sequence[str], reading: _Reading) -> tuple[Address, ...]:

@@ -7,8 +7,8 @@ database are asked for by the process, with the same rules (``plans_in_use``).
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
+from gateway.config.loaded import KEYS_IN_FILE, KEYS_IN_VARIABLE
 from gateway.config.plans_in_use import (
     Placed,
     gap_warnings,
@@ -22,9 +22,6 @@ from gateway.errors import ConfigError, Fault, GatewayError
 from gateway.keys.document import KEYS_BYTES_MAX, read_workspaces
 from gateway.keys.port import Workspace
 from gateway.keys.variable import parse_variable
-
-_FILE: Final = "file:"
-_ENVIRONMENT: Final = "env:"
 
 
 @dataclass(slots=True)
@@ -86,17 +83,17 @@ def _written(
     features: Collection[str] | None,
 ) -> list[Workspace]:
     """Return the workspaces of a keys file or variable. Raises ``ConfigError``."""
-    if keys.startswith(_ENVIRONMENT):
-        name = keys.removeprefix(_ENVIRONMENT)
+    if keys.startswith(KEYS_IN_VARIABLE):
+        name = keys.removeprefix(KEYS_IN_VARIABLE)
         if not name:
             return []
         if name not in environ:
             fault = Fault(f"${name}", 1, 1, "(file)", "this environment variable is not set")
             raise ConfigError([fault])
         return parse_variable(environ[name], name, plans, warnings)[1]
-    if not keys.startswith(_FILE) or keys == _FILE:
+    if not keys.startswith(KEYS_IN_FILE) or keys == KEYS_IN_FILE:
         return []
-    path = Path(keys.removeprefix(_FILE))
+    path = Path(keys.removeprefix(KEYS_IN_FILE))
     try:
         content = read_bounded(path, KEYS_BYTES_MAX)
     except GatewayError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from gateway.clock import Clock
-from gateway.config.loaded import Loaded, Settings
+from gateway.config.loaded import KEYS_IN_FILE, KEYS_IN_VARIABLE, Loaded, Settings
 from gateway.counters.memory import MemoryCounterStore
 from gateway.counters.port import CounterStore
 from gateway.counters.redis import RedisCounterStore
@@ -32,8 +32,6 @@ LOOKUP_ANSWER_SECONDS = 5.0
 """Nobody waits longer for a look-up or a look at the change feed, nor may a stop for either."""
 
 MEMORY = "memory"
-FILE_PREFIX = "file:"
-ENVIRONMENT_PREFIX = "env:"
 
 
 def open_store(settings: Settings, clock: Clock, stats: StoreStats) -> CounterStore:
@@ -88,15 +86,15 @@ def open_registry(settings: Settings) -> KeyRegistry:
         GatewayError: it can't be read, or the database can't be reached.
     """
     keys = settings.keys
-    if not keys.startswith((FILE_PREFIX, ENVIRONMENT_PREFIX)):
+    if not keys.startswith((KEYS_IN_FILE, KEYS_IN_VARIABLE)):
         return SqlKeyStore(migrated_engine(settings, keys), SystemClock())
     from gateway.control import written_keys  # noqa: PLC0415 - brings YAML
     from gateway.control.written_registry import WrittenRegistry  # noqa: PLC0415
 
-    if keys.startswith(FILE_PREFIX):
-        path = Path(keys.removeprefix(FILE_PREFIX))
+    if keys.startswith(KEYS_IN_FILE):
+        path = Path(keys.removeprefix(KEYS_IN_FILE))
         return WrittenRegistry(written_keys.read_written(path), str(path), is_watched=True)
-    name = keys.removeprefix(ENVIRONMENT_PREFIX)
+    name = keys.removeprefix(KEYS_IN_VARIABLE)
     place = f"the environment variable {name}"
     return WrittenRegistry(written_keys.read_variable(name), place, is_watched=False)
 
@@ -120,15 +118,15 @@ def open_directory(
         GatewayError: it can't be read, or the database can't be reached.
     """
     keys = settings.keys
-    if keys.startswith(FILE_PREFIX):
+    if keys.startswith(KEYS_IN_FILE):
         from gateway.keys.yaml_file import YamlKeyDirectory  # noqa: PLC0415 - brings YAML
 
-        return YamlKeyDirectory(Path(keys.removeprefix(FILE_PREFIX)), stats=stats, plans=plans)
-    if keys.startswith(ENVIRONMENT_PREFIX):
+        return YamlKeyDirectory(Path(keys.removeprefix(KEYS_IN_FILE)), stats=stats, plans=plans)
+    if keys.startswith(KEYS_IN_VARIABLE):
         from gateway.keys.environment import EnvKeyDirectory  # noqa: PLC0415 - brings YAML
         from gateway.keys.variable import value_of  # noqa: PLC0415
 
-        variable = keys.removeprefix(ENVIRONMENT_PREFIX)
+        variable = keys.removeprefix(KEYS_IN_VARIABLE)
         text = value_of(variable)
         return EnvKeyDirectory.parse(text, variable=variable, stats=stats, plans=plans())
     return CachingKeyDirectory(_open_key_store(settings, clock), clock=clock, stats=stats)
@@ -141,7 +139,7 @@ def plans_in_use(settings: Settings) -> tuple[PlanUse, ...]:
         GatewayError: it can't be asked.
     """
     keys = settings.keys
-    if keys.startswith((FILE_PREFIX, ENVIRONMENT_PREFIX)) or missing_file(keys) is not None:
+    if keys.startswith((KEYS_IN_FILE, KEYS_IN_VARIABLE)) or missing_file(keys) is not None:
         return ()
     engine = create_engine_for(keys, answer_seconds=LOOKUP_ANSWER_SECONDS)
     try:
@@ -221,6 +219,6 @@ def make_data_dir(folder: Path) -> None:
 
 def note_key_use(settings: Settings) -> KeyRegistry | None:
     """Return where last uses of keys are noted, None where keys are not in a database."""
-    if settings.keys.startswith((FILE_PREFIX, ENVIRONMENT_PREFIX)):
+    if settings.keys.startswith((KEYS_IN_FILE, KEYS_IN_VARIABLE)):
         return None
     return _open_key_store(settings, SystemClock())
