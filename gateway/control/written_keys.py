@@ -1,6 +1,5 @@
 """Keys that are written down by hand, in a YAML file or a variable: read, judged, printed (B3)."""
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +19,8 @@ OWN_START: Final = f"{PREFIX}_"
 """With this begin the keys that a gateway makes."""
 
 
-def read_written(path: Path, plans: Collection[str] | None = None) -> Written:
-    """Return what a key file holds.
-
-    Args:
-        path: The file.
-        plans: Which there are; None takes any.
+def read_written(path: Path) -> Written:
+    """Return what a key file holds, whatever plans there are.
 
     Raises:
         ConfigError: the file is missing or wrong.
@@ -35,21 +30,17 @@ def read_written(path: Path, plans: Collection[str] | None = None) -> Written:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError([Fault(str(path), 1, 1, "(file)", f"can't be read: {reason}")]) from error
-    return read_workspaces(content, str(path), plans)
+    return read_workspaces(content, str(path))
 
 
-def read_variable(name: str, plans: Collection[str] | None = None) -> Written:
-    """Return what an environment variable holds.
-
-    Args:
-        name: The variable's.
-        plans: Which there are; None takes any.
+def read_variable(name: str) -> Written:
+    """Return what an environment variable holds, whatever plans there are.
 
     Raises:
         ConfigError: it is wrong.
         GatewayError: it is not set.
     """
-    return parse_variable(value_of(name), name, plans)
+    return parse_variable(value_of(name), name)
 
 
 def foreign_warnings(keys: Keys, *, accepts_foreign: bool) -> list[str]:
