@@ -41,6 +41,7 @@ class KeptSegments:
         self._clock = clock
         self._keep_micro = int(seconds * MICRO)
         self._bytes_max = bytes_max if self._keep_micro else 0
+        self._undeleted = ""
 
     def load(self, segments: Iterable[Segment]) -> None:
         """Begin with what a folder held; its time begins anew."""
@@ -92,7 +93,9 @@ class KeptSegments:
                 segment.path.unlink(missing_ok=True)
             except OSError as error:
                 name = segment.path.name
-                _log.error("journal.segment_not_deleted", segment=name, error=error.strerror)
+                if name != self._undeleted:  # it is tried again and again
+                    _log.error("journal.segment_not_deleted", segment=name, error=error.strerror)
+                self._undeleted = name
                 self.segments.extendleft(reversed(taken[index:]))
                 self.size_bytes += sum(one.written for one in taken[index:])
                 return

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.metering.journal_format import Position
 from gateway.metering.journal_kept import KeptSegments, file_crc
@@ -69,7 +70,12 @@ def test_what_can_not_be_deleted_is_kept_still(tmp_path: Path, clock: FixedClock
     kept = kept_in(tmp_path, clock, seconds=60, bytes_max=0)
     (tmp_path / "2").unlink()
     (tmp_path / "2").mkdir()
-    kept.delete(kept.take_due(Position(9, 0), PLENTY))
+    with capture_logs() as lines:
+        for _ in range(3):
+            kept.delete(kept.take_due(Position(9, 0), PLENTY))
+    assert [(line["event"], line["segment"]) for line in lines] == [
+        ("journal.segment_not_deleted", "2")
+    ], "it is told once, however often it is tried"
     assert [one.number for one in kept.segments] == [2, 3]
     assert kept.size_bytes == 200
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
