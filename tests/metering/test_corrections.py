@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.counters.memory import MemoryCounterStore
 from gateway.counters.port import CounterStore
@@ -138,6 +139,21 @@ async def test_an_outage_delays_corrections_and_loses_none(tmp_path: Path) -> No
     store.is_away = False
     assert await corrections.drain(5)
     assert await store.units() == 20
+    await end(journal, corrections)
+
+
+async def test_a_store_that_comes_and_goes_is_not_told_of_each_time(tmp_path: Path) -> None:
+    store = Store()
+    journal, corrections = made(tmp_path, store)
+    with capture_logs() as lines:
+        for number in range(3):
+            store.is_away = True
+            await keep(journal, [record(number, owes=1)])
+            assert not await corrections.drain(0.01)
+            store.is_away = False
+            assert await corrections.drain(5)
+    told = [line["event"] for line in lines if line["event"].startswith("corrections.")]
+    assert told == ["corrections.store_away", "corrections.store_back"]
     await end(journal, corrections)
 
 

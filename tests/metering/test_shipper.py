@@ -110,6 +110,29 @@ async def test_the_ledger_may_go_and_come_back(tmp_path: Path, ledger: Ledger) -
     await journal.close()
 
 
+async def test_a_ledger_that_comes_and_goes_is_not_told_of_each_time(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    """And is asked again soon, however long it was away."""
+    stats = ShipperStats()
+    journal, shipper = made(tmp_path, ledger, stats=stats)
+    shipper.start()
+    with capture_logs() as lines:
+        for number in range(3):
+            errors = stats.errors
+            ledger.is_away = True
+            await keep(journal, [record(number)])
+            await until(lambda count=errors: stats.errors > count)  # type: ignore[misc]
+            ledger.is_away = False
+            assert await shipper.flush(5)
+    told = [line["event"] for line in lines if line["event"].startswith("shipper.")]
+    assert told == ["shipper.ledger_away", "shipper.ledger_back"]
+    shipper._interval_seconds, shipper._failures = 1.0, 10
+    assert shipper._pause_seconds() == 5.0
+    await shipper.close()
+    await journal.close()
+
+
 @pytest.mark.parametrize(
     ("error", "code", "traces"),
     [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from structlog.testing import capture_logs
 
 from gateway.config.loaded import ListenerTls
 from gateway.errors import GatewayError
@@ -308,7 +309,9 @@ async def test_without_room_it_tries_again(
     full = Full(listening)
     listener._listening[:] = [full]  # type: ignore[list-item]
     asyncio.get_running_loop().remove_reader(listening)
-    listener._accept(full)  # type: ignore[arg-type]
+    with capture_logs() as lines:
+        listener._accept(full)  # type: ignore[arg-type]
+    assert [line["event"] for line in lines] == ["tls.accept_failed"]
     listener._listening[:] = [listening]
     await asyncio.sleep(0.1)
     listener._accept_again(listening)
