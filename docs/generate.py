@@ -20,7 +20,7 @@ from typing import Any
 import typer
 
 from gateway.cli.app import app
-from gateway.config import routes
+from gateway.config import route_schema
 from gateway.config.loaded import OPTIONS
 from gateway.config.pricing_build import NO_RULE
 from gateway.config.pricing_schema import schema_bytes
@@ -143,7 +143,7 @@ def configuration_page() -> str:
             f"{_listed(option for options in OPTIONS.values() for option in options)},",
             "and `idempotency_retention_days` of the pricing file.",
             "Everything else is in force as soon as the file changes, or at SIGHUP.",
-            *_schema_sections(routes.schema(), "RouteFile"),
+            *_schema_sections(route_schema.schema(), "RouteFile"),
             "",
         ]
     )
@@ -481,7 +481,7 @@ PAGES: dict[str, Callable[[], str]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """Write pages and schema, or with ``--check`` say which are not current."""
-    schema = json.dumps(routes.schema(), indent=2, ensure_ascii=False)
+    schema = json.dumps(route_schema.schema(), indent=2, ensure_ascii=False)
     made = {REFERENCE / name: page() for name, page in PAGES.items()}
     made |= {ROOT / folder / "route_file_schema.json": f"{schema}\n" for folder in SCHEMAS}
     if "--check" not in arguments:

@@ -30,9 +30,9 @@ def show(
     """
     del as_json
     if file is File.ROUTES:
-        from gateway.config import routes  # noqa: PLC0415 - brings pydantic
+        from gateway.config import route_schema  # noqa: PLC0415 - brings pydantic
 
-        output.document(routes.schema())
+        output.document(route_schema.schema())
     elif file is File.KEYS:
         from gateway.keys import schema  # noqa: PLC0415 - brings yaml
 

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.config.pruning import PrunedFile, prune
-from gateway.config.routes import FORMS, RouteFile, schema
+from gateway.config.route_schema import schema
+from gateway.config.routes import FORMS, RouteFile
 from gateway.config.wording import both, in_words, is_of_a_scalar, keys_at, or_a_mapping
 from gateway.config.yaml_positions import Document, parse, read_document
 from gateway.errors import ConfigError, Fault

@@ -4,11 +4,9 @@ Every description becomes the published JSON Schema and the configuration refere
 Source: design section 11; requirement X3.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core.core_schema import DictSchema, NullableSchema, WithDefaultSchema
 
 from gateway.config.model import FileName, Listed, Model, Name, Version
 from gateway.config.policies import PolicyModel
@@ -473,24 +471,3 @@ class RouteFile(Model):
         dict[Name, UpstreamModel], Field(min_length=1, description="Services by name.")
     ]
     routes: Annotated[list[RouteModel], Field(min_length=1, description="Routes.")]
-
-
-class _Written(GenerateJsonSchema):
-    """What may be written: an option without a default is left out, never null."""
-
-    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    def dict_schema(self, schema: DictSchema) -> JsonSchemaValue:
-        made = super().dict_schema(schema)
-        return made | {"additionalProperties": False} if "patternProperties" in made else made
-
-    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
-        made = super().default_schema(schema)
-        return {key: value for key, value in made.items() if (key, value) != ("default", None)}
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of the route file, for editors."""
-    made = RouteFile.model_json_schema(by_alias=True, schema_generator=_Written)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.routes import schema
+from gateway.config.route_schema import schema
 from gateway.config.settings import load
 from gateway.config.snapshot import (
     CostSource,

@@ -58,20 +58,3 @@ def test_every_option_is_described() -> None:
 
 def test_unknown_keys_are_mistakes_everywhere() -> None:
     assert all(model.model_config.get("extra") == "forbid" for model in models())
-
-
-def patterns(schema: object) -> Iterator[str]:
-    if isinstance(schema, dict):
-        if isinstance(schema.get("pattern"), str) and "ms|s|m|h|d" not in schema["pattern"]:
-            yield schema["pattern"]
-        for value in schema.values():
-            yield from patterns(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from patterns(value)
-
-
-def test_every_pattern_is_told_in_words() -> None:
-    sizes = r"^[0-9]{1,12}(B|[kK]B|MB|GB|KiB|MiB|GiB)?$"
-
-    assert set(patterns(routes.schema())) - {sizes} <= routes.FORMS.keys()

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from gateway.config import routes
+from gateway.config import route_schema
 from gateway.config.json_positions import parse_json
 from gateway.config.model import Model
 from gateway.config.pricing_models import PricingSection
@@ -191,7 +191,7 @@ def models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 
 CASES = [
-    *((routes.schema(), model, refused_routes) for model in models(Model)),
+    *((route_schema.schema(), model, refused_routes) for model in models(Model)),
     *((json.loads(schema_bytes()), model, refused_pricing) for model in models(PricingSection)),
 ]
 

@@ -10,7 +10,8 @@ from pydantic_core._pydantic_core import list_all_errors
 
 from gateway.config.model import Model
 from gateway.config.pricing_models import PATTERN_WORDS, PricingSection
-from gateway.config.routes import FORMS, schema
+from gateway.config.route_schema import schema
+from gateway.config.routes import FORMS
 from gateway.config.wording import both, in_words, keys_at, or_a_mapping, shown
 from tests.config.test_schemas_agree import VALUES
 
