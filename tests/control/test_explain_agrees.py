@@ -5,7 +5,6 @@ is asked first, about the same counters and the same configuration.
 """
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from gateway.control.explanation import Explanation
 from gateway.keys.port import KeyDescription, Workspace, WorkspaceStatus
 from tests.support.data_plane import KEY, WORKSPACE, DataPlane, data_plane, snapshot_in
 from tests.support.fake_clock import FakeClock
+from tests.support.gateway_process import free_port
 
 REQUESTS = 700
 MORE_ROUTES = """\
@@ -116,11 +116,6 @@ def generated(random: Random, number: int) -> Asked:
         pad = "x" * random.choice((1, 900, 3_000, 70_000, 70_000))
         asked.body = template.format(n=random.choice(NUMBERS), r=run, pad=pad).encode()
     return asked
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 async def take_everything(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,19 +11,8 @@ import uvloop
 from gateway.config.loaded import Address
 from gateway.errors import GatewayError
 from gateway.process.listeners import Listening, _bound, bound_addresses, close, listen
-
-
-def has_ipv6() -> bool:
-    """Return whether the loopback has an address of IPv6."""
-    try:
-        with socket.socket(socket.AF_INET6) as tried:
-            tried.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 on its loopback")
+from tests.support.gateway_process import free_port
+from tests.support.ipv6 import ipv6
 
 
 class Servers:
@@ -63,13 +52,6 @@ async def greeted(address: Address) -> bytes:
     writer.close()
     await writer.wait_closed()
     return said
-
-
-def free_port(family: int = socket.AF_INET, host: str = "127.0.0.1") -> int:
-    with socket.socket(family) as held:
-        held.bind((host, 0))
-        port: int = held.getsockname()[1]
-        return port
 
 
 async def test_a_free_port_is_taken_and_told(servers: Servers) -> None:

@@ -27,10 +27,10 @@ ROOT = Path(__file__).parents[2]
 READY_SECONDS = 20.0
 
 
-def free_port() -> int:
+def free_port(family: int = socket.AF_INET, host: str = "127.0.0.1") -> int:
     """Return a port that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+    with socket.socket(family) as listener:
+        listener.bind((host, 0))
         port: int = listener.getsockname()[1]
         return port
 
@@ -182,6 +182,13 @@ routes:
         answer = httpx.request(method, self.url + path, headers=headers, timeout=10, **arguments)
         judge(answer)
         return answer
+
+    def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run another command on this gateway's configuration, as its operator does."""
+        return subprocess.run(
+            [sys.executable, "-m", "gateway", *words, "--config", str(self.config)],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
 
     def records(self) -> list[Record]:
         """Return the ledger's events."""

@@ -1,7 +1,6 @@
 """The client's address is one value, wherever it comes from and whatever it is used for."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import httpx
 import pytest
 
 from tests.support.gateway_process import GatewayProcess, body_of, free_port
+from tests.support.ipv6 import ipv6
 from tests.support.redis_server import RedisServer
 from tests.support.scripted_upstream import ScriptedUpstream
 
@@ -29,18 +29,6 @@ ROUTES = """\
 - {name: wide, match: {methods: [GET], path: /wide}, upstream: app, auth: none, limits: [wide]}
 - {name: all, match: {methods: [GET], path: "/**"}, upstream: app}
 """
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as tried:
-            tried.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 on its loopback")
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +54,8 @@ def asked(gateway: GatewayProcess, path: str, *named: str, **fields: str) -> htt
     return httpx.get(gateway.url + path, headers=headers, timeout=60)
 
 
-def metric(gateway: GatewayProcess, name: str) -> float:
-    lines = httpx.get(gateway.admin_url + "/metrics").text.splitlines()
-    (line,) = [line for line in lines if line.startswith(name + " ")]
-    return float(line.split()[1])
-
-
 def test_an_address_is_counted_once_in_whatever_way_it_is_written(gateway: GatewayProcess) -> None:
-    before = metric(gateway, UNREADABLE)
+    before = gateway.metric(UNREADABLE)
     for dress in (
         "198.51.100.{}:1001",
         '"198.51.100.{}"',
@@ -87,7 +69,7 @@ def test_an_address_is_counted_once_in_whatever_way_it_is_written(gateway: Gatew
         assert asked(gateway, "/open", f'"{dress}"').status_code == 200
     assert asked(gateway, "/open", "2001:db8::6").status_code == 429, "the same /64"
     assert asked(gateway, "/open", "2001:db8:0:1::6").status_code == 200
-    assert metric(gateway, UNREADABLE) == before
+    assert gateway.metric(UNREADABLE) == before
 
 
 def test_a_policy_counts_by_its_own_prefix(gateway: GatewayProcess) -> None:
@@ -101,7 +83,7 @@ def test_a_policy_counts_by_its_own_prefix(gateway: GatewayProcess) -> None:
 def test_the_upstream_is_told_what_was_judged(
     gateway: GatewayProcess, upstream: ScriptedUpstream
 ) -> None:
-    before = metric(gateway, UNREADABLE)
+    before = gateway.metric(UNREADABLE)
     cases = {
         ("192.0.2.7:1001",): ("for=192.0.2.7;", "192.0.2.7, 127.0.0.1"),
         ("[2001:DB8:7::7]:443",): ('for="[2001:db8:7::7]";', "2001:db8:7::7, 127.0.0.1"),
@@ -115,7 +97,7 @@ def test_the_upstream_is_told_what_was_judged(
         fields = upstream.seen[-1][2]
         assert fields["forwarded"].startswith(node)
         assert fields["x-forwarded-for"] == chain
-    assert metric(gateway, UNREADABLE) == before + 1
+    assert gateway.metric(UNREADABLE) == before + 1
     assert (gateway.folder / "events.log").read_text().count("proxy.forwarded_for_unreadable") == 1
 
 
@@ -143,16 +125,7 @@ def test_a_key_is_bound_to_networks_not_to_texts(gateway: GatewayProcess) -> Non
 
 
 def explained(gateway: GatewayProcess, *arguments: str) -> dict[str, Any]:
-    command = [
-        sys.executable,
-        "-m",
-        "gateway",
-        "explain",
-        "--config",
-        str(gateway.config),
-        "--json",
-    ]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    done = gateway.command("explain", "--json", *arguments)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

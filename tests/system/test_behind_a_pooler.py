@@ -1,14 +1,12 @@
 """The whole gateway with nothing but PgBouncer in transaction mode between it and PostgreSQL."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_process import ROOT, GatewayProcess, wait_until
+from tests.support.gateway_process import GatewayProcess, wait_until
 from tests.support.pgbouncer_server import PgBouncer, running_pgbouncer
 from tests.support.postgres_server import PASSWORD, running_postgres
 from tests.support.scripted_upstream import ScriptedUpstream
@@ -27,13 +25,7 @@ def pooler() -> Iterator[PgBouncer]:
 
 def run(gateway: GatewayProcess, *command: str) -> str:
     """Run a command as an operator does; return what it printed."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "gateway", *command, "--config", str(gateway.config)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = gateway.command(*command)
     assert ended.returncode == 0, ended.stderr
     assert PASSWORD not in ended.stdout + ended.stderr
     return ended.stdout

@@ -106,14 +106,6 @@ LEAVING = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["plain", "tls"])
-def both(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
-    """A gateway, with and without TLS, for all rows."""
-    yield from place(tmp_path_factory.mktemp(request.param), tls=request.param == "tls")
-
-
 @pytest.fixture
 def plain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
     """A gateway without TLS; a parameter gives further top-level YAML."""
@@ -154,11 +146,7 @@ def test_who_leaves_before_its_head_is_whole_has_no_record(both: Place, sent: by
         client.sendall(sent)
         leave(client, way)
         client.close()
-    request_id, head = both.head("OPTIONS /a HTTP/1.1", "Max-Forwards: 0\r\n")
-    with both.connect() as client:
-        client.sendall(head)
-        until(client, b"\r\n\r\n")
-    both.record(request_id)
+    both.record(ask_the_gateway(both))
     assert len(both.records()) == before + 1
 
 

@@ -8,8 +8,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.gateway_process import ROOT, GatewayProcess, wait_until
+from tests.support.gateway_process import GatewayProcess, wait_until
 from tests.support.pricing_files import Document, write_pricing
 from tests.support.scripted_upstream import ScriptedUpstream
 
@@ -111,13 +109,6 @@ WRONG: list[tuple[list[Callable[[Document], object]], str]] = [
 ]
 
 
-def check(gateway: GatewayProcess, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", "check", "--config", str(gateway.config), *more],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
 def test_what_turns_the_api_off_is_refused_and_the_old_one_serves(
     gateway: tuple[GatewayProcess, str],
 ) -> None:
@@ -134,7 +125,7 @@ def test_what_turns_the_api_off_is_refused_and_the_old_one_serves(
             200, {"status": "ready", "notices": ["configuration on disk refused"]},
         )  # fmt: skip
         assert re.search(told, running.events())
-        checked = check(running, "--json")
+        checked = running.command("check", "--json")
         found = json.loads(checked.stdout)
         assert (checked.returncode, found["valid"]) == (1, False)
         assert any(re.search(told, fault["message"]) for fault in found["faults"])

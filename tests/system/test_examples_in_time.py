@@ -24,6 +24,7 @@ from gateway.rules.units import MICRO
 from tests.support.data_plane import DataPlane, data_plane, snapshot_in
 from tests.support.fake_clock import FakeClock
 from tests.support.gateway_process import ROOT, free_port
+from tests.support.raw_service import raw_upstream
 
 PROBLEMS: dict[str, Any] = json.loads(
     (ROOT / "fixtures" / "problem_details_examples.json").read_text()
@@ -43,40 +44,30 @@ class Answer:
     body: bytes
 
 
-async def take_everything(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer one request with 200."""
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-    await writer.drain()
-    writer.close()
-
-
 @asynccontextmanager
 async def plane_at(
     folder: Path, example: dict[str, Any], used: dict[str, int], digest: str
 ) -> AsyncIterator[DataPlane]:
     """Run a data plane at an example's instant, with what its workspace has used by then."""
-    service = await asyncio.start_server(take_everything, "127.0.0.1", 0)
-    snapshot = snapshot_in(folder, service.sockets[0].getsockname()[1])
-    (folder / "keys.yaml").write_text(
-        f"version: 1\nworkspaces:\n  - id: {WORKSPACE}\n    plan: {example['tier']}\n    keys:\n"
-        f"      - {{id: k, sha256: {digest}}}\n"
-    )
-    async with data_plane(folder, snapshot, free_port()) as plane:
-        clock, counters = plane.ports.clock, plane.ports.counters
-        assert isinstance(clock, FakeClock)
-        assert isinstance(counters, MemoryCounterStore)
-        seconds = int(datetime.fromisoformat(example["at"]).timestamp())
-        clock.set(seconds * MICRO)
-        names = {
-            "rpm": f"rpm:{{{WORKSPACE}}}:{seconds // 60}",
-            "monthly_dc": f"usage:{{{WORKSPACE}}}:{billing_period('UTC', seconds * MICRO)}",
-        }
-        for policy, count in used.items():
-            counters.restore(names[policy], count * MICRO, seconds + 3600)
-        yield plane
-    service.close()
-    await service.wait_closed()
+    async with raw_upstream() as port:
+        snapshot = snapshot_in(folder, port)
+        (folder / "keys.yaml").write_text(
+            f"version: 1\nworkspaces:\n  - id: {WORKSPACE}\n    plan: {example['tier']}\n"
+            f"    keys:\n      - {{id: k, sha256: {digest}}}\n"
+        )
+        async with data_plane(folder, snapshot, free_port()) as plane:
+            clock, counters = plane.ports.clock, plane.ports.counters
+            assert isinstance(clock, FakeClock)
+            assert isinstance(counters, MemoryCounterStore)
+            seconds = int(datetime.fromisoformat(example["at"]).timestamp())
+            clock.set(seconds * MICRO)
+            names = {
+                "rpm": f"rpm:{{{WORKSPACE}}}:{seconds // 60}",
+                "monthly_dc": f"usage:{{{WORKSPACE}}}:{billing_period('UTC', seconds * MICRO)}",
+            }
+            for policy, count in used.items():
+                counters.restore(names[policy], count * MICRO, seconds + 3600)
+            yield plane
 
 
 async def ask(plane: DataPlane, secret: str, request_id: str) -> Answer:

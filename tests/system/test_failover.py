@@ -4,8 +4,6 @@ What leads to the servers (a TCP forwarder here, a name or a virtual address els
 connections to the new one; those that are open stay where they were.
 """
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,7 +20,7 @@ from gateway.keys.format import hash_secret
 from gateway.keys.sql import SqlKeyStore
 from gateway.process.clock import SystemClock
 from tests.support.forwarder import Forwarder
-from tests.support.gateway_process import ROOT, GatewayProcess, free_port, wait_until
+from tests.support.gateway_process import GatewayProcess, free_port, wait_until
 from tests.support.postgres_server import PostgresServer, running_postgres
 from tests.support.scripted_upstream import ScriptedUpstream
 
@@ -118,13 +116,7 @@ def test_a_standby_is_no_place_to_start_and_says_so(
     with running_postgres(port=free_port(), copy_of=old, is_standby=True) as standby:
         forwarder.target = standby.port
         for command in (("serve",), ("usage",), ("keys", "list")):
-            ended = subprocess.run(
-                [sys.executable, "-m", "gateway", *command, "--config", str(gateway.config)],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            ended = gateway.command(*command)
             assert ended.returncode == 1  # starting it again may help
             assert "[database.read_only]" in ended.stderr
             assert "target_session_attrs=read-write" in ended.stderr

@@ -1,7 +1,6 @@
 """Every row of docs/semantics.md about requests that ask little, plain and over TLS."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -14,7 +13,6 @@ from tests.support.both_ends import (
     Billed,
     Place,
     books,
-    place,
     until,
 )
 
@@ -73,14 +71,6 @@ ASKING = [
         has_key=False,
     ),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module", params=["plain", "tls"])
-def both(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
-    """A gateway, with and without TLS, for all rows."""
-    yield from place(tmp_path_factory.mktemp(request.param), tls=request.param == "tls")
 
 
 @pytest.mark.parametrize("row", ASKING, ids=lambda row: row.name)
