@@ -1,6 +1,7 @@
-"""Every row of docs/semantics.md about clients that leave, on real sockets.
+"""Rows of docs/semantics.md about clients that leave, on a running gateway.
 
-The rows are tried over plain TCP and over TLS, and with each way to leave that there is.
+They are tried over plain TCP and over TLS, and with each way to leave that there is. The others are
+in tests/proxy/test_leaving.py.
 """
 
 import shutil
