@@ -11,9 +11,8 @@ from gateway.config.pricing_models import (
     HttpFile,
     PricingFile,
     TierFile,
-    instant_micro,
-    window_seconds,
 )
+from gateway.config.pricing_values import instant_micro, window_seconds
 from gateway.rules.charging import REQUESTS_METER
 from gateway.rules.limits import Action, Ladder, LimitKind, PolicyName, Scope
 from gateway.rules.plan import (

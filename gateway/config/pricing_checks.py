@@ -22,9 +22,8 @@ from gateway.config.pricing_models import (
     RateLimitFieldsFile,
     TierFile,
     UnlimitedFile,
-    instant_micro,
-    percent_micro,
 )
+from gateway.config.pricing_values import instant_micro, percent_micro
 from gateway.rules.billing import GraceResolution, grace_units
 from gateway.rules.charging import REQUESTS_METER
 from gateway.rules.units import QUANTITY_UNITS_MAX

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.config.json_positions import JsonDocument, JsonPath, path_text
-from gateway.config.pricing_models import PATTERN_WORDS
+from gateway.config.pricing_values import PATTERN_WORDS
 from gateway.config.wording import in_words
 from gateway.errors import Fault
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from gateway.config.pricing_models import PATTERN_WORDS, PricingFile
+from gateway.config.pricing_models import PricingFile
+from gateway.config.pricing_values import PATTERN_WORDS
 
 
 def schema_bytes() -> bytes:

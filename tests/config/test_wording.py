@@ -9,7 +9,8 @@ from pydantic_core import ErrorDetails
 from pydantic_core._pydantic_core import list_all_errors
 
 from gateway.config.model import Model
-from gateway.config.pricing_models import PATTERN_WORDS, PricingSection
+from gateway.config.pricing_models import PricingSection
+from gateway.config.pricing_values import PATTERN_WORDS
 from gateway.config.route_schema import schema
 from gateway.config.routes import FORMS
 from gateway.config.wording import both, in_words, keys_at, or_a_mapping, shown
