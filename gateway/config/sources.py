@@ -15,14 +15,12 @@ FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 """A route file of 5,000 routes has 2 MB; a wrong path must not fill the memory."""
 
 
-def read_bounded(path: Path, bytes_max: int | None = None) -> bytes:
+def read_bounded(path: Path, bytes_max: int = FILE_BYTES_MAX) -> bytes:
     """Return a configuration file's content.
 
     Raises:
         GatewayError: it can't be read, or is larger than any configuration.
     """
-    if bytes_max is None:
-        bytes_max = FILE_BYTES_MAX
     try:
         with path.open("rb") as file:
             content = file.read(bytes_max + 1)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import sources
 from gateway.config.sources import digest, read_all, read_bounded
 from gateway.errors import GatewayError
 
@@ -22,15 +21,12 @@ def test_file_that_is_gone_counts_as_empty_in_a_digest(tmp_path: Path) -> None:
     assert list(found.values()) == [b"1", b""]
 
 
-def test_unreadable_and_huge_files_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_and_huge_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(GatewayError, match="can't be read: No such file") as caught:
         read_bounded(tmp_path / "gone")
     assert caught.value.code == "config.unreadable"
 
-    monkeypatch.setattr(sources, "FILE_BYTES_MAX", 3)
     (tmp_path / "long").write_bytes(b"1234")
     with pytest.raises(GatewayError) as caught:
-        read_bounded(tmp_path / "long")
+        read_bounded(tmp_path / "long", bytes_max=3)
     assert caught.value.code == "config.too_large"
