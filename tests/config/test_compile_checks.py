@@ -6,7 +6,6 @@ import pytest
 
 from gateway.config.settings import load
 from gateway.config.snapshot import Snapshot
-from gateway.rules.identifiers import one_of
 from tests.support.pricing_files import write_pricing
 
 HEAD = """\
@@ -81,9 +80,3 @@ def test_prefix_of_whole_literal_segments_is_cut_off(
 )
 def test_limits_that_can_apply_are_let_pass(tmp_path: Path, more: str) -> None:
     compiled(tmp_path, f"{route('one', '/one')}, {more}")
-
-
-def test_names_are_told_in_order_and_not_without_end() -> None:
-    assert one_of(["b", "a"]) == "one of a, b"
-    assert one_of([]) == ""
-    assert one_of([str(n) for n in range(10, 99)]).count(",") == 12

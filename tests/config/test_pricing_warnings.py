@@ -1,5 +1,6 @@
 """What is allowed and probably not meant is named at each load."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,8 +110,6 @@ def test_grace_without_a_cap_that_refuses(tmp_path: Path) -> None:
 
 
 def test_a_file_without_version_is_named_by_its_content(tmp_path: Path) -> None:
-    import hashlib  # noqa: PLC0415
-
     path = write_pricing(tmp_path / "p.json", lambda d: d.pop("pricing_version"))
 
     (pricing,) = read_pricings([path]).pricings

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.control.keys import KeyRequest, prepare_key
-from gateway.control.written_keys import (
-    read_variable,
-)
+from gateway.control.written_keys import read_variable
 from gateway.control.written_registry import WrittenRegistry
 from gateway.errors import GatewayError
 from gateway.keys.port import KeyRegistry, Workspace, WorkspaceStatus

@@ -87,6 +87,8 @@ def test_what_was_meant(text: str, told: str) -> None:
     assert suggestion(text, {"STARTER", "GROWTH"}) == told
 
 
-def test_a_long_list_is_cut() -> None:
+def test_names_are_told_in_order_and_not_without_end() -> None:
+    assert one_of(["b", "a"]) == "one of a, b"
+    assert one_of([str(n) for n in range(10, 99)]).count(",") == 12
     assert one_of([f"n{number:02}" for number in range(13)]).endswith("n11, ...")
     assert one_of([]) == suggestion("x", []) == ""
