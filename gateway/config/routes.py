@@ -219,7 +219,7 @@ class RouteModel(Model):
         Literal["finish", "cancel"],
         Field(
             description="A client leaves after its request went on whole and before the answer "
-            "began, not with GET, HEAD, OPTIONS or TRACE: ask the upstream to the end and bill by "
+            "began, not with GET, HEAD or OPTIONS: ask the upstream to the end and bill by "
             "its status, or cancel it and bill what was reserved."
         ),
     ] = "finish"
